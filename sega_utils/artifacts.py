@@ -1,0 +1,140 @@
+"""Save and load files so that a reader never takes a half-written or altered file for a whole one."""
+
+import csv
+import errno
+import hashlib
+import json
+import os
+import uuid
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from sega_utils import paths
+
+_ADVICE = {
+    errno.EACCES: "the folder is not writable; choose another with the environment variable SEGA_RESULTS",
+    errno.EPERM: "the folder is not writable; choose another with the environment variable SEGA_RESULTS",
+    errno.EROFS: "the file system is read-only; choose another with the environment variable SEGA_RESULTS",
+    errno.ENOSPC: "the disk is full; free some space and run the same command again, it resumes",
+    errno.EDQUOT: "the disk quota is used up; free some space and run the same command again, it resumes",
+}
+
+
+class ArtifactError(RuntimeError):
+    """A file that is there but cannot be trusted: truncated, altered, or of another kind."""
+
+
+@contextmanager
+def atomic(path: Path) -> Iterator[Path]:
+    """Yield a temporary path in the same folder that replaces ``path`` only if the block succeeds.
+
+    Raises:
+        OSError: the folder is read-only or the disk full; nothing is left behind, and the message says what to do.
+    """
+    path = Path(path)
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield temporary
+        with open(temporary, "rb") as handle:
+            os.fsync(handle.fileno())
+        os.replace(temporary, path)
+    except OSError as error:
+        if error.errno in _ADVICE:
+            raise OSError(error.errno, f"cannot write {paths.shown(path)}: {_ADVICE[error.errno]}") from error
+        raise
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def sha256(path: Path) -> str:
+    """Return the SHA-256 of a file's bytes as 64 hex digits."""
+    with open(path, "rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def digest(tensors: dict[str, torch.Tensor]) -> str:
+    """Return the SHA-256 of named tensors: names, dtypes, shapes and bytes."""
+    state = hashlib.sha256()
+    for name in sorted(tensors):
+        tensor = tensors[name].detach().cpu().contiguous()
+        state.update(f"{name} {tensor.dtype} {tuple(tensor.shape)};".encode())
+        state.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes())
+    return state.hexdigest()
+
+
+def save_tensors(path: Path, tensors: dict[str, torch.Tensor], meta: dict | None = None) -> str:
+    """Write tensors and a JSON-able ``meta`` as safetensors, atomically; return the tensors' digest."""
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    value = digest(tensors)
+    with atomic(path) as temporary:
+        try:
+            save_file(tensors, temporary, {"sha256": value, "meta": json.dumps(meta or {}, sort_keys=True)})
+        except SafetensorError as error:  # it wraps the operating system's error in a message
+            code = next((c for c in _ADVICE if f"os error {c}" in str(error)), None)
+            raise (OSError(code, str(error)) if code else error) from error
+    return value
+
+
+def load_tensors(path: Path) -> tuple[dict[str, torch.Tensor], dict]:
+    """Read what ``save_tensors`` wrote and check its digest.
+
+    Returns:
+        The tensors, on the CPU, and ``meta``; ``meta["sha256"]`` is the verified digest.
+
+    Raises:
+        ArtifactError: the file is truncated, altered or not one of ours.
+    """
+    advice = "delete it and run the step that makes it again, or restore it with git checkout if it is tracked"
+    try:
+        with safe_open(path, "pt") as handle:
+            header = handle.metadata() or {}
+            tensors = {name: handle.get_tensor(name) for name in handle.keys()}
+    except SafetensorError as error:
+        raise ArtifactError(f"{paths.shown(path)} is damaged ({error}); {advice}") from error
+    if header.get("sha256") != digest(tensors):
+        raise ArtifactError(f"{paths.shown(path)} does not match its own digest; {advice}")
+    return tensors, json.loads(header["meta"]) | {"sha256": header["sha256"]}
+
+
+def save_text(path: Path, text: str) -> None:
+    """Write a text file atomically."""
+    with atomic(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def save_json(path: Path, value: object) -> None:
+    """Write a value as indented JSON with sorted keys, atomically; NaN is refused."""
+    save_text(path, json.dumps(value, indent=1, sort_keys=True, allow_nan=False) + "\n")
+
+
+def load_json(path: Path) -> dict:
+    """Read a JSON file.
+
+    Raises:
+        ArtifactError: the file is not JSON.
+    """
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ArtifactError(f"{paths.shown(path)} is not valid JSON ({error}); delete it and make it again") from error
+
+
+def save_csv(path: Path, rows: Iterable[dict], columns: Iterable[str]) -> None:
+    """Write rows with exactly these columns as CSV, atomically; floats keep six significant digits."""
+    with atomic(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as handle:
+        writer = csv.DictWriter(handle, list(columns), lineterminator="\n")
+        writer.writeheader()
+        for row in rows:
+            writer.writerow({k: f"{v:.6g}" if isinstance(v, float) else v for k, v in row.items()})
+
+
+def load_csv(path: Path) -> list[dict[str, str]]:
+    """Read a CSV file as a list of rows; every value is text."""
+    with open(path, newline="", encoding="utf-8") as handle:
+        return list(csv.DictReader(handle))

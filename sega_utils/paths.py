@@ -1,0 +1,76 @@
+"""The one place that knows where a file lives."""
+
+import os
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+DATA = ROOT / "data"
+NOTEBOOKS = ROOT / "notebooks"
+PARAMS = NOTEBOOKS / "params"
+
+# name: (file below results/<run>/<dataset>/, the notebook that writes it)
+ARTIFACTS = {
+    "real": ("real.safetensors", "00_data"),
+    "clip": ("clip.safetensors", "01_clip"),
+    "bank": ("prompts.jsonl", "01_prompts"),
+    "prompts": ("prompts.safetensors", "01_prompts"),
+    "generator": ("generator.safetensors", "02_generator"),
+    "projector": ("projector.safetensors", "03_projector"),
+    "synthetic": ("synthetic.safetensors", "04_synthesis"),
+    "provenance": ("synthetic.csv", "04_synthesis"),
+    "classifiers": ("classifiers", "05_training"),
+    "records": ("records", None),
+    "tables": ("tables", "10_report"),
+    "figures": ("figures", "10_report"),
+    "report": ("report.html", "10_report"),
+    "notebooks": ("notebooks", None),
+}
+
+
+def results_root() -> Path:
+    """Return the folder of all results: ``$SEGA_RESULTS`` if set, else ``results/``."""
+    return Path(os.environ.get("SEGA_RESULTS") or ROOT / "results").resolve()
+
+
+def artifact(run: str, dataset: str, name: str) -> Path:
+    """Return where an artifact of a run lives, whether or not it exists.
+
+    Args:
+        run: name of the run, e.g. ``embedded``; no path separators.
+        dataset: name of the data set, e.g. ``fashion-mnist``.
+        name: a key of ``ARTIFACTS``.
+
+    Raises:
+        ValueError: unknown name, or a run or dataset that is not one folder's name.
+    """
+    if name not in ARTIFACTS:
+        raise ValueError(f"unknown artifact {name!r}; known are {', '.join(ARTIFACTS)}")
+    for what, value in (("run", run), ("dataset", dataset)):
+        if not value or value in {".", ".."} or "/" in value or "\\" in value:
+            raise ValueError(f"{what} is {value!r}; it must be the name of one folder, e.g. 'embedded'")
+    return results_root() / run / dataset / ARTIFACTS[name][0]
+
+
+def require(run: str, dataset: str, name: str) -> Path:
+    """Return the path of an artifact that must already exist.
+
+    Raises:
+        FileNotFoundError: it does not; the message names the file and the command that makes it.
+    """
+    path = artifact(run, dataset, name)
+    if not path.exists():
+        notebook = ARTIFACTS[name][1]
+        raise FileNotFoundError(
+            f"{shown(path)} is missing; make it with: "
+            f"python -m sega_utils.execute notebooks/{notebook}.ipynb -p RUN {run} -p DATASET {dataset}"
+        )
+    return path
+
+
+def shown(path: Path) -> str:
+    """Return a path as outputs may show it: relative to the project or to the results folder."""
+    path = Path(path).resolve()
+    for base, prefix in ((results_root(), "results"), (ROOT, "")):
+        if path.is_relative_to(base):
+            return str(Path(prefix) / path.relative_to(base))
+    return path.name

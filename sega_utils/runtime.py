@@ -1,0 +1,93 @@
+"""Seeds, device, determinism, progress and what a step cost."""
+
+import os
+import platform
+import random
+import resource
+import subprocess
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from importlib.metadata import version
+
+import numpy as np
+import torch
+from tqdm.auto import tqdm
+
+from sega_utils import paths
+
+LIBRARIES = ("torch", "torchvision", "open-clip-torch", "numpy", "scikit-image", "scikit-learn", "imagehash")
+
+
+def start(seed: int, device: str = "auto") -> torch.device:
+    """Seed every generator, ask for deterministic kernels and return the device.
+
+    Args:
+        seed: 0 .. 2**32 - 1.
+        device: ``auto`` (a CUDA GPU if there is one, else the CPU), ``cpu`` or ``cuda``.
+
+    Raises:
+        ValueError: a seed outside its range, an unknown device, or ``cuda`` on a machine without one.
+    """
+    if not 0 <= seed < 2**32:
+        raise ValueError(f"seed is {seed}; allowed are 0 .. 4294967295")
+    if device not in {"auto", "cpu", "cuda"}:
+        raise ValueError(f"device is {device!r}; allowed are 'auto', 'cpu' and 'cuda'")
+    if device == "cuda" and not torch.cuda.is_available():
+        raise ValueError("device is 'cuda' but torch sees no GPU; use 'auto' or 'cpu'")
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS needs it to be deterministic
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    random.seed(seed)
+    np.random.seed(seed)
+    torch.manual_seed(seed)
+    return torch.device("cuda" if device != "cpu" and torch.cuda.is_available() else "cpu")
+
+
+def generator(seed: int, device: torch.device | str = "cpu") -> torch.Generator:
+    """Return a seeded ``torch.Generator``, so that a function's randomness is an argument."""
+    return torch.Generator(device).manual_seed(seed)
+
+
+def describe() -> dict[str, str]:
+    """Return what produced a record: device, threads, library versions and git commit."""
+    if torch.cuda.is_available():
+        device = torch.cuda.get_device_name()
+    else:
+        device = f"{platform.machine()} CPU, {torch.get_num_threads()} threads"
+    versions = {f"version_{name}": version(name) for name in LIBRARIES}
+    return {"device": device, "python": platform.python_version(), "git_commit": git_commit()} | versions
+
+
+def git_commit() -> str:
+    """Return the commit of the project's code, ``-dirty`` if the package or notebooks changed, or ``unknown``."""
+    try:
+        run = lambda *args: subprocess.run(
+            ["git", *args], cwd=paths.ROOT, capture_output=True, text=True, check=True
+        ).stdout.strip()
+        dirty = run("status", "--porcelain", "--untracked-files=no", "--", "sega_utils", "data")
+        return run("rev-parse", "HEAD") + ("-dirty" if dirty else "")
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+
+
+@contextmanager
+def measure() -> Iterator[dict[str, float]]:
+    """Yield a dict that holds ``seconds`` and ``peak_memory_gb`` once the block has ended.
+
+    The memory is the process's high-water mark (and the GPU's, where there is one), in GiB.
+    """
+    cost: dict[str, float] = {}
+    if torch.cuda.is_available():
+        torch.cuda.reset_peak_memory_stats()
+    began = time.perf_counter()
+    yield cost
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+        cost["peak_gpu_memory_gb"] = torch.cuda.max_memory_allocated() / 2**30
+    cost["seconds"] = time.perf_counter() - began
+    cost["peak_memory_gb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+
+
+def progress(items: Iterable, label: str) -> Iterable:
+    """Wrap an iterable in a progress bar, which stays silent in CI and under nbval."""
+    return tqdm(items, desc=label, leave=False, disable=bool(os.environ.get("CI")))
