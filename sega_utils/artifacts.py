@@ -7,12 +7,12 @@ import json
 import os
 import uuid
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 
 from sega_utils import paths
 
@@ -49,7 +49,8 @@ def atomic(path: Path) -> Iterator[Path]:
             raise OSError(error.errno, f"cannot write {paths.shown(path)}: {_ADVICE[error.errno]}") from error
         raise
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # a read-only file system refuses even to remove what is not there
+            temporary.unlink()
 
 
 def sha256(path: Path) -> str:
@@ -68,16 +69,17 @@ def digest(tensors: dict[str, torch.Tensor]) -> str:
     return state.hexdigest()
 
 
+def digest_json(value: object) -> str:
+    """Return the SHA-256 of a value's canonical JSON (sorted keys, no spaces, ASCII) as 64 hex digits."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
 def save_tensors(path: Path, tensors: dict[str, torch.Tensor], meta: dict | None = None) -> str:
     """Write tensors and a JSON-able ``meta`` as safetensors, atomically; return the tensors' digest."""
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     value = digest(tensors)
     with atomic(path) as temporary:
-        try:
-            save_file(tensors, temporary, {"sha256": value, "meta": json.dumps(meta or {}, sort_keys=True)})
-        except SafetensorError as error:  # it wraps the operating system's error in a message
-            code = next((c for c in _ADVICE if f"os error {c}" in str(error)), None)
-            raise (OSError(code, str(error)) if code else error) from error
+        temporary.write_bytes(save(tensors, {"sha256": value, "meta": json.dumps(meta or {}, sort_keys=True)}))
     return value
 
 
@@ -138,3 +140,16 @@ def load_csv(path: Path) -> list[dict[str, str]]:
     """Read a CSV file as a list of rows; every value is text."""
     with open(path, newline="", encoding="utf-8") as handle:
         return list(csv.DictReader(handle))
+
+
+def check_origin(meta: dict, real_sha256: str, what: str) -> None:
+    """Refuse a checkpoint that was trained on other images than this run's.
+
+    Raises:
+        ArtifactError: it was: it may have seen images that this run must not use.
+    """
+    if meta.get("data") != real_sha256:
+        raise ArtifactError(
+            f"this {what} was trained on other images (digest {meta.get('data')}) than this run's training subset "
+            f"({real_sha256}); set TRAIN = True to train one on these, or go back to the FRACTION and SEED it is for"
+        )

@@ -2,6 +2,7 @@
 
 import gzip
 import hashlib
+import math
 import struct
 from pathlib import Path
 from typing import NamedTuple
@@ -57,6 +58,7 @@ def load_fashion_mnist(split: str) -> Dataset:
 
 
 DATASETS = {"fashion-mnist": load_fashion_mnist}
+FULL_PER_CLASS = {"fashion-mnist": 6000}  # training images a class in the full, published set
 
 
 def read_checked(folder: Path, name: str) -> bytes:
@@ -87,10 +89,26 @@ def parse_idx(raw: bytes) -> np.ndarray:
     if len(raw) < 4 or raw[:3] != b"\x00\x00\x08":
         raise ArtifactError(f"an IDX file of bytes starts with 00 00 08; received {raw[:3].hex(' ') or 'nothing'}")
     start = 4 + 4 * raw[3]
+    if len(raw) < start:
+        raise ArtifactError(f"the IDX header promises {raw[3]} dimensions but ends after {len(raw)} bytes")
     shape = struct.unpack(f">{raw[3]}I", raw[4:start])
-    if len(raw) - start != int(np.prod(shape)):
-        raise ArtifactError(f"the IDX header promises {int(np.prod(shape))} bytes, received {len(raw) - start}")
+    if len(raw) - start != math.prod(shape):
+        raise ArtifactError(f"the IDX header promises {math.prod(shape)} bytes, received {len(raw) - start}")
     return np.frombuffer(raw, np.uint8, offset=start).reshape(shape).copy()
+
+
+def per_class(dataset: str, fraction: float) -> int:
+    """Return how many images a class a fraction of the full training set holds, rounded.
+
+    Raises:
+        ValueError: unknown data set, or a fraction that leaves a class without images.
+    """
+    if dataset not in FULL_PER_CLASS:
+        raise ValueError(f"unknown data set {dataset!r}; known are {', '.join(FULL_PER_CLASS)}")
+    count = round(FULL_PER_CLASS[dataset] * fraction)
+    if count < 1:
+        raise ValueError(f"FRACTION {fraction} leaves no image a class; use at least {1 / FULL_PER_CLASS[dataset]:.5f}")
+    return count
 
 
 def subset(data: Dataset, per_class: int, seed: int = 0) -> tuple[Dataset, Dataset]:

@@ -11,11 +11,12 @@ PARAMS = NOTEBOOKS / "params"
 # name: (file below results/<run>/<dataset>/, the notebook that writes it)
 ARTIFACTS = {
     "real": ("real.safetensors", "00_data"),
-    "clip": ("clip.safetensors", "01_clip"),
+    "clip": ("clip.json", "01_clip"),
     "bank": ("prompts.jsonl", "01_prompts"),
     "prompts": ("prompts.safetensors", "01_prompts"),
     "generator": ("generator.safetensors", "02_generator"),
     "projector": ("projector.safetensors", "03_projector"),
+    "candidates": ("candidates.safetensors", "04_synthesis"),
     "synthetic": ("synthetic.safetensors", "04_synthesis"),
     "provenance": ("synthetic.csv", "04_synthesis"),
     "classifiers": ("classifiers", "05_training"),
@@ -74,3 +75,12 @@ def shown(path: Path) -> str:
         if path.is_relative_to(base):
             return str(Path(prefix) / path.relative_to(base))
     return path.name
+
+
+def located(name: str) -> Path:
+    """Return the path that ``shown`` printed: of the results folder if it starts with ``results/``, else of the project.
+
+    An absolute path stays as it is.
+    """
+    path = Path(name)
+    return results_root() / path.relative_to("results") if path.parts[:1] == ("results",) else ROOT / path

@@ -59,7 +59,7 @@ def describe() -> dict[str, str]:
 
 
 def git_commit() -> str:
-    """Return the commit of the project's code, ``-dirty`` if the package or notebooks changed, or ``unknown``."""
+    """Return the commit of the project's code, ``-dirty`` if the package or the data changed, or ``unknown``."""
     try:
         run = lambda *args: subprocess.run(
             ["git", *args], cwd=paths.ROOT, capture_output=True, text=True, check=True

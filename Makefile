@@ -1,0 +1,71 @@
+SHELL := bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DELETE_ON_ERROR:
+
+PYTHON ?= python3
+RUN ?= embedded
+DATASET ?= fashion-mnist
+CORES ?= all
+BIN := .venv/bin
+READY := .venv/.ready
+NOTEBOOKS := $(sort $(wildcard notebooks/*.ipynb))
+CONFIG := run=$(RUN) dataset=$(DATASET) $(if $(PARAMS),params=$(PARAMS))
+
+# Kernels come from this environment, never from one the user once installed.
+export JUPYTER_PREFER_ENV_PATH := 1
+unexport JUPYTER_PATH
+# All that the embedded run needs is here; a download must be asked for (HF_HUB_OFFLINE=0), e.g. of CLIP weights.
+run test notebooks: export HF_HUB_OFFLINE ?= 1
+
+.PHONY: help install run test lab notebooks clean
+.DEFAULT_GOAL := help
+
+help:
+	@echo "make run        install, then execute the notebooks in order; a second run does nothing, a killed one resumes"
+	@echo "                (RUN, DATASET, PARAMS=notebooks/params/....yaml for another run than the embedded one)"
+	@echo "make test       install, then unit tests and every notebook against its committed outputs (nbval)"
+	@echo "make lab        install, then open JupyterLab"
+	@echo "make install    put the locked environment into .venv (PYTHON=python3.12 for another Python)"
+	@echo "make notebooks  execute the notebooks at their defaults and write the outputs into them, to commit them"
+	@echo "make clean      delete what runs have made of the embedded run and what they remember, not .venv"
+
+install: $(READY)
+
+$(READY): uv.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || { \
+	  echo "Python 3.11 to 3.13 is needed, but $(PYTHON) is: $$($(PYTHON) --version 2>&1)"; \
+	  echo "Name another one, e.g.: make install PYTHON=python3.11"; exit 1; } >&2
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+	  echo "$(PYTHON) cannot make virtual environments; on Debian and Ubuntu: apt install python3-venv"; exit 1; } >&2
+	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==0.13.8
+	UV_PROJECT_ENVIRONMENT=.venv UV_PYTHON_DOWNLOADS=never $(BIN)/uv sync --frozen --python $(BIN)/python
+	@touch $@
+
+run: $(READY)
+	@$(BIN)/snakemake --cores $(CORES) --config $(CONFIG) --rerun-incomplete --nolock \
+	  --rerun-triggers mtime input params --max-checksum-file-size 100MB --quiet host rules reason
+
+test: export CI := 1
+test: $(READY)
+	@export SEGA_RESULTS=$$(mktemp -d); trap 'rm -rf "$$SEGA_RESULTS"' EXIT; \
+	$(BIN)/pytest -q tests; \
+	$(BIN)/pytest --nbval-lax --nbval-current-env --nbval-sanitize-with tests/nbval.cfg \
+	  --nbval-cell-timeout 3600 -x $(NOTEBOOKS)
+
+lab: $(READY)
+	@$(BIN)/jupyter lab
+
+notebooks: $(READY)
+	@for notebook in $(NOTEBOOKS); do $(BIN)/python -m sega_utils.execute --write $$notebook; done
+
+environment.yml: uv.lock pyproject.toml $(READY)
+	@{ echo "# The pins of uv.lock for conda users; made by: make environment.yml"; \
+	  echo "name: sega-net"; echo "channels: [conda-forge]"; echo "dependencies:"; \
+	  echo "  - python=3.11"; echo "  - pip"; echo "  - pip:"; \
+	  $(BIN)/uv export --quiet --frozen --no-hashes --no-emit-project --no-annotate --no-header | \
+	    sed 's/.*/      - "&"/'; echo '      - "-e ."'; } > $@
+
+clean:
+	git clean -fdXq results/embedded
+	rm -rf .snakemake

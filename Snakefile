@@ -1,0 +1,202 @@
+"""The pipeline: one rule a notebook, artifacts as inputs and outputs. `make run` is the usual way in.
+
+    snakemake --cores all --config run=paper dataset=fashion-mnist params=notebooks/params/paper.yaml
+"""
+
+import ast
+import fcntl
+import json
+import os
+import sys
+
+from snakemake.exceptions import WorkflowError
+
+from sega_utils import paths
+
+
+workdir: str(paths.ROOT)
+
+
+wildcard_constraints:
+    run="[^/]+",
+    dataset="[^/]+",
+
+
+NOTEBOOKS = (
+    "00_data", "01_clip", "01_prompts", "02_generator", "03_projector", "04_synthesis", "05_training", "10_report"
+)  # fmt: skip
+RUN, DATASET = config.get("run", "embedded"), config.get("dataset", "fashion-mnist")
+PARAMS = [config["params"]] if "params" in config else []
+
+
+def shown(path):
+    """Return a path relative to the project if it lies there, so that the project can be moved."""
+    return str(path.relative_to(paths.ROOT) if path.is_relative_to(paths.ROOT) else path)
+
+
+def artifacts(*names):
+    """Return the files of artifacts; for a folder, the stamp that is put into it once it is complete."""
+    found = [paths.artifact("{run}", "{dataset}", name) for name in names]
+    return [shown(path if path.suffix else path / ".complete") for path in found]
+
+
+def executed(*notebooks):
+    """Return where executed copies live; never tracked, they make a fresh clone run every rule."""
+    folder = paths.artifact("{run}", "{dataset}", "notebooks")
+    return [shown(folder / f"{name}.ipynb") for name in notebooks]
+
+
+def written(notebook):
+    """Return what a notebook writes: its executed copy and its artifacts, but for the prompt bank.
+
+    Snakemake deletes a rule's outputs before it runs the rule again, and the bank's answers have cost money.
+    """
+    names = [name for name, (_, writer) in paths.ARTIFACTS.items() if writer == notebook and name != "bank"]
+    return executed(notebook) + artifacts(*names)
+
+
+def outputs(notebook):
+    """Return what a notebook writes, stamps marked as Snakemake's to make.
+
+    A stamp instead of the folder itself lets a killed training keep the classifiers it has finished.
+    """
+    return [touch(file) if file.endswith(".complete") else file for file in written(notebook)]
+
+
+def code(notebook):
+    """Return a notebook, every module of the package that it imports, directly or not, and the parameters file."""
+    found, todo = set(), {paths.NOTEBOOKS / f"{notebook}.ipynb"}
+    while todo:
+        found.add(path := todo.pop())
+        source = path.read_text(encoding="utf-8") if path.exists() else ""
+        if source and path.suffix == ".ipynb":
+            cells = [cell for cell in json.loads(source)["cells"] if cell["cell_type"] == "code"]
+            source = "\n".join("".join(cell["source"]) for cell in cells)
+        for node in ast.walk(ast.parse(source, shown(path))):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("sega_utils"):
+                names = [alias.name for alias in node.names] + node.module.split(".")[1:]
+                modules = [paths.ROOT / "sega_utils" / f"{name}.py" for name in names]
+                todo |= {module for module in modules if module.exists()} - found
+    return sorted(map(shown, found)) + PARAMS
+
+
+def tracked(folder):
+    """Return the files of a folder of data/."""
+    return sorted(shown(path) for path in (paths.DATA / folder).glob("*") if path.is_file())
+
+
+def command(notebook):
+    """Return the command that executes a notebook."""
+    options = [f"-f {path}" for path in PARAMS] + ["-p RUN {wildcards.run} -p DATASET {wildcards.dataset}"]
+    return f"{sys.executable} -m sega_utils.execute notebooks/{notebook}.ipynb {' '.join(options)}"
+
+
+def hold(folder):
+    """Hold a folder until this process ends, after another run that holds it.
+
+    The lock is the operating system's, so a killed run leaves none behind, unlike Snakemake's own (--nolock).
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        handle = os.open(folder, os.O_RDONLY)
+    except OSError as error:
+        raise WorkflowError(f"cannot write {folder}: {error.strerror}; choose another folder with SEGA_RESULTS")
+    if not os.access(folder, os.W_OK):
+        raise WorkflowError(f"{folder} is not writable; choose another folder with SEGA_RESULTS")
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        print(f"another run is working in {shown(folder)}; waiting for it to end", file=sys.stderr)
+        fcntl.flock(handle, fcntl.LOCK_EX)
+
+
+if workflow.is_main_process:
+    hold(paths.results_root() / RUN)
+
+
+rule all:
+    input:
+        expand([file for notebook in NOTEBOOKS for file in written(notebook)], run=RUN, dataset=DATASET),
+
+
+rule data:
+    input:
+        code("00_data"), tracked("fashion-mnist"),
+    output: outputs("00_data")
+    threads: os.cpu_count()
+    shell: command("00_data")
+
+
+rule clip:
+    input:
+        code("01_clip"), tracked("models"),
+        artifacts("real"),
+    output: outputs("01_clip")
+    threads: os.cpu_count()
+    shell: command("01_clip")
+
+
+rule prompts:
+    input:
+        code("01_prompts"), tracked("prompts"),
+        artifacts("real", "clip"),
+    output: outputs("01_prompts")
+    threads: os.cpu_count()
+    shell: command("01_prompts")
+
+
+rule generator:
+    input:
+        code("02_generator"), tracked("models"),
+        artifacts("real", "clip"),
+    output: outputs("02_generator")
+    threads: os.cpu_count()
+    shell: command("02_generator")
+
+
+rule projector:
+    input:
+        code("03_projector"),
+        artifacts("real", "clip", "prompts", "generator"),
+    output: outputs("03_projector")
+    threads: os.cpu_count()
+    shell: command("03_projector")
+
+
+rule synthesis:
+    input:
+        code("04_synthesis"),
+        artifacts("real", "clip", "prompts", "generator", "projector"),
+    output: outputs("04_synthesis")
+    threads: os.cpu_count()
+    shell: command("04_synthesis")
+
+
+rule training:
+    input:
+        code("05_training"), "notebooks/params/tuned.yaml",
+        artifacts("real", "clip", "prompts", "generator", "candidates", "synthetic", "provenance"),
+    output: outputs("05_training")
+    threads: os.cpu_count()
+    shell: command("05_training")
+
+
+rule report:
+    input:
+        code("10_report"), tracked("paper"),
+        artifacts("real", "clip", "prompts", "generator", "projector"),
+        artifacts("candidates", "synthetic", "provenance", "classifiers"),
+        executed(*NOTEBOOKS[:-1]),
+    output: outputs("10_report")
+    threads: os.cpu_count()
+    shell: command("10_report")
+
+
+onsuccess:
+    shell(f"{sys.executable} -m sega_utils.tables --run {RUN} --dataset {DATASET}")
+    results = shown(paths.artifact(RUN, DATASET, "notebooks"))
+    print(f"executed notebooks: {results}/\nreport: {shown(paths.artifact(RUN, DATASET, 'report'))}")
+
+
+onerror:
+    print("The same command resumes the run: what is finished is not run again.", file=sys.stderr)

@@ -1,0 +1,154 @@
+"""The arms that are compared: what each one trains on, and runs of (arm, seed) that can be resumed."""
+
+from concurrent.futures import ProcessPoolExecutor
+from functools import lru_cache
+from multiprocessing import get_context
+
+import torch
+from torch.nn import functional as F
+
+from sega_utils import artifacts, classifiers, data, paths, records, runtime
+from sega_utils.clip import embed, load_run_clip
+from sega_utils.generator import generate, load_generator
+from sega_utils.synthesis import quota, select
+from sega_utils.training import train_classifier
+
+# What makes an arm itself; everything else in SETTINGS is tuned for each arm alike.
+ARMS = {
+    "No Aug": {"pixel": False},
+    "Std Aug": {},
+    "Std Aug + MixUp": {"mixing": "mixup"},
+    "Std Aug + CLIP labels": {"labels": "clip"},
+    "GAN-only": {"synthetic": "plain"},
+    "SEGA-Net": {"synthetic": "filtered"},
+}
+
+# synthetic: none, plain (z from the prior, unfiltered) or filtered (prompted, kept by the filters)
+# labels: of the synthetic images, or of the real ones where there are no others: class (the label drawn for) or clip
+# (CLIP's distribution over the classes)
+# amount: distinct synthetic images, in multiples of N_syn
+# temperature: of CLIP's distribution, in multiples of the temperature it learned
+SETTINGS = {
+    "classifier": "resnet8-half", "steps": 1000, "batch_size": 64, "lr": 0.1, "weight_decay": 1e-3, "pixel": True,
+    "mixing": "none", "mix": "replace", "ratio": 0.3, "synthetic": "none", "labels": "class", "amount": 1,
+    "temperature": 1.0,
+}  # fmt: skip
+
+
+def settings_of(arm: str, tuned: dict | None = None) -> dict:
+    """Return an arm's complete settings: defaults, then tuned values, then what makes the arm itself.
+
+    Raises:
+        ValueError: unknown arm or setting.
+    """
+    if arm not in ARMS:
+        raise ValueError(f"unknown arm {arm!r}; known are {', '.join(ARMS)}")
+    if unknown := set(tuned or {}) - set(SETTINGS):
+        raise ValueError(f"unknown settings {sorted(unknown)}; known are {', '.join(SETTINGS)}")
+    return SETTINGS | (tuned or {}) | ARMS[arm]
+
+
+def differences(names: list[str], tuned: dict[str, dict]) -> dict[str, dict]:
+    """Return the settings in which each arm differs from the defaults."""
+    complete = {arm: settings_of(arm, tuned[arm]) for arm in names}
+    return {arm: {k: v for k, v in s.items() if v != SETTINGS[k]} for arm, s in complete.items()}
+
+
+@lru_cache(maxsize=1)
+def load_inputs(run: str, dataset: str) -> dict:
+    """Return what the arms train on, with the digests of the files it came from.
+
+    Raises:
+        FileNotFoundError, ArtifactError: a file of an earlier stage is missing or damaged.
+    """
+    names = ("real", "prompts", "candidates", "synthetic")
+    files = {name: artifacts.load_tensors(paths.require(run, dataset, name)) for name in names}
+    real, meta = files["real"]
+    return {
+        "real": data.Dataset(data.from_uint8(real["images"]), real["labels"], tuple(meta["class_names"])),
+        "candidates": files["candidates"][0],
+        "n_syn": len(files["synthetic"][0]["labels"]),
+        "class_embeddings": files["prompts"][0]["class_embeddings"],
+        "clip": load_run_clip(run, dataset),
+        "generator": load_generator(paths.require(run, dataset, "generator")),
+        "fraction": meta["fraction"],
+        "digests": {name: meta["sha256"] for name, (_, meta) in files.items()},
+    }
+
+
+def fit(inputs: dict, settings: dict, seed: int) -> torch.nn.Module:
+    """Train one classifier of an arm with complete settings on what ``load_inputs`` returned."""
+    real, n_classes = inputs["real"], len(inputs["real"].class_names)
+    n = round(settings["amount"] * inputs["n_syn"])
+    images = labels = None
+    if settings["synthetic"] == "plain":
+        labels = torch.tensor([c for c, k in enumerate(quota(n, n_classes)) for _ in range(k)])
+        images = generate(inputs["generator"], labels, seed=1)
+    elif settings["synthetic"] == "filtered":
+        pool = inputs["candidates"]
+        chosen = select(pool["kept"], pool["class_ids"], n=n, n_classes=n_classes)
+        images, labels = data.from_uint8(pool["images"][chosen]), pool["class_ids"][chosen]
+    targets_of = lambda x, y: F.one_hot(y, n_classes).float()
+    if settings["labels"] == "clip":
+        clip, temperature = inputs["clip"], inputs["clip"].temperature * settings["temperature"]
+        targets_of = lambda x, y: (embed(clip, x) @ inputs["class_embeddings"].T / temperature).softmax(1)
+    names = ("classifier", "steps", "batch_size", "lr", "weight_decay", "pixel", "mixing", "mix", "ratio")
+    return train_classifier(
+        real,
+        synthetic=None if images is None else (images, targets_of(images, labels)),
+        real_targets=targets_of(real.images, real.labels) if images is None else None,
+        seed=seed,
+        **{name: settings[name] for name in names},
+    )
+
+
+def run_arm(run: str, dataset: str, arm: str, seed: int, tuned: dict) -> dict:
+    """Train one (arm, seed), measure it on the test set, and return its record; a finished run is not repeated.
+
+    Raises:
+        ValueError, FileNotFoundError, ArtifactError, FloatingPointError: as its parts do.
+    """
+    settings, inputs = settings_of(arm, tuned), load_inputs(run, dataset)
+    name = f"{slug(arm)}-seed{seed}"
+    weights = paths.artifact(run, dataset, "classifiers") / f"{name}.safetensors"
+    record = records.path(run, dataset, "training", name)
+    key = artifacts.digest_json([settings, seed, inputs["digests"]])
+    if weights.exists() and record.exists():
+        meta, finished = artifacts.load_tensors(weights)[1], artifacts.load_json(record)
+        if meta["key"] == key and finished["input_weights"] == meta["sha256"]:
+            return finished
+    with runtime.measure() as cost:
+        model = fit(inputs, settings, seed)
+    test = data.load(dataset, "test")
+    by_class = classifiers.class_accuracy(model, test.images, test.labels)
+    metrics = {f"accuracy_class_{c}": value for c, value in enumerate(by_class)}
+    metrics |= {"accuracy": classifiers.accuracy(model, test.images, test.labels), "fraction": inputs["fraction"], "n_test": len(test.labels),
+               "n_real": len(inputs["real"].labels)}  # fmt: skip
+    written = records.write(
+        run, dataset, "training", name, parameters=settings | {"arm": arm, "seed": seed}, metrics=metrics,
+        inputs=inputs["digests"] | {"weights": artifacts.digest(model.state_dict())}, cost=cost,
+    )  # fmt: skip
+    artifacts.save_tensors(weights, model.state_dict(), {"key": key, "classifier": settings["classifier"]})
+    return written
+
+
+def slug(arm: str) -> str:
+    """Return an arm's name as a file may carry it."""
+    return "-".join(arm.lower().replace("+", "plus").split())
+
+
+def one_thread() -> None:
+    """Use a single thread: two workers on two cores beat two threads on small networks, and results do not depend on
+    the number of cores."""
+    torch.set_num_threads(1)
+
+
+def map_workers(function, jobs: list[tuple], *, workers: int, label: str) -> list:
+    """Call ``function(*job)`` for every job in fresh single-thread processes; results come in the jobs' order."""
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=one_thread) as pool:
+        futures = [pool.submit(function, *job) for job in jobs]
+        try:
+            return [future.result() for future in runtime.progress(futures, label)]
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise

@@ -1,0 +1,138 @@
+"""Near-duplicate search: perceptual hashes propose pairs, structural similarity confirms them."""
+
+from collections.abc import Iterator
+
+import torch
+
+from sega_utils.kernels import C1, C2, WINDOWS, batched, check_images, mean_ssim, phash, signs
+
+_SLACK = 0.005  # ten times what float32 can add to or take from the bound
+
+
+def near_duplicates(
+    images: torch.Tensor, *, max_distance: int, min_ssim: float, against: torch.Tensor | None = None
+) -> torch.Tensor:
+    """Find every pair of images that is close in both pHash and SSIM.
+
+    Hashes propose, SSIM confirms: first a bound on it from half the windows, then its value.
+
+    Args:
+        images: float32 (N, C, 32, 32) in [0, 1], C = 1 or 3.
+        max_distance: largest Hamming distance of the hashes, 0 .. 64.
+        min_ssim: smallest SSIM, -1 .. 1; -1 leaves the decision to the hashes.
+        against: a second set; None compares the images with each other.
+
+    Returns:
+        int64 (K, 2), sorted: i < j within one set, or i in ``images`` and j in ``against``.
+
+    Raises:
+        ValueError: not such images, different channels, or a threshold outside its range.
+    """
+    other = images if against is None else against
+    check_images(images)
+    check_images(other, "against")
+    if images.shape[1] != other.shape[1]:
+        raise ValueError(f"both sets must have the same channels; received {images.shape[1]} and {other.shape[1]}")
+    if not isinstance(max_distance, int) or not 0 <= max_distance <= 64:
+        raise ValueError(f"max_distance is {max_distance!r}; allowed are the whole numbers 0 .. 64")
+    if not -1 <= min_ssim <= 1:
+        raise ValueError(f"min_ssim is {min_ssim!r}; allowed are -1 .. 1")
+
+    left = phash(images)
+    right = left if against is None else phash(other)
+    stats = batched(_statistics, images)
+    other_stats = stats if against is None else batched(_statistics, other)
+    found = [torch.empty(0, 2, dtype=torch.int64, device=images.device)]
+    for i, j in close_hashes(left, right, max_distance=max_distance, same=against is None):
+        if min_ssim > -1:
+            bound = batched(lambda i, j: _bound(images[i], other[j], stats[i], other_stats[j]), i, j)
+            possible = bound >= min_ssim - _SLACK
+            i, j = i[possible], j[possible]
+            similar = batched(lambda i, j: mean_ssim(images[i], other[j]), i, j) >= min_ssim
+            i, j = i[similar], j[similar]
+        found.append(torch.stack([i, j], 1))
+    pairs = torch.cat(found)
+    return pairs[(pairs[:, 0] * len(other) + pairs[:, 1]).argsort()]
+
+
+def close_hashes(
+    left: torch.Tensor, right: torch.Tensor, *, max_distance: int, same: bool, size: int = 0
+) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    """Yield each pair of hashes within a distance once, a tile at a time.
+
+    Hashes that differ in d bits agree on one of d + 1 blocks of bits. Sorted by a block, they need comparing only
+    within runs of equal keys; where the runs are so long that one pass over all pairs is cheaper, that is made.
+
+    Args:
+        left, right: bool (N, 64) and (M, 64).
+        max_distance: largest number of differing bits, 0 .. 64.
+        same: ``right`` is ``left``; pairs i < j only.
+        size: rows and columns of a tile; 0 takes what suits the device.
+
+    Returns:
+        Iterator over int64 (K,), (K,): indices into ``left`` and ``right``; at most size ** 2 pairs at a time.
+
+    Source: Norouzi, Punjani and Fleet 2012 (multi-index hashing), with matrix products inside the runs.
+    """
+    size = size or (1024 if left.device.type == "cpu" else 8192)
+    blocks = max_distance + 1
+    indexed = [(_key(left[:, block::blocks]), _key(right[:, block::blocks])) for block in range(blocks)]
+    unindexed = [(_key(left[:, :0]), _key(right[:, :0]))]  # no bits, one key: a single run
+    plans = [[_tiles(*keys, size, same) for keys in choice] for choice in (unindexed, indexed)]
+    work = [sum(int((tiles[:, 1] - tiles[:, 0]) @ (tiles[:, 3] - tiles[:, 2])) for *_, tiles in plan) for plan in plans]
+    keys, plan = (indexed, plans[1]) if work[1] < work[0] else (unindexed, plans[0])
+    left_keys, right_keys = (torch.stack(side) for side in zip(*keys))
+    for block, (rows, columns, tiles) in enumerate(plan):
+        a, b = signs(left[rows]), signs(right[columns])
+        for start, stop, first, last in tiles.tolist():
+            for at in range(first, last, size):
+                i, j = torch.where(a[start:stop] @ b[at : min(at + size, last)].T >= 64 - 2 * max_distance)
+                after = i + start < j + at if same else slice(None)
+                i, j = rows[i[after] + start], columns[j[after] + at]
+                equal = left_keys[: block + 1, i] == right_keys[: block + 1, j]
+                new = equal[block] & (equal.sum(0) == 1)  # a pair belongs to the first block it agrees on
+                i, j = i[new], j[new]
+                if len(i):
+                    yield (torch.minimum(i, j), torch.maximum(i, j)) if same else (i, j)
+
+
+def _tiles(
+    left_keys: torch.Tensor, right_keys: torch.Tensor, size: int, same: bool
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Return both orders sorted by key and int64 tiles (T, 4) of start, stop, first, last.
+
+    Rows start .. stop of the left order have all their partners in columns first .. last of the right order.
+    """
+    rows, columns = left_keys.argsort(stable=True), right_keys.argsort(stable=True)
+    left_keys, right_keys = left_keys[rows], right_keys[columns]
+    start = torch.arange(0, len(rows), size, device=rows.device)
+    stop = (start + size).clamp(max=len(rows))
+    first = start if same else torch.searchsorted(right_keys, left_keys[start])
+    last = torch.searchsorted(right_keys, left_keys[stop - 1], right=True)
+    return rows, columns, torch.stack([start, stop, first, last], 1).cpu()
+
+
+def _key(bits: torch.Tensor) -> torch.Tensor:
+    """Return rows of up to 64 bits as int64 (N,)."""
+    return (bits.long() << torch.arange(bits.shape[1], device=bits.device)).sum(1)
+
+
+def _statistics(images: torch.Tensor) -> torch.Tensor:
+    """Return the means and the variances + C2 / 2 of every other column of windows, (N, 2, C, 13, 26)."""
+    mean = _half_windows(images)
+    return torch.stack([mean, _half_windows(images.square()) - mean.square() + C2 / 2], 1)
+
+
+def _bound(a: torch.Tensor, b: torch.Tensor, stats_a: torch.Tensor, stats_b: torch.Tensor) -> torch.Tensor:
+    """Return an upper bound of the SSIM, (N,): half of the windows count as they are, the others as 1, their most."""
+    (mean_a, variance_a), (mean_b, variance_b) = stats_a.unbind(1), stats_b.unbind(1)
+    means = 2 * mean_a * mean_b + C1
+    covariance = 2 * _half_windows(a * b) + (C1 + C2) - means
+    squares = mean_a.square() + mean_b.square() + C1
+    half = means * covariance / (squares * (variance_a + variance_b))
+    return (1 + half.mean((1, 2, 3))) / 2
+
+
+def _half_windows(maps: torch.Tensor) -> torch.Tensor:
+    band = WINDOWS.to(maps)
+    return (maps @ band[:, ::2]).mT @ band

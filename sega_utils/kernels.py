@@ -1,0 +1,172 @@
+"""Image kernels, batched and on the images' own device: perceptual hash, structural similarity, sharpness."""
+
+from collections.abc import Callable
+
+import numpy as np
+import scipy.fftpack
+import torch
+
+from sega_utils import data
+
+# The 8 lowest rows of the unnormalised 32-point DCT-II: the part of the spectrum that pHash looks at.
+_DCT = 2 * torch.cos(torch.pi / 64 * torch.arange(8, dtype=torch.float64)[:, None] * (2 * torch.arange(32) + 1))
+# Spectra reach 10**6 and are good to 10**-9: a median closer than this to a coefficient is decided by rounding.
+_UNCLEAR = 1e-6
+# Column k averages the k-th of the 26 windows of 7 neighbours that fit into 32 pixels.
+WINDOWS = ((torch.arange(32)[:, None] - torch.arange(26)) // 7 == 0).double() / 7
+C1, C2 = 0.01**2, 0.03**2 * 48 / 49  # SSIM's constants; a window's variance is 48/49 of the sample variance
+# Second differences along 32 pixels, mirrored at the border without repeating it (OpenCV's BORDER_REFLECT_101).
+_SECOND_DIFFERENCE = torch.diag(torch.full((32,), -2.0)) + torch.ones(31).diag(1) + torch.ones(31).diag(-1)
+_SECOND_DIFFERENCE[0, 1] = _SECOND_DIFFERENCE[31, 30] = 2
+
+
+def check_images(images: torch.Tensor, name: str = "images") -> None:
+    """Refuse anything but float32 images (N, C, 32, 32) in [0, 1] with C = 1 or 3; N may be 0.
+
+    Raises:
+        ValueError: another type, shape or range, or NaN.
+    """
+    allowed = f"{name} must be a float32 tensor (N, C, 32, 32), C = 1 or 3, with values in [0, 1]"
+    if not isinstance(images, torch.Tensor):
+        raise ValueError(f"{allowed}; received a {type(images).__name__}: convert it with torch.as_tensor")
+    if images.dtype != torch.float32 or images.shape[1:] not in {(1, 32, 32), (3, 32, 32)}:
+        raise ValueError(f"{allowed}; received {images.dtype} {tuple(images.shape)}: convert, resize or pad it")
+    if images.numel():
+        low, high = (float(v) for v in images.aminmax())
+        if not (low >= 0 and high <= 1):  # written so that NaN fails too
+            raise ValueError(f"{allowed}; received values in [{low}, {high}]: rescale them, look for NaN")
+
+
+def batched(function: Callable[..., torch.Tensor], *tensors: torch.Tensor, size: int = 0) -> torch.Tensor:
+    """Apply a function to batches of equally long tensors and concatenate what it returns.
+
+    Args:
+        size: rows a batch; 0 takes what stays in a core's cache, or fills a GPU.
+    """
+    size = size or (128 if tensors[0].device.type == "cpu" else 4096)
+    return torch.cat([function(*parts) for parts in zip(*(tensor.split(size) for tensor in tensors), strict=True)])
+
+
+def to_grey8(images: torch.Tensor) -> torch.Tensor:
+    """Return images as 8-bit grey ones, uint8 (N, 32, 32), colours weighted as Pillow's ``convert("L")`` does.
+
+    Source: ITU-R BT.601 luma in 16-bit fixed point.
+    """
+    pixels = data.to_uint8(images)
+    if pixels.shape[1] == 1:
+        return pixels[:, 0]
+    red, green, blue = pixels.int().unbind(1)
+    return (19595 * red + 38470 * green + 7471 * blue + 32768 >> 16).to(torch.uint8)
+
+
+def phash(images: torch.Tensor) -> torch.Tensor:
+    """Hash each image by which of its 64 lowest frequencies exceed their median, bit for bit as imagehash does.
+
+    Args:
+        images: float32 (N, C, 32, 32) in [0, 1], C = 1 or 3; taken as 8-bit grey images.
+
+    Returns:
+        bool (N, 64), the 8x8 spectrum row by row.
+
+    Raises:
+        ValueError: not such images.
+
+    Source: ``imagehash.phash`` (Buchner), after Krawetz 2011, "Looks Like It".
+    """
+    check_images(images)
+    return batched(_phash, images)
+
+
+def _phash(images: torch.Tensor) -> torch.Tensor:
+    grey, dct = to_grey8(images), _DCT.to(images.device)
+    spectrum = (dct @ grey.double() @ dct.T).flatten(1)
+    low, high = spectrum.sort(1).values[:, 31:33].split(1, 1)
+    bits = spectrum > (low + high) / 2
+    # In flat or symmetric images many coefficients are equal but for rounding: only imagehash's own DCT rounds alike.
+    unclear = (high - low < _UNCLEAR)[:, 0]
+    if unclear.any():
+        rows = scipy.fftpack.dct(grey[unclear].cpu().numpy(), axis=1)[:, :8]
+        spectrum = scipy.fftpack.dct(rows, axis=2)[:, :, :8].reshape(-1, 64)
+        exact = torch.from_numpy(spectrum > np.median(spectrum, axis=1, keepdims=True))
+        bits[unclear] = exact.to(images.device)
+    return bits
+
+
+def signs(bits: torch.Tensor) -> torch.Tensor:
+    """Return hashes as float32 of +1 and -1; the product of two is 64 minus twice their Hamming distance."""
+    return bits.float() * 2 - 1
+
+
+def hamming(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+    """Return the number of differing bits of every two hashes.
+
+    Args:
+        a, b: bool (N, 64) and (M, 64).
+
+    Returns:
+        int64 (N, M), 0 (same hash) to 64.
+    """
+    return ((64 - signs(a) @ signs(b).T) / 2).long()
+
+
+def ssim(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+    """Return the structural similarity of each image in ``a`` to the one in ``b``, as scikit-image defines it.
+
+    Args:
+        a, b: float32 (N, C, 32, 32) in [0, 1], C = 1 or 3.
+
+    Returns:
+        float32 (N,) in [-1, 1], averaged over channels; 1 for equal images.
+
+    Raises:
+        ValueError: not such images, or two different shapes.
+
+    Source: Wang, Bovik, Sheikh and Simoncelli 2004, eq. 13, over 7x7 windows and with sample covariances.
+    """
+    check_images(a, "a")
+    check_images(b, "b")
+    if a.shape != b.shape:
+        raise ValueError(f"a and b must have the same shape; received {tuple(a.shape)} and {tuple(b.shape)}")
+    return batched(mean_ssim, a, b)
+
+
+def mean_ssim(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+    """Return what ``ssim`` does for one batch, unchecked."""
+    x, y = a.double(), b.double()  # float32 would lose three digits of the variances of flat, bright windows
+    band = WINDOWS.to(a.device)
+    c1, both = (torch.tensor(c, dtype=torch.float64, device=a.device) for c in (C1, C1 + C2))
+
+    def window(maps):
+        return (maps @ band).mT @ band
+
+    mean_x, mean_y = window(x), window(y)
+    means = torch.addcmul(c1, mean_x, mean_y, value=2)
+    squares = torch.addcmul(c1, mean_x, mean_x).addcmul_(mean_y, mean_y)
+    # E[2xy] + c2 - 2 E[x] E[y], the constants added before the windows are averaged: two passes fewer over the maps.
+    covariance = window(torch.addcmul(both, x, y, value=2)).sub_(means)
+    variance = window(torch.addcmul(both, x, x).addcmul_(y, y)).sub_(squares)
+    return (means.mul_(covariance) / squares.mul_(variance)).mean((1, 2, 3)).float()
+
+
+def blur_score(images: torch.Tensor) -> torch.Tensor:
+    """Score sharpness as the variance of the Laplacian of the 8-bit grey image; higher is sharper.
+
+    Args:
+        images: float32 (N, C, 32, 32) in [0, 1], C = 1 or 3.
+
+    Returns:
+        float32 (N,), 0 for a flat image; equal to ``cv2.Laplacian(grey, cv2.CV_64F).var()``.
+
+    Raises:
+        ValueError: not such images.
+
+    Source: Pech-Pacheco, Cristobal, Chamorro-Martinez and Fernandez-Valdivia 2000.
+    """
+    check_images(images)
+    return batched(_blur_score, images)
+
+
+def _blur_score(images: torch.Tensor) -> torch.Tensor:
+    grey, second = to_grey8(images).float(), _SECOND_DIFFERENCE.to(images.device)
+    laplacian = (second @ grey + grey @ second.T).flatten(1)
+    return laplacian.square().mean(1) - laplacian.mean(1).square()

@@ -1,0 +1,129 @@
+"""Algorithm 1: a small MLP that turns text embeddings into latents of a frozen generator."""
+
+import math
+from pathlib import Path
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from sega_utils import artifacts, paths, runtime
+from sega_utils.clip import Clip
+from sega_utils.generator import Generator
+
+HIDDEN = 1024  # poster, Algorithm 1, line 1
+
+
+def build(d_text: int, z_dim: int) -> nn.Sequential:
+    """Return an untrained projector (N, d_text) -> (N, z_dim). Source: poster, Algorithm 1, line 1."""
+    return nn.Sequential(nn.Linear(d_text, HIDDEN), nn.GELU(), nn.LayerNorm(HIDDEN), nn.Linear(HIDDEN, z_dim))
+
+
+def info_nce(images: torch.Tensor, prompts: torch.Tensor, cluster_ids: torch.Tensor, *, tau: float) -> torch.Tensor:
+    """Contrast each image with its own prompt against the batch's other prompts; a scalar, lower is better.
+
+    Prompts of the same cluster mean the same thing, so they are no negatives.
+
+    Args:
+        images, prompts: float (B, d), L2-normalised; row i of one belongs to row i of the other.
+        cluster_ids: int64 (B,), unique across classes.
+        tau: temperature, > 0.
+
+    Source: poster, Algorithm 1, line 6; InfoNCE, van den Oord et al. 2018, equation 4.
+    """
+    logits = images @ prompts.T / tau
+    same = cluster_ids[:, None] == cluster_ids[None]
+    same.fill_diagonal_(False)
+    return F.cross_entropy(logits.masked_fill(same, -torch.inf), torch.arange(len(logits), device=logits.device))
+
+
+def train_projector(
+    generator: Generator,
+    clip: Clip,
+    *,
+    embeddings: torch.Tensor,
+    cluster_ids: torch.Tensor,
+    centroids: torch.Tensor,
+    sigma: float,
+    tau: float,
+    lam: float,
+    lr: float,
+    steps: int,
+    batch_size: int = 64,
+    seed: int = 0,
+) -> tuple[nn.Sequential, list[dict[str, float]]]:
+    """Train the projector with generator and CLIP frozen.
+
+    Args:
+        embeddings: prompt embeddings float32 (P, d_text), L2-normalised.
+        cluster_ids: int64 (P,), 0 .. n_classes * m - 1, class by class: cluster k belongs to class k // m.
+        centroids: float32 (n_classes * m, d_text), the clusters' centres.
+        sigma: standard deviation of the latent noise; tau: temperature; lam: weight of the L2 regularisation;
+            lr: Adam's learning rate; steps: T. All unspecified in the source.
+
+    Returns:
+        The projector in eval mode and its loss curve.
+
+    Raises:
+        ValueError: a cluster without prompts, or a sigma, tau or lam that makes no sense.
+        FloatingPointError: the loss is not finite.
+
+    Source: poster, Algorithm 1; the line numbers below are its.
+    """
+    if sigma < 0 or tau <= 0 or lam < 0:
+        raise ValueError(f"received sigma={sigma}, tau={tau}, lam={lam}; allowed are sigma >= 0, tau > 0, lam >= 0")
+    members = [torch.nonzero(cluster_ids == k)[:, 0] for k in range(len(centroids))]
+    if empty := [k for k, mine in enumerate(members) if not len(mine)]:
+        raise ValueError(f"clusters {empty} hold no prompt; cluster the prompts again")
+    device, m = centroids.device, len(centroids) // generator.n_classes
+    rng = runtime.generator(seed)
+    torch.manual_seed(seed)
+    projector = build(embeddings.shape[1], generator.z_dim).to(device)  # line 1
+    optimiser = torch.optim.Adam(projector.parameters(), lr)
+    curve = []
+    for step in runtime.progress(range(steps), "projector"):  # line 2
+        k = torch.randint(len(centroids), (batch_size,), generator=rng)  # line 3
+        positive = torch.stack([members[c][torch.randint(len(members[c]), (), generator=rng)] for c in k.tolist()])
+        mean = projector(centroids[k])
+        noise = torch.randn(mean.shape, generator=rng).to(device)
+        images = generator(mean + sigma * noise, k.to(device) // m)  # lines 4 and 5
+        contrast = info_nce(clip.encode_images(images), embeddings[positive], k.to(device), tau=tau)  # line 6
+        regular = lam * mean.square().sum(1).mean()  # line 7
+        if not math.isfinite(contrast.item() + regular.item()):
+            raise FloatingPointError(f"the projector's loss is not finite at step {step + 1}; lower lr ({lr})")
+        optimiser.zero_grad(set_to_none=True)
+        (contrast + regular).backward()  # line 8
+        optimiser.step()
+        if (step + 1) % 10 == 0 or step + 1 == steps:
+            curve.append({"step": step + 1, "contrast": contrast.item(), "regular": regular.item()})
+    return projector.eval().requires_grad_(False), curve
+
+
+@torch.no_grad()
+def latents(projector: nn.Module, embeddings: torch.Tensor, *, sigma: float, noise: torch.Tensor) -> torch.Tensor:
+    """Return z = P(e) + sigma * noise, float32 (N, z_dim), for embeddings (N, d_text) and noise (N, z_dim).
+
+    Source: poster, Algorithm 1, line 4; the embeddings may be cluster centres, as there, or single prompts.
+    """
+    return projector(embeddings) + sigma * noise.to(embeddings.device)
+
+
+def save_projector(path: Path, projector: nn.Module, meta: dict) -> str:
+    """Write a projector atomically; return its digest."""
+    return artifacts.save_tensors(path, projector.state_dict(), meta)
+
+
+def load_projector(path: Path, device: torch.device | str = "cpu") -> nn.Sequential:
+    """Return a frozen projector with ``meta``.
+
+    Raises:
+        FileNotFoundError, ArtifactError: the file is missing, truncated, altered or holds something else.
+    """
+    tensors, meta = artifacts.load_tensors(path)
+    try:
+        projector = build(tensors["0.weight"].shape[1], tensors["3.weight"].shape[0])
+        projector.load_state_dict(tensors)
+    except (KeyError, RuntimeError) as error:
+        raise artifacts.ArtifactError(f"{paths.shown(path)} holds no projector: {error}") from error
+    projector.meta = meta
+    return projector.to(device).eval().requires_grad_(False)

@@ -1,0 +1,95 @@
+"""One self-contained page that shows a run: ``results/<run>/<dataset>/report.html``."""
+
+import base64
+from html import escape
+from pathlib import Path
+
+from sega_utils import artifacts, consistency, formats, paths, poster, records, tables
+
+FIGURES = {
+    "at_a_glance": "Prompts, the images drawn from them that were kept, and what each filter rejected.",
+    "accuracy": "Test accuracy of each seed, and the difference to Std Aug, paired by seed, with its 95 % interval.",
+}
+# table of tables.TABLES: (heading, how to read it)
+NOTES = {
+    "alignment": ("Alignment with the own class",
+                  "CLIP's cosine of an image with its class. The filter cuts by this score: its rise is no proof."),
+    "filters": ("What the filters rejected", "Each candidate is counted with the first filter that rejects it."),
+    "steering": ("Did the prompts steer?",
+                 "Cohen's d of the measured attribute from prompts with its low to those with its high word, with 95 % "
+                 "interval; above zero, the images follow the words."),
+}  # fmt: skip
+STYLE = """
+:root { color-scheme: light dark }
+body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 0 auto; padding: 1rem; overflow-wrap: anywhere }
+h1 { font-size: 1.6rem } h2 { font-size: 1.2rem; margin-top: 2.2rem }
+.wide { overflow-x: auto } table { border-collapse: collapse; font-size: .9rem; overflow-wrap: normal }
+th, td { text-align: left; vertical-align: top; padding: .3rem .9rem .3rem 0; border-bottom: 1px solid #8884 }
+td { font-variant-numeric: tabular-nums } td:last-child { min-width: 9rem }
+figure { margin: 1rem 0 } img { width: 100%; background: white; border-radius: 4px }
+p, figcaption { max-width: 42rem } figcaption, .small { font-size: .85rem; opacity: .8 }
+""".strip()
+
+
+def report_html(run: str, dataset: str) -> Path:
+    """Write the run's report, from its records and figures, as one file that needs no other; return where it is.
+
+    A figure that was not saved, and a table without rows, is left out.
+
+    Raises:
+        FileNotFoundError, ArtifactError, ValueError: as ``tables.summary``.
+    """
+    rows, caption = tables.summary(run, dataset)
+    parts = [
+        f"<h1>SEGA-Net on {escape(dataset)}: did synthetic images help?</h1>",
+        f"<p>Run <em>{escape(run)}</em>. Every number below was computed from the records of this run.</p>",
+        section("Test accuracy", caption, rows),
+        figure(run, dataset, "accuracy"),
+        figure(run, dataset, "at_a_glance"),
+        section("Beside the poster", "The last column says why the numbers do not compare directly.",
+                tables.beside_poster(run, dataset), poster.COLUMNS),
+    ]  # fmt: skip
+    for name, (heading, note) in NOTES.items():
+        table, columns = tables.TABLES[name]
+        parts.append(section(heading, note, table(run, dataset), columns))
+    parts.append(section("What ran", "", provenance(run, dataset)))
+    page = "\n".join(part for part in parts if part)
+    path = paths.artifact(run, dataset, "report")
+    artifacts.save_text(path, (
+        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f"<title>SEGA-Net, {escape(run)}, {escape(dataset)}</title>\n<style>\n{STYLE}\n</style>\n</head>\n"
+        f"<body>\n{page}\n</body>\n</html>\n"
+    ))  # fmt: skip
+    return path
+
+
+def section(heading: str, note: str, rows: list[dict], columns: tuple[str, ...] | None = None) -> str:
+    """Return a heading, a sentence and a table, all escaped; nothing if there are no rows."""
+    if not rows:
+        return ""
+    return f"<h2>{escape(heading)}</h2>\n<p>{escape(note)}</p>\n{formats.html_table(rows, columns or rows[0])}"
+
+
+def figure(run: str, dataset: str, name: str) -> str:
+    """Return a saved figure, inside the page, with its caption; nothing if it was not saved."""
+    path = paths.artifact(run, dataset, "figures") / f"{name}.png"
+    if not path.exists():
+        return ""
+    data, text = base64.b64encode(path.read_bytes()).decode(), escape(FIGURES[name])
+    return f'<figure><img alt="{text}" src="data:image/png;base64,{data}"><figcaption>{text}</figcaption></figure>'
+
+
+def provenance(run: str, dataset: str) -> list[dict[str, str]]:
+    """Return what each stage was asked for, on what, and what it cost; of several records, what is common to them."""
+    rows = []
+    for stage in consistency.STAGES:
+        if found := records.read(run, dataset, stage):
+            common = {k: v for k, v in found[0].items() if all(record.get(k) == v for record in found)}
+            rows.append({
+                "stage": stage, "records": len(found), "seconds": f"{sum(record['seconds'] for record in found):.1f}",
+                "device": common.get("device", "several"), "torch": common.get("version_torch", "several"),
+                "commit": common.get("git_commit", "several")[:12],
+                "parameters": ", ".join(f"{k[6:]} = {v}" for k, v in common.items() if k.startswith("param_")),
+            })  # fmt: skip
+    return rows

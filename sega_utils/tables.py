@@ -1,0 +1,184 @@
+"""Every table of a run, computed from its records: ``python -m sega_utils.tables`` prints the result."""
+
+import argparse
+import sys
+from pathlib import Path
+from statistics import mean, stdev
+
+from sega_utils import arms, artifacts, attributes, data, filters, metrics, paths, poster
+from sega_utils.consistency import load
+from sega_utils.formats import aligned, interval, markdown, spread
+
+BASELINE = "Std Aug"
+README = paths.ROOT / "README.md"
+BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"
+ACCURACY = ("arm", "classifier", "fraction", "mean", "std", "n", "diff_to_std_aug", "ci_low", "ci_high")
+
+
+def accuracy(run: str, dataset: str) -> list[dict]:
+    """Return a row (columns ``ACCURACY``) for each arm that has records, in the order of ``arms.ARMS``; in percent.
+
+    ``std`` is the sample standard deviation over the seeds; ``diff_to_std_aug`` is paired by seed, with its 95 %
+    interval. A value that nothing can give is empty: the spread of a single seed, and the difference of Std Aug to
+    itself, in its absence, or from one seed.
+
+    Raises:
+        ArtifactError: records that do not belong together, see ``consistency.load``.
+        ValueError: an arm and Std Aug were trained with different seeds.
+    """
+    trained, rows = load(run, dataset)["training"], []
+    scores: dict[str, dict[int, float]] = {arm: {} for arm in arms.ARMS}
+    for record in trained:
+        scores[record["param_arm"]][record["param_seed"]] = 100 * record["accuracy"]
+    for arm, ours in scores.items():
+        if ours:
+            row = {"arm": arm, "classifier": trained[0]["param_classifier"], "fraction": trained[0]["fraction"],
+                   "mean": mean(ours.values()), "n": len(ours)}  # fmt: skip
+            row |= {"std": stdev(ours.values())} if len(ours) > 1 else {}
+            row |= difference(arm, ours, scores[BASELINE]) if arm != BASELINE and scores[BASELINE] else {}
+            rows.append({name: row.get(name, "") for name in ACCURACY})
+    return rows
+
+
+def difference(arm: str, ours: dict[int, float], theirs: dict[int, float]) -> dict[str, float]:
+    """Return the columns of an arm's paired difference to Std Aug; none of them from one and the same seed."""
+    if len(ours) == 1 and ours.keys() == theirs.keys():
+        return {}
+    try:
+        paired = metrics.paired_difference(ours, theirs)
+    except ValueError as error:
+        raise ValueError(f"{arm} beside {BASELINE}: {error} with 05_training") from error
+    return {"diff_to_std_aug": paired["difference"], "ci_low": paired["ci_low"], "ci_high": paired["ci_high"]}
+
+
+def alignment(run: str, dataset: str) -> list[dict]:
+    """Return the cosine of images and their own class before and after the filters: median, interquartile range, n."""
+    return [
+        {"stage": stage} | {name: record[f"alignment_{key}_{name}"] for name in ("median", "iqr", "n")}
+        for record in load(run, dataset)["synthesis"]
+        for stage, key in (("Pre-filter", "pre"), ("Post-filter", "post"))
+    ]
+
+
+def steering(run: str, dataset: str) -> list[dict]:
+    """Return, for each attribute that was measured, Cohen's d from its low to its high word, with 95 % interval."""
+    return [
+        {"attribute": name} | {key: record[f"{key}_{name}"] for key in ("effect", "ci_low", "ci_high", "n")}
+        for record in load(run, dataset)["projector"]
+        for name in attributes.WORDS
+        if f"effect_{name}" in record
+    ]
+
+
+def rejections(run: str, dataset: str) -> list[dict]:
+    """Return how many of all candidates each filter was the first to reject, in the order the filters are applied."""
+    return [
+        {"filter": name, "candidates": record["candidates"], "rejected": record[f"rejected_{name}"]}
+        for record in load(run, dataset)["synthesis"]
+        for name in filters.FILTERS
+        if f"rejected_{name}" in record
+    ]
+
+
+TABLES = {
+    "accuracy": (accuracy, ACCURACY),
+    "alignment": (alignment, ("stage", "median", "iqr", "n")),
+    "steering": (steering, ("attribute", "effect", "ci_low", "ci_high", "n")),
+    "filters": (rejections, ("filter", "candidates", "rejected")),
+}
+
+
+def write_tables(run: str, dataset: str) -> dict[str, Path]:
+    """Write ``tables/<name>.csv`` for every table of ``TABLES`` and return where they are.
+
+    A record that is missing leaves its rows out.
+
+    Raises:
+        ArtifactError, ValueError: as ``accuracy``; then no table is written.
+    """
+    rows = {name: table(run, dataset) for name, (table, _) in TABLES.items()}
+    files = {name: paths.artifact(run, dataset, "tables") / f"{name}.csv" for name in TABLES}
+    for name, file in files.items():
+        artifacts.save_csv(file, rows[name], TABLES[name][1])
+    return files
+
+
+def summary(run: str, dataset: str) -> tuple[list[dict], str]:
+    """Return the accuracy table for people, and a sentence on what it was measured on and what it cost.
+
+    Raises:
+        FileNotFoundError: no classifier was trained yet.
+        ArtifactError, ValueError: as ``accuracy``.
+    """
+    rows, trained = accuracy(run, dataset), load(run, dataset)["training"]
+    if not rows:
+        folder = paths.artifact(run, dataset, "records") / "training"
+        raise FileNotFoundError(f"{paths.shown(folder)} holds no records; make them with: make run")
+    shown = [
+        {"arm": row["arm"], "accuracy (%)": spread(row["mean"], row["std"]),
+         "difference to Std Aug (95 % interval)": interval(*(row[k] for k in ("diff_to_std_aug", "ci_low", "ci_high"))),
+         "n": row["n"], "seconds each": f"{mean(r['seconds'] for r in trained if r['param_arm'] == row['arm']):.1f}"}
+        for row in rows
+    ]  # fmt: skip
+    first, devices = trained[0], sorted({record["device"] for record in trained})
+    return shown, (
+        f"{dataset}, {data.per_class(dataset, first['fraction'])} training images a class ({first['n_real']:,} in "
+        f"all), {first['n_test']:,} test images; {first['param_classifier']}, {first['param_steps']:,} steps; mean ± "
+        f"standard deviation over n seeds; {len(trained)} classifiers in {sum(r['seconds'] for r in trained):,.0f} "
+        f"seconds on {' and '.join(devices)}."
+    )
+
+
+def accuracy_text(run: str, dataset: str) -> str:
+    """Return the accuracy table in aligned columns, and where the executed notebooks and the report are."""
+    rows, caption = summary(run, dataset)
+    places = [f"{what}: {paths.shown(paths.artifact(run, dataset, name))}"
+              for what, name in (("executed notebooks", "notebooks"), ("report", "report"))]  # fmt: skip
+    return "\n".join([aligned(rows), "", caption, "", *places])
+
+
+def update_readme(run: str, dataset: str, readme: Path = README) -> Path:
+    """Replace what stands between the two markers of the README by the accuracy table; return the file.
+
+    Raises:
+        ValueError: the README does not hold each marker once, in their order.
+        FileNotFoundError, ArtifactError: as ``summary``.
+    """
+    text = readme.read_text(encoding="utf-8")
+    if (text.count(BEGIN), text.count(END)) != (1, 1) or text.index(BEGIN) > text.index(END):
+        raise ValueError(f"{paths.shown(readme)} must hold {BEGIN} and, below it, {END}, once each; put them back")
+    rows, caption = summary(run, dataset)
+    before, after = text[: text.index(BEGIN)], text[text.index(END) :]
+    artifacts.save_text(readme, f"{before}{BEGIN}\n{markdown(rows, rows[0])}\n\n{caption}\n{after}")
+    return readme
+
+
+def beside_poster(run: str, dataset: str) -> list[dict[str, str]]:
+    """Return the poster's numbers for a data set beside ours, each with what differs; columns ``poster.COLUMNS``.
+
+    Raises:
+        ArtifactError, ValueError: as ``accuracy``.
+    """
+    return poster.beside(dataset, load(run, dataset), accuracy(run, dataset), alignment(run, dataset))
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Print the accuracy table, or put it into the README; return 0, or 1 after an error."""
+    parser = argparse.ArgumentParser("python -m sega_utils.tables", description=main.__doc__)
+    parser.add_argument("--run", default="embedded")
+    parser.add_argument("--dataset", default="fashion-mnist")
+    parser.add_argument("--readme", action="store_true", help="write the table into README.md instead of printing it")
+    args = parser.parse_args(arguments)
+    try:
+        if args.readme:
+            print(f"wrote the table into {paths.shown(update_readme(args.run, args.dataset))}")
+        else:
+            print(accuracy_text(args.run, args.dataset))
+    except (OSError, ValueError, artifacts.ArtifactError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

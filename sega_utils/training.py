@@ -1,0 +1,103 @@
+"""Train one classifier on real and synthetic images with a fixed number of optimiser steps."""
+
+import math
+from collections.abc import Iterator
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from sega_utils import augment, classifiers, runtime
+from sega_utils.data import Dataset
+
+
+def train_classifier(
+    real: Dataset,
+    *,
+    synthetic: tuple[torch.Tensor, torch.Tensor] | None = None,
+    real_targets: torch.Tensor | None = None,
+    classifier: str = "resnet8-half",
+    steps: int = 1000,
+    batch_size: int = 64,
+    lr: float = 0.1,
+    weight_decay: float = 1e-3,
+    pixel: bool = True,
+    mixing: str = "none",
+    mix: str = "replace",
+    ratio: float = 0.3,
+    seed: int = 0,
+    device: torch.device | str = "cpu",
+) -> nn.Module:
+    """Train a classifier and return it in eval mode.
+
+    Args:
+        real: the run's training subset.
+        synthetic: images float32 (M, C, 32, 32) and targets float32 (M, n_classes), each row a distribution.
+        real_targets: float32 (N, n_classes) instead of the labels, e.g. CLIP's class distribution.
+        lr: peak learning rate of SGD with Nesterov momentum 0.9, one cosine cycle after 10 % of warm-up.
+        pixel: crop (up to 2 pixels) and flip real and synthetic images.
+        mixing: a key of ``augment.MIXING``.
+        mix: ``replace`` gives synthetic images ``ratio`` of every batch, ``add`` puts ``ratio`` / (1 - ratio) of a
+            batch on top of a full real one.
+        ratio: synthetic share of what a step sees, 0 .. 1 exclusive; the poster's is 0.3.
+
+    Raises:
+        ValueError: unknown mix, mixing or classifier, or a ratio outside its range.
+        FloatingPointError: the loss is not finite.
+
+    Source: poster, Robust Training with Augmentation (70:30, pixel-based and mixing-based augmentation).
+    """
+    if mix not in {"replace", "add"}:
+        raise ValueError(f"mix is {mix!r}; allowed are 'replace' and 'add'")
+    if mixing not in augment.MIXING:
+        raise ValueError(f"mixing is {mixing!r}; allowed are {', '.join(augment.MIXING)}")
+    if not 0 < ratio < 1:
+        raise ValueError(f"ratio is {ratio}; allowed is 0 .. 1, both excluded; leave synthetic away for none")
+    torch.manual_seed(seed)
+    model = classifiers.build(classifier, n_classes=len(real.class_names), channels=real.images.shape[1]).to(device)
+    optimiser = torch.optim.SGD(model.parameters(), lr, momentum=0.9, nesterov=True, weight_decay=weight_decay)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: _one_cycle(step / steps))
+    if real_targets is None:
+        real_targets = F.one_hot(real.labels, len(real.class_names)).float()
+    extra = 0 if synthetic is None else round(batch_size * (ratio if mix == "replace" else ratio / (1 - ratio)))
+    sources = [(real.images, real_targets, batch_size - extra if mix == "replace" else batch_size)]
+    if extra:
+        sources.append((*synthetic, extra))
+    rng = runtime.generator(seed)
+    streams = [(x.to(device), y.to(device), shuffled(len(x), n, rng)) for x, y, n in sources]
+    for step in range(steps):
+        picked = [(x[i], y[i]) for x, y, stream in streams for i in [next(stream)]]
+        images, targets = (torch.cat(parts) for parts in zip(*picked, strict=True))
+        if pixel:
+            images = augment.shift(images, rng, pad=2)
+        if mixing != "none":
+            order = torch.randperm(len(images), generator=rng)  # partners across real and synthetic
+            images, targets = augment.MIXING[mixing](images[order], targets[order])
+        loss = F.cross_entropy(model(images), targets)
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        optimiser.step()
+        schedule.step()
+        if ((step + 1) % 100 == 0 or step + 1 == steps) and not math.isfinite(loss.item()):
+            raise FloatingPointError(f"the loss is {loss.item()} at step {step + 1}; lower the learning rate ({lr})")
+    return model.eval()
+
+
+def shuffled(n: int, size: int, rng: torch.Generator) -> Iterator[torch.Tensor]:
+    """Yield indices int64 (size,) that run through successive random orders of 0 .. n - 1, forever.
+
+    Raises:
+        ValueError: n is 0: there is nothing to run through.
+    """
+    if n < 1:
+        raise ValueError("no images to draw batches from; give at least one, or leave synthetic away for none")
+    queue = torch.empty(0, dtype=torch.int64)
+    while True:
+        while len(queue) < size:
+            queue = torch.cat((queue, torch.randperm(n, generator=rng)))
+        yield queue[:size]
+        queue = queue[size:]
+
+
+def _one_cycle(progress: float) -> float:
+    return progress / 0.1 if progress < 0.1 else 0.5 * (1 + math.cos(math.pi * (progress - 0.1) / 0.9))

@@ -1,0 +1,93 @@
+import random
+import subprocess
+
+import numpy as np
+import pytest
+import torch
+
+from sega_utils import paths, runtime
+
+
+@pytest.mark.parametrize("seed", [-1, 2**32, 2**63])
+def test_a_seed_outside_its_range_is_refused(seed):
+    with pytest.raises(ValueError, match=f"seed is {seed}; allowed are 0 .. 4294967295"):
+        runtime.start(seed)
+
+
+@pytest.mark.parametrize("seed", [0, 2**32 - 1])
+def test_the_ends_of_the_range_are_allowed(seed):
+    assert runtime.start(seed, "cpu") == torch.device("cpu")
+
+
+@pytest.mark.parametrize("device", ["gpu", "cuda:0", ""])
+def test_an_unknown_device_lists_the_allowed_ones(device):
+    with pytest.raises(ValueError, match="allowed are 'auto', 'cpu' and 'cuda'"):
+        runtime.start(0, device)
+
+
+def test_cuda_without_a_gpu_says_what_to_use_instead(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(ValueError, match="torch sees no GPU; use 'auto' or 'cpu'"):
+        runtime.start(0, "cuda")
+    assert runtime.start(0, "auto") == torch.device("cpu")
+
+
+def test_a_seed_fixes_every_generator():
+    def draw(seed):
+        runtime.start(seed, "cpu")
+        return random.random(), float(np.random.rand()), float(torch.rand(()))
+
+    assert draw(3) == draw(3)
+    assert all(a != b for a, b in zip(draw(3), draw(4), strict=True))
+    assert torch.are_deterministic_algorithms_enabled()
+
+
+def test_a_generator_is_seeded():
+    draw = lambda seed: torch.rand(4, generator=runtime.generator(seed)).tolist()
+    assert draw(1) == draw(1) != draw(2)
+
+
+def test_a_description_is_text_and_names_every_library():
+    description = runtime.describe()
+    assert all(isinstance(value, str) and value for value in description.values())
+    assert torch.__version__.startswith(description["version_torch"])
+    assert {f"version_{name}" for name in runtime.LIBRARIES} <= set(description)
+
+
+def test_the_commit_says_when_the_code_is_another(tmp_path, monkeypatch):
+    def git(*args):
+        identity = ("-c", "user.name=a", "-c", "user.email=a@b")
+        run = subprocess.run(["git", *identity, *args], cwd=tmp_path, capture_output=True, text=True, check=True)
+        return run.stdout.strip()
+
+    monkeypatch.setattr(paths, "ROOT", tmp_path)
+    (tmp_path / "sega_utils").mkdir()
+    (tmp_path / "sega_utils/a.py").write_text("1\n")
+    (tmp_path / "README.md").write_text("1\n")
+    git("init", "-q"), git("add", "."), git("commit", "-qm", "one")
+    (tmp_path / "README.md").write_text("2\n")
+    assert runtime.git_commit() == git("rev-parse", "HEAD")
+    (tmp_path / "sega_utils/a.py").write_text("2\n")
+    assert runtime.git_commit() == git("rev-parse", "HEAD") + "-dirty"
+
+
+def test_the_commit_is_unknown_outside_a_repository_and_without_git(tmp_path, monkeypatch):
+    monkeypatch.setattr(paths, "ROOT", tmp_path)
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
+    assert runtime.git_commit() == "unknown"
+    monkeypatch.setenv("PATH", "")
+    assert runtime.git_commit() == "unknown"
+
+
+def test_a_cost_is_known_once_the_block_has_ended():
+    with runtime.measure() as cost:
+        assert "seconds" not in cost
+    assert {"seconds", "peak_memory_gb"} <= set(cost)
+    assert cost["seconds"] >= 0 and cost["peak_memory_gb"] > 0
+
+
+@pytest.mark.parametrize(("ci", "silent"), [("1", True), ("", False)])
+def test_progress_yields_everything_and_is_silent_in_ci(monkeypatch, capsys, ci, silent):
+    monkeypatch.setenv("CI", ci)
+    assert list(runtime.progress(range(3), "steps")) == [0, 1, 2]
+    assert (capsys.readouterr().err == "") == silent

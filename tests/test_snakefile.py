@@ -1,0 +1,202 @@
+"""The pipeline's order and what it does again, on a stand-in: the real Snakefile, and notebooks that take no time."""
+
+import fcntl
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from sega_utils import paths
+
+ORDER = ["data", "clip", "prompts", "generator", "projector", "synthesis", "training", "report"]
+EXECUTE = '''
+import os, sys, time
+from pathlib import Path
+from sega_utils import paths
+name, *given = Path(sys.argv[1]).stem, *sys.argv[2:]
+run, dataset = given[given.index("RUN") + 1], given[given.index("DATASET") + 1]
+with open(paths.ROOT / "executed", "a") as log:
+    print(name, *given, file=log)
+for artifact, (file, notebook) in paths.ARTIFACTS.items():
+    if notebook == name:
+        path = paths.artifact(run, dataset, artifact)
+        path = path if path.suffix else path / "part"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"{artifact} of {run} {dataset}")
+        if os.environ.get("STOP_IN") == name:
+            time.sleep(300)
+path = paths.artifact(run, dataset, "notebooks") / f"{name}.ipynb"
+path.parent.mkdir(exist_ok=True)
+path.write_text(name)
+'''
+
+
+@pytest.fixture
+def project(tmp_path):
+    """Return a stand-in that has not run."""
+    return build(tmp_path / "project")
+
+
+@pytest.fixture(scope="module")
+def finished_once(tmp_path_factory):
+    """Return a stand-in that has run through, for tests to copy."""
+    root = build(tmp_path_factory.mktemp("finished") / "project")
+    assert sorted(stems(run(root)[1])) == sorted(ORDER)
+    return root
+
+
+@pytest.fixture
+def finished(finished_once, tmp_path):
+    """Return a stand-in that has run through."""
+    return shutil.copytree(finished_once, tmp_path / "project")
+
+
+def build(root):
+    """Make a folder with the Snakefile, a package that executes nothing and notebooks that import a little of it."""
+    for folder in ("sega_utils", "notebooks/params", "data/models"):
+        (root / folder).mkdir(parents=True)
+    for file in ("Snakefile", "sega_utils/paths.py", "notebooks/params/tuned.yaml"):
+        shutil.copy(paths.ROOT / file, root / file)
+    modules = {"__init__": "", "metrics": "", "filters": "from sega_utils.metrics import x\n", "execute": EXECUTE,
+               "tables": "print('the table')\n"}  # fmt: skip
+    for name, source in modules.items():
+        (root / "sega_utils" / f"{name}.py").write_text(source)
+    for path in paths.NOTEBOOKS.glob("*.ipynb"):
+        imported = "filters" if path.stem == "04_synthesis" else "paths"
+        cell = {"cell_type": "code", "source": ["import os\n", f"from sega_utils import {imported}\n"]}
+        (root / "notebooks" / path.name).write_text(json.dumps({"cells": [cell]}))
+    return root
+
+
+def command(*options):
+    """Return the command of `make run`, for this interpreter."""
+    recipe = subprocess.run(["make", "--dry-run", "run"], cwd=paths.ROOT, capture_output=True, text=True, check=True)
+    lines = recipe.stdout.replace("\\\n", " ").splitlines()
+    _, *arguments = next(line for line in lines if "bin/snakemake" in line).split()
+    return [sys.executable, "-m", "snakemake", *arguments, *options]
+
+
+def start(root, *options, **environment):
+    """Start a run that finds the stand-in's package and results instead of the real ones."""
+    environment = os.environ | {"PYTHONPATH": str(root), "SEGA_RESULTS": str(root / "results")} | environment
+    return subprocess.Popen(command(*options), cwd=root, env=environment, text=True, start_new_session=True,
+                            stdout=subprocess.PIPE, stderr=subprocess.STDOUT)  # fmt: skip
+
+
+def run(root, *options):
+    """Return what a run printed and which notebooks it executed, in order."""
+    log = root / "executed"
+    log.unlink(missing_ok=True)
+    process = start(root, *options)
+    output, _ = process.communicate()
+    assert process.returncode == 0, output
+    return output, log.read_text().splitlines() if log.exists() else []
+
+
+def stems(lines):
+    return [line.split()[0].partition("_")[2] for line in lines]
+
+
+def contents(root):
+    return {path.relative_to(root): path.read_bytes() for path in (root / "results").rglob("*") if path.is_file()}
+
+
+def wait_until(condition, process, seconds=120):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert process.poll() is None and time.monotonic() < end, "waited in vain"
+        time.sleep(0.1)
+
+
+def test_notebooks_run_in_order_then_never_again_until_something_they_need_changes(project):
+    output, executed = run(project)
+    executed = stems(executed)
+    assert len(executed) == len(ORDER)
+    for before, after in zip(ORDER, ORDER[1:]):
+        if (before, after) != ("prompts", "generator"):  # neither needs the other
+            assert executed.index(before) < executed.index(after)
+    assert "the table\n" in output
+    assert "results/embedded/fashion-mnist/notebooks/" in output and "fashion-mnist/report.html" in output
+    before = contents(project)
+
+    for path in [*project.glob("notebooks/*"), *project.glob("sega_utils/*.py")]:
+        path.touch()  # as git does when it changes branches
+    output, executed = run(project)
+    assert executed == [] and "Nothing to be done" in output and contents(project) == before
+
+    (project / "sega_utils/metrics.py").write_text("x = 1\n")
+    assert stems(run(project)[1]) == ["synthesis", "training", "report"]
+
+    classifiers = project / "results/embedded/fashion-mnist/classifiers"
+    (classifiers / "done").touch()
+    (classifiers / ".complete").unlink()
+    assert stems(run(project)[1]) == ["training", "report"] and (classifiers / "done").exists()
+
+    (project / "results/embedded/fashion-mnist/prompts.safetensors").unlink()
+    assert "prompts" in stems(run(project)[1])
+
+
+def test_a_fresh_clone_runs_everything_though_its_tables_are_tracked(finished):
+    for path in contents(finished):
+        if not {"tables", "figures"} & set(path.parts) or path.name == ".complete":
+            (finished / path).unlink()
+    shutil.rmtree(finished / ".snakemake")
+    assert sorted(stems(run(finished)[1])) == sorted(ORDER)
+
+
+@pytest.mark.parametrize("stage", ["04_synthesis", "05_training"])
+def test_after_a_kill_the_same_command_ends_as_an_undisturbed_run(stage, project, finished_once):
+    process, log = start(project, STOP_IN=stage), project / "executed"
+    wait_until(lambda: log.exists() and stage in log.read_text(), process)
+    made = [path for name, (path, notebook) in paths.ARTIFACTS.items() if notebook == stage]
+    wait_until(lambda: any((project / "results/embedded/fashion-mnist" / path).exists() for path in made), process)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+    done = stems(log.read_text().splitlines())[:-1]
+    _, executed = run(project)
+    assert sorted(done + stems(executed)) == sorted(ORDER) and stage.partition("_")[2] == stems(executed)[0]
+    assert contents(project) == contents(finished_once)
+    assert run(project)[1] == []
+
+
+def test_a_second_run_waits_for_the_first(project):
+    folder = project / "results" / "embedded"
+    folder.mkdir(parents=True)
+    handle = os.open(folder, os.O_RDONLY)
+    fcntl.flock(handle, fcntl.LOCK_EX)
+    process = start(project)
+    assert "another run is working in results/embedded" in process.stdout.readline()
+    assert process.poll() is None and not (project / "executed").exists()
+    os.close(handle)
+    process.communicate()
+    assert process.returncode == 0 and len((project / "executed").read_text().splitlines()) == len(ORDER)
+
+
+def test_a_run_of_another_name_gets_its_parameters_and_its_own_folder(project):
+    (project / "notebooks/params/paper.yaml").write_text("")
+    options = ["--config", "run=paper", "dataset=fashion-mnist", "params=notebooks/params/paper.yaml"]
+    _, executed = run(project, *options)
+    assert all("-f notebooks/params/paper.yaml -p RUN paper -p DATASET fashion-mnist" in line for line in executed)
+    assert [path.name for path in (project / "results").iterdir()] == ["paper"]
+    (project / "notebooks/params/paper.yaml").write_text("SEED: 1\n")
+    assert len(run(project, *options)[1]) == len(ORDER)
+
+
+def test_a_results_folder_that_cannot_be_is_named(project):
+    process = start(project, SEGA_RESULTS="/dev/null/results")
+    assert "choose another folder with SEGA_RESULTS" in process.communicate()[0] and process.returncode != 0
+
+
+def test_every_committed_notebook_has_a_rule(results):
+    plan = subprocess.run([sys.executable, "-m", "snakemake", "--dry-run", "--printshellcmds"], cwd=paths.ROOT,
+                          capture_output=True, text=True)  # fmt: skip
+    assert plan.returncode == 0, plan.stdout + plan.stderr
+    notebooks = sorted(path.name for path in paths.NOTEBOOKS.glob("*.ipynb"))
+    assert notebooks
+    for name in notebooks:
+        assert f"sega_utils.execute notebooks/{name} " in plan.stdout + plan.stderr
