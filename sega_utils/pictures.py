@@ -1,4 +1,4 @@
-"""Figures made of images, drawn without a display or a shared state; the same input gives the same bytes."""
+"""Figures without a display or shared state, the same input giving the same bytes; and those made of images."""
 
 import io
 import textwrap

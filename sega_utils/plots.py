@@ -1,4 +1,4 @@
-"""Figures of a run: charts here, figures made of images from ``pictures``."""
+"""Charts of a run."""
 
 from collections.abc import Sequence
 
@@ -8,14 +8,8 @@ from matplotlib.patheffects import withStroke
 
 from sega_utils import metrics
 from sega_utils.formats import cell, interval
-from sega_utils.pictures import (
-    KEPT, MUTED, REJECTED, Drawing, at_a_glance, grid, reasons_gallery, save, styled,
-)  # fmt: skip
+from sega_utils.pictures import KEPT, MUTED, REJECTED, Drawing, styled
 
-__all__ = [
-    "accuracy_bars", "at_a_glance", "curves", "effects", "grid", "heatmap", "histograms", "prompt_map",
-    "reasons_gallery", "save",
-]  # fmt: skip
 LINE = "#24476b"
 
 

@@ -59,20 +59,21 @@ def main() -> None:
     parser.add_argument("--per-class", type=int, default=200, help="validation images a class")
     parser.add_argument("--workers", type=int, default=2)
     args = parser.parse_args()
-    plan = [(arm, trial) for arm in args.arms for trial in draw(arm, args.trials, seed=0)]
-    jobs = [(args.run, args.dataset, arm, trial, args.per_class, tuple(args.seeds)) for arm, trial in plan]
-    scores = arms.map_workers(validate, jobs, workers=args.workers, label="trials")
-    rows = [
-        {"arm": arm, "trial": i, "settings": yaml.safe_dump(trial, default_flow_style=True, width=1000).strip(),
-         "accuracy": 100 * score, "n_validation": args.per_class * 10, "seeds": len(args.seeds)}
-        for i, ((arm, trial), score) in enumerate(zip(plan, scores, strict=True))
-    ]  # fmt: skip
     log, chosen = paths.PARAMS / "tuning.csv", paths.PARAMS / "tuned.yaml"
-    if log.exists():
-        rows = [r for r in artifacts.load_csv(log) if r["arm"] not in args.arms] + rows
-    artifacts.save_csv(log, rows, COLUMNS)
-    artifacts.save_text(chosen, yaml.safe_dump(best(rows), sort_keys=False))
-    print(f"{len(jobs)} trials; wrote {paths.shown(log)} and {paths.shown(chosen)}")
+    for arm in args.arms:  # saved arm by arm, so that what is lost to an interruption is one arm's search
+        trials = draw(arm, args.trials, seed=0)
+        jobs = [(args.run, args.dataset, arm, trial, args.per_class, tuple(args.seeds)) for trial in trials]
+        scores = arms.map_workers(validate, jobs, workers=args.workers, label=arm)
+        rows = [row for row in artifacts.load_csv(log) if row["arm"] != arm] if log.exists() else []
+        rows += [
+            {"arm": arm, "trial": i, "settings": yaml.safe_dump(trial, default_flow_style=True, width=1000).strip(),
+             "accuracy": 100 * score, "n_validation": 10 * args.per_class, "seeds": len(args.seeds)}
+            for i, (trial, score) in enumerate(zip(trials, scores, strict=True))
+        ]  # fmt: skip
+        artifacts.save_csv(log, rows, COLUMNS)
+        artifacts.save_text(chosen, yaml.safe_dump(best(rows), sort_keys=False))
+        print(f"{arm}: {best(rows)[arm]}")
+    print(f"wrote {paths.shown(log)} and {paths.shown(chosen)}")
 
 
 def best(rows: list[dict]) -> dict[str, dict]:

@@ -82,7 +82,7 @@ def test_effect_size_interval_covers_a_known_shift_about_as_often_as_it_says(rng
         low, high = (torch.from_numpy(rng.normal(centre, 1, 80)) for centre in (0, shift))
         row = metrics.effect_size(low, high, seed=seed)
         hits += row["ci_low"] <= shift <= row["ci_high"]
-    # of 60 intervals at 95 %, fewer than 51 cover once in 1,500 tries; an interval of half the width covers 40
+    # of 60 intervals at 95 %, fewer than 51 cover once in 1,350 tries; an interval of half the width covers 40
     assert 51 <= hits
     assert scipy.stats.binom.cdf(50, repeats, 0.95) < 1e-3
 

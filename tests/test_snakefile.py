@@ -106,7 +106,7 @@ def contents(root):
     return {path.relative_to(root): path.read_bytes() for path in (root / "results").rglob("*") if path.is_file()}
 
 
-def wait_until(condition, process, seconds=120):
+def wait_until(condition, process, seconds=600):
     end = time.monotonic() + seconds
     while not condition():
         assert process.poll() is None and time.monotonic() < end, "waited in vain"
