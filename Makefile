@@ -51,7 +51,7 @@ test: $(READY)
 	@export SEGA_RESULTS=$$(mktemp -d); trap 'rm -rf "$$SEGA_RESULTS"' EXIT; \
 	$(BIN)/pytest -q tests; \
 	$(BIN)/pytest --nbval-lax --nbval-current-env --nbval-sanitize-with tests/nbval.cfg \
-	  --nbval-cell-timeout 3600 -x $(NOTEBOOKS)
+	  --nbval-cell-timeout 3600 --nbval-kernel-startup-timeout 300 -x $(NOTEBOOKS)
 
 lab: $(READY)
 	@$(BIN)/jupyter lab

@@ -65,7 +65,7 @@ def execute(
                 # papermill saves after each cell: under a name that is true whenever and however the run is stopped
                 executed = papermill.execute_notebook(
                     str(notebook.resolve()), str(failed), given, kernel_name="python3", language="python",
-                    cwd=paths.ROOT, progress_bar=not os.environ.get("CI"), coalesce_streams=True,
+                    cwd=paths.ROOT, progress_bar=not os.environ.get("CI"), coalesce_streams=True, start_timeout=300,
                     config=Config({"KernelManager": {"transport_encryption": "auto"}}), shutdown_kernel="immediate",
                 )  # fmt: skip
                 code = [cell for cell in executed.cells if cell.cell_type == "code" and cell.source.strip()]

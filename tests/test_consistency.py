@@ -1,0 +1,96 @@
+import pytest
+from fake_run import ACCURACY, DATASET, RUN, change, remove, write_run
+
+from sega_utils import arms, consistency, paths
+from sega_utils.artifacts import ArtifactError
+
+
+@pytest.fixture(autouse=True)
+def run():
+    write_run()
+
+
+def test_records_of_one_run_belong_together():
+    found = consistency.load(RUN, DATASET)
+    assert list(found) == list(consistency.STAGES)
+    assert {stage: len(records) for stage, records in found.items() if records} == {
+        "clip": 1, "projector": 1, "synthesis": 1, "training": 3 * len(ACCURACY)}  # fmt: skip
+
+
+def test_a_run_without_records_has_none():
+    assert consistency.load("none", DATASET) == {stage: [] for stage in consistency.STAGES}
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("param_steps", 500), ("param_classifier", "resnet20"), ("version_torch", "1.0"), ("python", "3.12.0"),
+     ("fraction", 0.1), ("n_real", 6000), ("n_test", 100), ("input_candidates", "x" * 64)],
+)  # fmt: skip
+def test_arms_of_different_budgets_are_refused_by_name(key, value):
+    change("training", "sega-net-seed1", **{key: value})
+    with pytest.raises(ArtifactError) as error:
+        consistency.load(RUN, DATASET)
+    message = str(error.value)
+    assert key in message and repr(value) in message and "Delete those that are out of date" in message
+    assert f"{value!r} in records/training/sega-net-seed1.json" in message
+
+
+@pytest.mark.parametrize("key", ["param_lr", "param_ratio", "param_synthetic"])
+def test_seeds_of_an_arm_share_its_settings_but_arms_may_be_tuned_apart(key):
+    for seed in range(3):
+        change("training", f"sega-net-seed{seed}", **{key: 0.7})
+    consistency.load(RUN, DATASET)
+    change("training", "sega-net-seed2", **{key: 0.8})
+    with pytest.raises(ArtifactError, match=f"{key} is 0.7 in .*seed0.json, .*seed1.json; 0.8 in .*seed2.json"):
+        consistency.load(RUN, DATASET)
+
+
+def test_what_differs_between_runs_of_the_same_code_is_allowed():
+    change("training", "sega-net-seed1", seconds=99.0, peak_memory_gb=9.0, git_commit="1" * 40, device="another GPU",
+           input_weights="other weights")  # fmt: skip
+    consistency.load(RUN, DATASET)
+
+
+@pytest.mark.parametrize(("stage", "name", "key"), [("synthesis", "synthesis", "input_real"),
+                                                    ("projector", "projector", "input_clip"),
+                                                    ("clip", "clip", "input_real")])  # fmt: skip
+def test_stages_that_read_other_files_are_refused(stage, name, key):
+    change(stage, name, **{key: "y" * 64})
+    with pytest.raises(ArtifactError, match=f"{key} is .*records/{stage}/{name}.json"):
+        consistency.load(RUN, DATASET)
+
+
+def test_a_record_of_an_unknown_arm_is_refused():
+    change("training", "sega-net-seed1", param_arm="Magic")
+    with pytest.raises(ArtifactError, match="sega-net-seed1.json is of the arm 'Magic'; known are No Aug, "):
+        consistency.load(RUN, DATASET)
+
+
+def test_two_records_of_the_same_arm_and_seed_are_refused():
+    change("training", "sega-net-seed1", param_seed=0)
+    with pytest.raises(ArtifactError, match="sega-net-seed0.json and .*sega-net-seed1.json both hold SEGA-Net, seed 0"):
+        consistency.load(RUN, DATASET)
+
+
+@pytest.mark.parametrize("key", ["accuracy", "param_arm", "param_seed", "param_steps", "device", "seconds"])
+def test_an_incomplete_record_is_refused(key):
+    path = consistency.records.path(RUN, DATASET, "training", "sega-net-seed1")
+    record = consistency.records.artifacts.load_json(path)
+    del record[key]
+    consistency.records.artifacts.save_json(path, record)
+    with pytest.raises(ArtifactError, match=f"records/training/sega-net-seed1.json lacks {key}; delete it and run 05"):
+        consistency.load(RUN, DATASET)
+
+
+def test_a_truncated_record_is_refused():
+    path = consistency.records.path(RUN, DATASET, "training", "sega-net-seed1")
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(ArtifactError, match="sega-net-seed1.json is not valid JSON"):
+        consistency.load(RUN, DATASET)
+
+
+def test_the_arms_come_in_their_own_order():
+    remove("training", "gan-only-*")
+    trained = consistency.load(RUN, DATASET)["training"]
+    assert consistency.check_arms(trained[::-1]) == [arm for arm in arms.ARMS if arm in ACCURACY and arm != "GAN-only"]
+    assert str(paths.ROOT) not in consistency.file_of(trained[0])

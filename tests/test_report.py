@@ -1,0 +1,95 @@
+import base64
+import html.parser
+import re
+
+import pytest
+import torch
+from fake_run import ACCURACY, DATASET, RUN, change, remove, write_run
+
+from sega_utils import paths, pictures, plots, report
+from sega_utils.consistency import records
+
+
+@pytest.fixture
+def page():
+    write_run()
+    figures = paths.artifact(RUN, DATASET, "figures")
+    pictures.save(plots.accuracy_bars(records.read(RUN, DATASET, "training")), figures / "accuracy.png")
+    pictures.save(pictures.grid(torch.rand(4, 1, 32, 32), columns=2), figures / "at_a_glance.png")
+    return report.report_html(RUN, DATASET).read_text(encoding="utf-8")
+
+
+class Checker(html.parser.HTMLParser):
+    """Collects tags and text, and refuses a page whose tags do not match."""
+
+    def __init__(self):
+        super().__init__()
+        self.open, self.seen, self.text = [], [], []
+
+    def handle_starttag(self, tag, attributes):
+        self.seen.append((tag, dict(attributes)))
+        if tag not in {"meta", "img"}:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.text.append(data)
+
+
+def parse(page):
+    checker = Checker()
+    checker.feed(page)
+    checker.close()
+    assert checker.open == []
+    return checker
+
+
+def test_the_report_is_one_file_that_needs_no_other(page):
+    seen = parse(page).seen
+    images = [attributes for tag, attributes in seen if tag == "img"]
+    assert len(images) == 2 and all(image["alt"] for image in images)
+    for image, name in zip(images, ("accuracy", "at_a_glance"), strict=True):
+        kind, data = image["src"].split(",")
+        assert kind == "data:image/png;base64"
+        saved = (paths.artifact(RUN, DATASET, "figures") / f"{name}.png").read_bytes()
+        assert base64.b64decode(data) == saved
+    assert not {"script", "link", "iframe"} & {tag for tag, _ in seen} and "http" not in re.sub("base64,[^\"]*", "", page)
+    assert ("meta", {"name": "viewport", "content": "width=device-width, initial-scale=1"}) in seen
+
+
+def test_the_report_shows_every_table_and_no_path_of_the_machine(page, results):
+    text = " ".join(parse(page).text)
+    for part in ("84.25 ± 0.25", "+2.75 [+2.13, +3.37]", "96.5 ± 0.2", "12 classifiers in 30 seconds", "Post-filter",
+                 "real_duplicate", "brightness", "not measured", "steps = 1000", "000000000000"):  # fmt: skip
+        assert part in text
+    assert str(results) not in page and str(paths.ROOT) not in page
+    assert all(arm in text for arm in ACCURACY)
+
+
+def test_the_report_escapes_what_it_shows(page):
+    change("clip", "clip", param_clip="<img src=x onerror=alert(1)>&")
+    change("training", "sega-net-seed1", device="<b>GPU</b>")
+    page = report.report_html(RUN, DATASET).read_text(encoding="utf-8")
+    assert len([tag for tag, _ in parse(page).seen if tag == "img"]) == 2 and "<b>" not in page
+    assert "&lt;img src=x onerror=alert(1)&gt;&amp;" in page and "&lt;b&gt;GPU&lt;/b&gt;" in page
+
+
+def test_what_is_missing_is_left_out():
+    write_run()
+    remove("synthesis")
+    remove("projector")
+    page = report.report_html(RUN, DATASET).read_text(encoding="utf-8")
+    assert "<img" not in page and "Did the prompts steer?" not in page and "What the filters rejected" not in page
+    assert "84.25 ± 0.25" in " ".join(parse(page).text)
+
+
+def test_without_trained_classifiers_there_is_no_report():
+    with pytest.raises(FileNotFoundError, match="make run"):
+        report.report_html(RUN, DATASET)
+    assert not paths.artifact(RUN, DATASET, "report").exists()
+
+
+def test_the_same_records_give_the_same_page(page):
+    assert report.report_html(RUN, DATASET).read_text(encoding="utf-8") == page
