@@ -14,10 +14,10 @@ from sega_utils.artifacts import ArtifactError
 TENSORS = {"a": torch.arange(6.0).view(2, 3), "b": torch.tensor([True, False])}
 META = {"settings": {"seed": 1}, "step": 3}
 WRITERS = {
-    "tensors": lambda path: artifacts.save_tensors(path, TENSORS | {"big": torch.zeros(50_000)}),
-    "text": lambda path: artifacts.save_text(path, "new" * 50_000),
-    "json": lambda path: artifacts.save_json(path, ["new"] * 50_000),
-    "csv": lambda path: artifacts.save_csv(path, ({"a": 1.5} for _ in range(50_000)), ["a"]),
+    "tensors": lambda path: artifacts.save_tensors(path, TENSORS | {"big": torch.zeros(20_000)}),
+    "text": lambda path: artifacts.save_text(path, "new" * 20_000),
+    "json": lambda path: artifacts.save_json(path, ["new"] * 20_000),
+    "csv": lambda path: artifacts.save_csv(path, ({"a": 1.5} for _ in range(20_000)), ["a"]),
 }
 every_writer = pytest.mark.parametrize("write", WRITERS.values(), ids=WRITERS)
 
@@ -113,9 +113,9 @@ def test_a_file_cut_anywhere_is_refused(path, saved):
 
 
 def altered(raw: bytes, positions: range):
-    """Yield the bytes with one bit flipped, at every position: a low one, a letter's case, and the highest."""
+    """Yield the bytes with one bit flipped, at every position: the lowest, and that of a letter's case."""
     for i in positions:
-        for bit in (0x01, 0x20, 0x80):
+        for bit in (0x01, 0x20):
             yield raw[:i] + bytes([raw[i] ^ bit]) + raw[i + 1 :]
 
 

@@ -133,12 +133,12 @@ def test_the_curve_holds_the_terms_of_the_loss(train, prompts):
 
 def test_the_regularisation_pulls_the_latents_to_zero(train, prompts):
     norm = lambda model: model(prompts["centroids"]).norm(dim=1).mean()
-    assert norm(train(lam=10.0, steps=20)[0]) < norm(train(lam=0.0, steps=20)[0])
+    assert norm(train(lam=10.0, steps=10)[0]) < norm(train(lam=0.0, steps=10)[0])
 
 
 def test_training_lowers_the_contrast_of_the_noiseless_images(train):
-    curve = train(sigma=0.0, lam=0.0, steps=60, batch_size=12)[1]
-    assert [row["step"] for row in curve] == list(range(10, 61, 10))
+    curve = train(sigma=0.0, lam=0.0, steps=30, batch_size=12)[1]
+    assert [row["step"] for row in curve] == [10, 20, 30]
     assert curve[-1]["contrast"] < curve[0]["contrast"]
 
 
