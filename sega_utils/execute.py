@@ -146,6 +146,7 @@ def main(arguments: list[str] | None = None) -> int:
         parser.error("OUTPUT is the notebook itself; use --write to run it at its defaults and keep the outputs")
     os.environ["JUPYTER_PREFER_ENV_PATH"] = "1"  # a kernel that the user once installed must not stand in for ours
     os.environ.pop("JUPYTER_PATH", None)
+    os.environ["SEGA_RESULTS"] = str(paths.results_root())  # a relative one means another folder to the kernel
     if args.write:
         os.environ["CI"] = "1"  # no progress bars among the outputs
     signal.signal(signal.SIGTERM, signal.default_int_handler)

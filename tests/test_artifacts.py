@@ -15,7 +15,7 @@ TENSORS = {"a": torch.arange(6.0).view(2, 3), "b": torch.tensor([True, False])}
 META = {"settings": {"seed": 1}, "step": 3}
 WRITERS = {
     "tensors": lambda path: artifacts.save_tensors(path, TENSORS | {"big": torch.zeros(20_000)}),
-    "text": lambda path: artifacts.save_text(path, "new" * 20_000),
+    "text": lambda path: artifacts.save_text(path, "newer" * 20_000),
     "json": lambda path: artifacts.save_json(path, ["new"] * 20_000),
     "csv": lambda path: artifacts.save_csv(path, ({"a": 1.5} for _ in range(20_000)), ["a"]),
 }

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from sega_utils import attributes, clip_training
+from sega_utils.clip import Clip, Vocabulary
 from sega_utils.clip_training import caption, evaluate, train_clip
 
 WORDS = list(attributes.WORDS.values())
@@ -57,11 +58,10 @@ def test_training_depends_on_its_seed_alone(tiny):
     assert vocabulary == sorted(vocabulary)
 
 
-def test_training_learns_the_classes_of_three_plain_shapes(tiny, clip_model):
-    model, vocabulary, curve = train_clip(tiny, steps=30, seed=0, batch_size=16)
-    trained = clip_training.Clip(model, clip_training.Vocabulary(vocabulary), image_size=32, mean=[0.5], std=[0.5], sha256="")
-    assert curve[-1]["loss"] < curve[0]["loss"]
-    assert evaluate(trained, tiny)["zero_shot_accuracy"] > evaluate(clip_model, tiny)["zero_shot_accuracy"]
+def test_training_learns_the_classes_of_three_plain_shapes(tiny):
+    model, vocabulary, _ = train_clip(tiny, steps=100, seed=0, batch_size=16, lr=5e-4, ema=0.9)
+    trained = Clip(model, Vocabulary(vocabulary), image_size=32, mean=[0.5], std=[0.5], sha256="")
+    assert evaluate(trained, tiny)["zero_shot_accuracy"] > 0.9  # chance is a third
 
 
 def test_the_returned_weights_are_averaged_with_the_decay(tiny):

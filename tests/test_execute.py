@@ -133,6 +133,14 @@ def test_other_wrong_requests(make, tmp_path, capsys):
     assert "no parameters RUN and DATASET" in capsys.readouterr().err
 
 
+def test_a_relative_results_folder_is_the_callers(make, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SEGA_RESULTS", "mine")
+    source = make("from sega_utils import paths\npaths.artifact(RUN, DATASET, 'bank').write_text('x')")
+    assert execute.main([str(source)]) == 0
+    assert files(tmp_path / "mine" / "trial" / "toy") == ["notebooks", "prompts.jsonl"]
+
+
 def test_the_command_line_goes_before_the_file(make, tmp_path):
     file = tmp_path / "paper.yaml"
     file.write_text("RUN: paper\n03_some: {SEED: 4}\n")
