@@ -64,15 +64,17 @@ def load_inputs(run: str, dataset: str) -> dict:
     names = ("real", "prompts", "candidates", "synthetic")
     files = {name: artifacts.load_tensors(paths.require(run, dataset, name)) for name in names}
     real, meta = files["real"]
+    generator = load_generator(paths.require(run, dataset, "generator"))
     return {
         "real": data.Dataset(data.from_uint8(real["images"]), real["labels"], tuple(meta["class_names"])),
         "candidates": files["candidates"][0],
         "n_syn": len(files["synthetic"][0]["labels"]),
         "class_embeddings": files["prompts"][0]["class_embeddings"],
         "clip": load_run_clip(run, dataset),
-        "generator": load_generator(paths.require(run, dataset, "generator")),
+        "generator": generator,
         "fraction": meta["fraction"],
-        "digests": {name: meta["sha256"] for name, (_, meta) in files.items()},
+        "digests": {name: meta["sha256"] for name, (_, meta) in files.items()}
+        | {"generator": generator.meta["sha256"]},
     }
 
 

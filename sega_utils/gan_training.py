@@ -65,11 +65,11 @@ def train_gan(
         torch.optim.Adam(critic.parameters(), lr_discriminator, betas=(0.0, 0.99)),
     ]
     settings = {"seed": seed, "width": width, "depth": depth, "z_dim": z_dim, "batch_size": batch_size, "lr": [lr_generator, lr_discriminator],
-                "ema": ema, "data": artifacts.digest({"images": data.images, "labels": data.labels})}  # fmt: skip
+                "mode_seeking": mode_seeking, "ema": ema, "data": artifacts.digest({"images": data.images, "labels": data.labels})}  # fmt: skip
     done, curve = 0, []
     networks = {"generator": generator, "critic": critic, "average": average}
     if checkpoint is not None and checkpoint.exists():
-        done, curve = _restore(checkpoint, networks, optimisers, settings)
+        done, curve = _restore(checkpoint, networks, optimisers, settings, steps)
     images, labels = data.images.to(device), data.labels.to(device)
     for step in runtime.progress(range(done, steps), "GAN"):
         rng = runtime.generator(seed * 1_000_003 + step, device)  # per step, so that resuming changes nothing
@@ -123,7 +123,7 @@ def _store(path, networks, optimisers, settings, step, curve) -> None:
     artifacts.save_tensors(path, tensors, {"settings": settings, "step": step, "curve": curve})
 
 
-def _restore(path, networks, optimisers, settings) -> tuple[int, list[dict[str, float]]]:
+def _restore(path, networks, optimisers, settings, steps) -> tuple[int, list[dict[str, float]]]:
     tensors, meta = artifacts.load_tensors(path)
     if meta.get("settings") != settings:
         raise artifacts.ArtifactError(f"{paths.shown(path)} was made with other settings {meta.get('settings')}, "
@@ -137,4 +137,7 @@ def _restore(path, networks, optimisers, settings) -> tuple[int, list[dict[str, 
                 _, p, k = key.split("/")
                 state["state"].setdefault(int(p), {})[k] = value
         optimiser.load_state_dict(state)
+    if meta["step"] > steps:
+        raise artifacts.ArtifactError(f"{path.name} holds {meta['step']} steps, more than the {steps} asked for; "
+                                      "delete it to start anew")  # fmt: skip
     return meta["step"], meta["curve"]

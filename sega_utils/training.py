@@ -60,6 +60,9 @@ def train_classifier(
     if real_targets is None:
         real_targets = F.one_hot(real.labels, len(real.class_names)).float()
     extra = 0 if synthetic is None else round(batch_size * (ratio if mix == "replace" else ratio / (1 - ratio)))
+    if synthetic is not None and (extra == 0 or (mix == "replace" and extra == batch_size)):
+        raise ValueError(f"ratio {ratio} puts {extra} synthetic images into a batch of {batch_size}; choose one that "
+                         "leaves room for both kinds")  # fmt: skip
     sources = [(real.images, real_targets, batch_size - extra if mix == "replace" else batch_size)]
     if extra:
         sources.append((*synthetic, extra))

@@ -150,7 +150,6 @@ def test_a_run_is_repeated_when_what_it_read_has_changed(run, trained, name):
     assert len(trained) == 2 and first[f"input_{name}"] != again[f"input_{name}"]
 
 
-@pytest.mark.xfail(strict=True, reason="the digests leave the generator out")
 def test_a_run_is_repeated_when_the_generator_has_changed(run, trained, generator):
     run_arm("GAN-only")
     generator.project.weight.mul_(2)

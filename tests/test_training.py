@@ -178,7 +178,6 @@ def test_an_unknown_option_lists_what_is_allowed(tiny, wrong, message):
         train(tiny, **wrong)
 
 
-@pytest.mark.xfail(strict=True, reason="synthetic images are left out in silence")
 def test_a_ratio_that_leaves_no_synthetic_image_in_a_batch_is_refused(tiny, synthetic):
     with pytest.raises(ValueError, match="ratio"):
         train(tiny, synthetic=synthetic, ratio=0.01)
