@@ -24,14 +24,14 @@ def histograms(
     rows = -(-len(class_names) // columns)
     figure = Drawing(figsize=(1.75 * columns + 0.4, 1.35 * rows + 0.7))
     bins = np.linspace(scores.min(), scores.max() + 1e-6, 31)
-    panels = figure.subplots(rows, columns, sharex=True, squeeze=False).flat
+    panels = list(figure.subplots(rows, columns, sharex=True, squeeze=False).flat)
     for c, (axes, name) in enumerate(zip(panels, class_names, strict=False)):
         parts = [scores[(class_ids == c) & wanted] for wanted in (keep_mask, ~keep_mask)]
         axes.hist(parts, bins, stacked=True, color=[KEPT, REJECTED], label=["kept", "rejected"])
         axes.axvline(float(thresholds[c]), color="black", linewidth=1, linestyle="--", label="threshold")
         axes.set(title=name, yticks=[])
         axes.spines["left"].set_visible(False)
-    for axes in list(panels)[len(class_names) :]:
+    for axes in panels[len(class_names) :]:
         axes.remove()
     figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside upper right", ncols=3)
     figure.supxlabel(label, fontsize=9)

@@ -95,7 +95,9 @@ def test_every_filter_has_words_for_its_reason():
 def test_the_gallery_counts_all_and_shows_the_first_of_each_reason(images):
     reasons = ["", "blur", "", "duplicate", "blur", "", "", "", "", "", "", ""]
     figure = pictures.reasons_gallery(images, reasons, n=3)
-    assert ["kept (9)", "blurred (2)", "copies a kept image (1)"] == [t for t in texts(figure) if "(" in t]
+    assert ["kept (9)", "blurred (2)", "copies a kept image (1)"] == list(
+        dict.fromkeys(t for t in texts(figure) if "(" in t)  # a tick has two labels
+    )
     sheet = figure.axes[0].images[0].get_array()
     assert np.allclose(sheet[34:66, 34:66, 0], GREY[4, 0], atol=1 / 250), "the second blurred one"
     assert (sheet[34:66, 68:] == 1).all(), "there is no third"
