@@ -18,8 +18,8 @@ ARMS = {
     "No Aug": {"pixel": False},
     "Std Aug": {},
     "Std Aug + MixUp": {"mixing": "mixup"},
-    "Std Aug + CLIP labels": {"labels": "clip"},
     "GAN-only": {"synthetic": "plain"},
+    "GAN-only + CLIP labels": {"synthetic": "plain", "labels": "clip"},
     "SEGA-Net": {"synthetic": "filtered"},
 }
 
@@ -29,7 +29,7 @@ ARMS = {
 # amount: distinct synthetic images, in multiples of N_syn
 # temperature: of CLIP's distribution, in multiples of the temperature it learned
 SETTINGS = {
-    "classifier": "resnet8-half", "steps": 1000, "batch_size": 64, "lr": 0.1, "weight_decay": 1e-3, "pixel": True,
+    "classifier": "resnet8-half", "steps": 800, "batch_size": 64, "lr": 0.1, "weight_decay": 1e-3, "pixel": True,
     "mixing": "none", "mix": "replace", "ratio": 0.3, "synthetic": "none", "labels": "class", "amount": 1,
     "temperature": 1.0,
 }  # fmt: skip
@@ -130,7 +130,8 @@ def run_arm(run: str, dataset: str, arm: str, seed: int, tuned: dict) -> dict:
         run, dataset, "training", name, parameters=settings | {"arm": arm, "seed": seed}, metrics=metrics,
         inputs=inputs["digests"] | {"weights": artifacts.digest(model.state_dict())}, cost=cost,
     )  # fmt: skip
-    artifacts.save_tensors(weights, model.state_dict(), {"key": key, "classifier": settings["classifier"]})
+    shape = {"n_classes": len(inputs["real"].class_names), "channels": inputs["real"].images.shape[1]}
+    artifacts.save_tensors(weights, model.state_dict(), {"key": key, "classifier": settings["classifier"]} | shape)
     return written
 
 

@@ -77,14 +77,15 @@ def digest_json(value: object) -> str:
 def save_tensors(path: Path, tensors: dict[str, torch.Tensor], meta: dict | None = None) -> str:
     """Write tensors and a JSON-able ``meta`` as safetensors, atomically; return the tensors' digest."""
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    value = digest(tensors)
-    with atomic(path) as temporary:
-        temporary.write_bytes(save(tensors, {"sha256": value, "meta": json.dumps(meta or {}, sort_keys=True)}))
-    return value
+    header = {"meta": meta or {}, "sha256": digest(tensors)}
+    header["check"] = digest_json(header)
+    with atomic(path) as temporary:  # one entry: safetensors writes several in random order
+        temporary.write_bytes(save(tensors, {"sega_utils": json.dumps(header, sort_keys=True)}))
+    return header["sha256"]
 
 
 def load_tensors(path: Path) -> tuple[dict[str, torch.Tensor], dict]:
-    """Read what ``save_tensors`` wrote and check its digest.
+    """Read what ``save_tensors`` wrote and check the digests of tensors and ``meta``.
 
     Returns:
         The tensors, on the CPU, and ``meta``; ``meta["sha256"]`` is the verified digest.
@@ -95,13 +96,13 @@ def load_tensors(path: Path) -> tuple[dict[str, torch.Tensor], dict]:
     advice = "delete it and run the step that makes it again, or restore it with git checkout if it is tracked"
     try:
         with safe_open(path, "pt") as handle:
-            header = handle.metadata() or {}
+            header = json.loads((handle.metadata() or {}).get("sega_utils", "{}"))
             tensors = {name: handle.get_tensor(name) for name in handle.keys()}
-    except SafetensorError as error:
+    except (SafetensorError, ValueError) as error:
         raise ArtifactError(f"{paths.shown(path)} is damaged ({error}); {advice}") from error
-    if header.get("sha256") != digest(tensors):
+    if header.pop("check", None) != digest_json(header) or header["sha256"] != digest(tensors):
         raise ArtifactError(f"{paths.shown(path)} does not match its own digest; {advice}")
-    return tensors, json.loads(header["meta"]) | {"sha256": header["sha256"]}
+    return tensors, header["meta"] | {"sha256": header["sha256"]}
 
 
 def save_text(path: Path, text: str) -> None:

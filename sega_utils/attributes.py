@@ -64,3 +64,8 @@ def terciles(values: torch.Tensor, class_ids: torch.Tensor) -> torch.Tensor:
         rank = values[mine].argsort(dim=0, stable=True).argsort(dim=0, stable=True)
         bins[mine] = rank * 3 // int(mine.sum())
     return bins
+
+
+def plural(name: str) -> str:
+    """Return the plural of a class name, as captions use it."""
+    return name + ("es" if name.endswith(("s", "x", "ch", "sh")) else "s")

@@ -170,6 +170,6 @@ class Vocabulary:
 def vocabulary_of(class_names: tuple[str, ...]) -> list[int]:
     """Return the BPE tokens of the class names, their plurals and every attribute word, sorted, with both marks."""
     tokenizer = open_clip.SimpleTokenizer()
-    words = [*class_names, *(f"{name}s" for name in class_names), *(w for ws in attributes.WORDS.values() for w in ws)]
+    words = [*class_names, *map(attributes.plural, class_names), *(w for ws in attributes.WORDS.values() for w in ws)]
     tokens = {token for word in words for token in tokenizer.encode(word)}
     return sorted(tokens | {tokenizer.sot_token_id, tokenizer.eot_token_id})

@@ -56,7 +56,7 @@ def train_classifier(
     torch.manual_seed(seed)
     model = classifiers.build(classifier, n_classes=len(real.class_names), channels=real.images.shape[1]).to(device)
     optimiser = torch.optim.SGD(model.parameters(), lr, momentum=0.9, nesterov=True, weight_decay=weight_decay)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: _one_cycle(step / steps))
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: one_cycle(step / steps))
     if real_targets is None:
         real_targets = F.one_hot(real.labels, len(real.class_names)).float()
     extra = 0 if synthetic is None else round(batch_size * (ratio if mix == "replace" else ratio / (1 - ratio)))
@@ -102,5 +102,6 @@ def shuffled(n: int, size: int, rng: torch.Generator) -> Iterator[torch.Tensor]:
         queue = queue[size:]
 
 
-def _one_cycle(progress: float) -> float:
+def one_cycle(progress: float) -> float:
+    """Return the learning rate, as a share of its peak, after a share of all steps: 10 % of warm-up, then a cosine."""
     return progress / 0.1 if progress < 0.1 else 0.5 * (1 + math.cos(math.pi * (progress - 0.1) / 0.9))

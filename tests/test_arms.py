@@ -119,7 +119,7 @@ def test_more_images_than_the_pool_holds_are_an_error(run):
 
 
 def test_clip_labels_are_clips_distribution_over_the_classes(run, trained):
-    run_arm("Std Aug + CLIP labels", temperature=2.0)
+    run_arm("Std Aug", labels="clip", temperature=2.0)
     inputs = arms.load_inputs(*RUN)
     similarity = clip.embed(inputs["clip"], inputs["real"].images) @ inputs["class_embeddings"].T
     expected = (similarity / (2.0 * inputs["clip"].temperature)).softmax(1)

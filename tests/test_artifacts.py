@@ -65,7 +65,6 @@ def test_the_digest_is_of_names_dtypes_shapes_and_values_only():
     assert len({value, *map(artifacts.digest, others)}) == 5
 
 
-@pytest.mark.xfail(strict=True, reason="safetensors writes several metadata keys in random order")
 def test_the_same_tensors_always_make_the_same_file(path, saved):
     for _ in range(64):
         artifacts.save_tensors(path, dict(reversed(TENSORS.items())), dict(reversed(META.items())))
@@ -119,23 +118,8 @@ def altered(raw: bytes, positions: range):
             yield raw[:i] + bytes([raw[i] ^ bit]) + raw[i + 1 :]
 
 
-def metadata_span(raw: bytes) -> range:
-    text = json.dumps(json.dumps(META, sort_keys=True)).encode()
-    start = raw.index(b'"meta":' + text)
-    return range(start, start + 7 + len(text))
-
-
-def test_a_byte_altered_in_header_or_tensors_is_noticed(path, saved):
-    meta = metadata_span(saved)
-    for raw in (*altered(saved, range(meta.start)), *altered(saved, range(meta.stop, len(saved)))):
-        path.write_bytes(raw)
-        with pytest.raises(ArtifactError, match="mine/file"):
-            artifacts.load_tensors(path)
-
-
-@pytest.mark.xfail(strict=True, reason="the digest does not cover meta yet")
-def test_a_byte_altered_in_the_metadata_is_noticed(path, saved):
-    for raw in altered(saved, metadata_span(saved)):
+def test_a_byte_altered_anywhere_is_noticed(path, saved):
+    for raw in altered(saved, range(len(saved))):
         path.write_bytes(raw)
         with pytest.raises(ArtifactError, match="mine/file"):
             artifacts.load_tensors(path)

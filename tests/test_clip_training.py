@@ -19,11 +19,11 @@ def test_a_caption_says_only_what_is_true_and_reports_what_it_said():
     for _ in range(200):
         text, said = caption("dress", bins, rng)
         words = text.removeprefix("a photo of a ").split()
-        assert sorted(set(words) - {"dress", "dresss"}) == sorted(WORDS[a][k] for a, k in enumerate(said) if k >= 0)
+        assert sorted(set(words) - {"dress", "dresses"}) == sorted(WORDS[a][k] for a, k in enumerate(said) if k >= 0)
         assert all(k in (-1, bins[a]) for a, k in enumerate(said))
-        assert {"dress", "dresss"} & set(words)
+        assert {"dress", "dresses"} & set(words)
         seen |= set(words)
-    assert seen == {"dress", "dresss", "dark", "wide", "solid", "plain"}  # the middle length has no word
+    assert seen == {"dress", "dresses", "dark", "wide", "solid", "plain"}  # the middle length has no word
 
 
 def test_a_caption_without_a_class_says_attributes_only():
@@ -59,7 +59,7 @@ def test_training_depends_on_its_seed_alone(tiny):
 
 
 def test_training_learns_the_classes_of_three_plain_shapes(tiny):
-    model, vocabulary, _ = train_clip(tiny, steps=100, seed=0, batch_size=16, lr=5e-4, ema=0.9)
+    model, vocabulary, _ = train_clip(tiny, steps=100, seed=0, batch_size=16, ema=0.9)
     trained = Clip(model, Vocabulary(vocabulary), image_size=32, mean=[0.5], std=[0.5], sha256="")
     assert evaluate(trained, tiny)["zero_shot_accuracy"] > 0.9  # chance is a third
 
@@ -81,7 +81,7 @@ def test_a_loss_that_is_not_finite_stops_training(tiny):
         train_clip(broken, steps=3, seed=0, batch_size=8)
 
 
-@pytest.mark.parametrize("steps", [1, 2, pytest.param(10, marks=pytest.mark.xfail(strict=True, raises=ZeroDivisionError))])
+@pytest.mark.parametrize("steps", [1, 2, 10])
 def test_a_run_of_few_steps_works(tiny, steps):
     assert len(train_clip(tiny, steps=steps, seed=0, batch_size=4)[2]) == 1
 
@@ -90,11 +90,11 @@ def test_every_true_caption_is_a_positive():
     logits = torch.randn(4, 4, generator=torch.Generator().manual_seed(0))
     true = torch.eye(4, dtype=torch.bool)
     expected = torch.nn.functional.cross_entropy(logits, torch.arange(4))
-    torch.testing.assert_close(clip_training._multi_positive(logits, true), expected)
+    torch.testing.assert_close(clip_training.soft_cross_entropy(logits, true), expected)
     true[0, 2] = True
     shares = logits.softmax(1)
     rows = [-(shares[0, 0].log() + shares[0, 2].log()) / 2, *(-shares[i, i].log() for i in (1, 2, 3))]
-    torch.testing.assert_close(clip_training._multi_positive(logits, true), torch.stack(rows).mean())
+    torch.testing.assert_close(clip_training.soft_cross_entropy(logits, true), torch.stack(rows).mean())
 
 
 # what a CLIP is worth

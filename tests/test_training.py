@@ -137,7 +137,7 @@ def test_mixing_partners_are_real_and_synthetic(tiny, batches, monkeypatch):
 
 
 def test_the_learning_rate_warms_up_and_falls_to_zero():
-    rate = [training._one_cycle(step / 1000) for step in range(1001)]
+    rate = [training.one_cycle(step / 1000) for step in range(1001)]
     assert (rate[0], max(rate), rate[100]) == (0, 1, 1) and rate[1000] == pytest.approx(0, abs=1e-12)
     assert rate[:101] == sorted(rate[:101]) and rate[100:] == sorted(rate[100:], reverse=True)
 

@@ -1,0 +1,58 @@
+"""What is measured on trained classifiers: one record a (stage, arm, seed), and what is on record is not repeated."""
+
+from collections.abc import Callable
+
+import torch
+
+from sega_utils import arms, artifacts, classifiers, paths, records, runtime
+
+
+def load_classifier(run: str, dataset: str, arm: str, seed: int) -> tuple[torch.nn.Module, str]:
+    """Return a classifier that 05_training trained, frozen and in eval mode, and the digest of its weights.
+
+    Raises:
+        FileNotFoundError: it was not trained; the message names the command that trains it.
+        ArtifactError: its file is damaged.
+    """
+    path = paths.require(run, dataset, "classifiers") / f"{arms.slug(arm)}-seed{seed}.safetensors"
+    if not path.exists():
+        raise FileNotFoundError(f"{paths.shown(path)} is missing; make it with: python -m sega_utils.execute "
+                                f"notebooks/05_training.ipynb -p RUN {run} -p DATASET {dataset} with {arm!r} among "
+                                f"its ARMS and {seed} among its SEEDS")  # fmt: skip
+    weights, meta = artifacts.load_tensors(path)
+    model = classifiers.build(meta["classifier"], n_classes=meta["n_classes"], channels=meta["channels"])
+    model.load_state_dict(weights)
+    return model.eval().requires_grad_(False), meta["sha256"]
+
+
+def evaluate(
+    run: str, dataset: str, stage: str, arm: str, seed: int, *,
+    measure: Callable[[torch.nn.Module], dict[str, float]], parameters: dict, inputs: dict,
+) -> dict:  # fmt: skip
+    """Measure one trained classifier and write its record ``records/<stage>/<arm>-seed<seed>.json``; return the record.
+
+    A record of the same weights, parameters and inputs is returned as it stands.
+
+    Args:
+        measure: takes the classifier, returns metrics as finite numbers.
+        parameters: everything that the metrics depend on beside the classifier; stored as ``param_*``.
+        inputs: name to digest of other files that were read; stored as ``input_*``.
+
+    Raises:
+        FileNotFoundError, ArtifactError: as ``load_classifier``; whatever ``measure`` raises.
+    """
+    model, weights = load_classifier(run, dataset, arm, seed)
+    name = f"{arms.slug(arm)}-seed{seed}"
+    asked = {f"param_{key}": value for key, value in (parameters | {"arm": arm, "seed": seed}).items()}
+    asked |= {f"input_{key}": value for key, value in (inputs | {"weights": weights}).items()}
+    file = records.path(run, dataset, stage, name)
+    if file.exists():
+        found = artifacts.load_json(file)
+        if asked == {key: value for key, value in found.items() if key.startswith(("param_", "input_"))}:
+            return found
+    with runtime.measure() as cost:
+        metrics = measure(model)
+    return records.write(
+        run, dataset, stage, name, parameters=parameters | {"arm": arm, "seed": seed}, metrics=metrics,
+        inputs=inputs | {"weights": weights}, cost=cost,
+    )  # fmt: skip

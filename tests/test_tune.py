@@ -1,0 +1,52 @@
+import pytest
+import yaml
+
+from sega_utils import arms, artifacts, tune
+
+
+@pytest.mark.parametrize("arm", arms.ARMS)
+def test_every_arm_is_searched_with_the_same_number_of_different_allowed_settings(arm):
+    trials = tune.draw(arm, 6, seed=0)
+    assert len(trials) == 6 and all(trials.count(trial) == 1 for trial in trials)
+    assert all(trial[name] in values for trial in trials for name, values in tune.SPACES[arm].items())
+    assert all(arms.settings_of(arm, trial) | trial | arms.ARMS[arm] == arms.settings_of(arm, trial) for trial in trials)
+
+
+def test_all_searches_share_their_first_trial_and_repeat_with_their_seed():
+    first = [tune.draw(arm, 1, seed=seed)[0] for arm in arms.ARMS for seed in (0, 1)]
+    assert len({(trial["lr"], trial["weight_decay"]) for trial in first}) == 1
+    assert tune.draw("SEGA-Net", 6, seed=0) == tune.draw("SEGA-Net", 6, seed=0) != tune.draw("SEGA-Net", 6, seed=1)
+
+
+def test_a_space_smaller_than_the_trials_is_searched_whole():
+    assert len(tune.draw("Std Aug", 100, seed=0)) == 9
+
+
+def test_only_the_best_trials_are_repeated_with_the_other_seeds():
+    asked = []
+
+    def score(pairs):
+        asked.append([(trial["lr"], seed) for trial, seed in pairs])
+        return [trial["lr"] + seed for trial, seed in pairs]
+
+    scores = tune.search(score, [{"lr": 1}, {"lr": 3}, {"lr": 2}], seeds=[10, 20, 30], finalists=2)
+    assert asked == [[(1, 10), (3, 10), (2, 10)], [(3, 20), (3, 30), (2, 20), (2, 30)]]
+    assert scores == [[11], [13, 23, 33], [12, 22, 32]]
+
+
+def row(arm: str, accuracy: float, seeds: int, **settings) -> dict:
+    return {"arm": arm, "accuracy": str(accuracy), "seeds": str(seeds), "settings": yaml.safe_dump(settings)}
+
+
+def test_a_lucky_single_seed_does_not_win_over_a_mean():
+    rows = [row("Std Aug", 90, 1, lr=1), row("Std Aug", 84, 3, lr=2), row("Std Aug", 85, 3, lr=3), row("No Aug", 80, 1, lr=4)]
+    assert tune.best(rows) == {"No Aug": {"lr": 4}, "Std Aug": {"lr": 3}}
+    assert list(tune.best(rows)) == ["No Aug", "Std Aug"]
+
+
+def test_the_committed_settings_are_the_winners_of_the_committed_trials():
+    chosen = yaml.safe_load((tune.paths.PARAMS / "tuned.yaml").read_text())
+    rows = artifacts.load_csv(tune.paths.PARAMS / "tuning.csv")
+    assert chosen == tune.best(rows) and set(chosen) == set(arms.ARMS)
+    assert len({sum(r["arm"] == arm for r in rows) for arm in chosen}) == 1, "not every arm had as many trials"
+    assert {sum(int(r["seeds"]) for r in rows if r["arm"] == arm) for arm in chosen} == {10}
