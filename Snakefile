@@ -196,7 +196,6 @@ onsuccess:
     report = paths.artifact(RUN, DATASET, "report")
     if report.exists():  # it does not after a run of the first few notebooks only
         shell(f"{sys.executable} -m sega_utils.tables --run {RUN} --dataset {DATASET}")
-        print(f"executed notebooks: {shown(paths.artifact(RUN, DATASET, 'notebooks'))}/\nreport: {shown(report)}")
 
 
 onerror:

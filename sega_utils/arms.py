@@ -29,9 +29,9 @@ ARMS = {
 # amount: distinct synthetic images, in multiples of N_syn
 # temperature: of CLIP's distribution, in multiples of the temperature it learned
 SETTINGS = {
-    "classifier": "resnet8-half", "steps": 800, "batch_size": 64, "lr": 0.1, "weight_decay": 1e-3, "pixel": True,
-    "mixing": "none", "mix": "replace", "ratio": 0.3, "synthetic": "none", "labels": "class", "amount": 1,
-    "temperature": 1.0,
+    "classifier": "resnet8-half", "steps": 1000, "batch_size": 64, "lr": 0.1, "weight_decay": 1e-3, "pixel": True,
+    "policy": "none", "mixing": "none", "mix": "replace", "ratio": 0.3, "synthetic": "none", "labels": "class",
+    "amount": 1, "temperature": 1.0,
 }  # fmt: skip
 
 
@@ -94,7 +94,7 @@ def fit(inputs: dict, settings: dict, seed: int) -> torch.nn.Module:
     if settings["labels"] == "clip":
         clip, temperature = inputs["clip"], inputs["clip"].temperature * settings["temperature"]
         targets_of = lambda x, y: (embed(clip, x) @ inputs["class_embeddings"].T / temperature).softmax(1)
-    names = ("classifier", "steps", "batch_size", "lr", "weight_decay", "pixel", "mixing", "mix", "ratio")
+    names = ("classifier", "steps", "batch_size", "lr", "weight_decay", "pixel", "policy", "mixing", "mix", "ratio")
     return train_classifier(
         real,
         synthetic=None if images is None else (images, targets_of(images, labels)),
@@ -124,8 +124,10 @@ def run_arm(run: str, dataset: str, arm: str, seed: int, tuned: dict) -> dict:
     test = data.load(dataset, "test")
     by_class = classifiers.class_accuracy(model, test.images, test.labels)
     metrics = {f"accuracy_class_{c}": value for c, value in enumerate(by_class)}
-    metrics |= {"accuracy": classifiers.accuracy(model, test.images, test.labels), "fraction": inputs["fraction"], "n_test": len(test.labels),
-               "n_real": len(inputs["real"].labels)}  # fmt: skip
+    metrics |= {
+        "accuracy": classifiers.accuracy(model, test.images, test.labels), "fraction": inputs["fraction"],
+        "n_test": len(test.labels), "n_real": len(inputs["real"].labels),
+    }  # fmt: skip
     written = records.write(
         run, dataset, "training", name, parameters=settings | {"arm": arm, "seed": seed}, metrics=metrics,
         inputs=inputs["digests"] | {"weights": artifacts.digest(model.state_dict())}, cost=cost,

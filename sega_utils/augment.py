@@ -69,6 +69,18 @@ def saliencymix(images: torch.Tensor, targets: torch.Tensor) -> tuple[torch.Tens
     return torch.where(inside, source, images), targets * (1 - share) + targets.roll(1, 0) * share
 
 
+def trivial(images: torch.Tensor) -> torch.Tensor:
+    """Change every image by one random operation of random strength (Mueller and Hutter 2021); torchvision's.
+
+    Args:
+        images: float (N, C, H, W) in [0, 1]. The randomness is torch's own generator; no gradients flow.
+    """
+    change = v2.TrivialAugmentWide()
+    return torch.stack([change(image) for image in (images * 255).round().to(torch.uint8)]).float() / 255
+
+
+POLICIES: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {"none": lambda images: images, "trivial": trivial}
+
 MIXING: dict[str, Callable[[torch.Tensor, torch.Tensor], tuple[torch.Tensor, torch.Tensor]]] = {
     "none": lambda images, targets: (images, targets),
     "mixup": mixup,

@@ -64,8 +64,11 @@ def train_gan(
         torch.optim.Adam(generator.parameters(), lr_generator, betas=(0.0, 0.99)),
         torch.optim.Adam(critic.parameters(), lr_discriminator, betas=(0.0, 0.99)),
     ]
-    settings = {"seed": seed, "width": width, "depth": depth, "z_dim": z_dim, "batch_size": batch_size, "lr": [lr_generator, lr_discriminator],
-                "mode_seeking": mode_seeking, "ema": ema, "data": artifacts.digest({"images": data.images, "labels": data.labels})}  # fmt: skip
+    settings = {
+        "seed": seed, "width": width, "depth": depth, "z_dim": z_dim, "batch_size": batch_size,
+        "lr": [lr_generator, lr_discriminator], "mode_seeking": mode_seeking, "ema": ema,
+        "data": artifacts.digest({"images": data.images, "labels": data.labels}),
+    }  # fmt: skip
     done, curve = 0, []
     networks = {"generator": generator, "critic": critic, "average": average}
     if checkpoint is not None and checkpoint.exists():

@@ -22,6 +22,7 @@ def train_classifier(
     lr: float = 0.1,
     weight_decay: float = 1e-3,
     pixel: bool = True,
+    policy: str = "none",
     mixing: str = "none",
     mix: str = "replace",
     ratio: float = 0.3,
@@ -36,19 +37,22 @@ def train_classifier(
         real_targets: float32 (N, n_classes) instead of the labels, e.g. CLIP's class distribution.
         lr: peak learning rate of SGD with Nesterov momentum 0.9, one cosine cycle after 10 % of warm-up.
         pixel: crop (up to 2 pixels) and flip real and synthetic images.
+        policy: a key of ``augment.POLICIES``, applied image by image after crop and flip.
         mixing: a key of ``augment.MIXING``.
         mix: ``replace`` gives synthetic images ``ratio`` of every batch, ``add`` puts ``ratio`` / (1 - ratio) of a
             batch on top of a full real one.
         ratio: synthetic share of what a step sees, 0 .. 1 exclusive; the poster's is 0.3.
 
     Raises:
-        ValueError: unknown mix, mixing or classifier, or a ratio outside its range.
+        ValueError: unknown mix, policy, mixing or classifier, or a ratio outside its range.
         FloatingPointError: the loss is not finite.
 
     Source: poster, Robust Training with Augmentation (70:30, pixel-based and mixing-based augmentation).
     """
     if mix not in {"replace", "add"}:
         raise ValueError(f"mix is {mix!r}; allowed are 'replace' and 'add'")
+    if policy not in augment.POLICIES:
+        raise ValueError(f"policy is {policy!r}; allowed are {', '.join(augment.POLICIES)}")
     if mixing not in augment.MIXING:
         raise ValueError(f"mixing is {mixing!r}; allowed are {', '.join(augment.MIXING)}")
     if not 0 < ratio < 1:
@@ -73,6 +77,7 @@ def train_classifier(
         images, targets = (torch.cat(parts) for parts in zip(*picked, strict=True))
         if pixel:
             images = augment.shift(images, rng, pad=2)
+        images = augment.POLICIES[policy](images)
         if mixing != "none":
             order = torch.randperm(len(images), generator=rng)  # partners across real and synthetic
             images, targets = augment.MIXING[mixing](images[order], targets[order])

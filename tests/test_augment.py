@@ -137,3 +137,21 @@ def test_saliencymix_pastes_a_box_that_holds_the_most_salient_place():
         if 1 - float(shares[0, 0]) > 0.05:  # a box of at least 7 pixels; the smoothing of 5 moves the peak by up to 3
             pasted = images.roll(1, 0).bool()
             assert torch.equal(mixed[pasted], torch.ones(3))
+
+
+# TrivialAugment
+
+
+def test_trivial_changes_most_images_each_in_its_own_way():
+    images = torch.rand(1, 1, 32, 32, generator=runtime.generator(0)).expand(40, -1, -1, -1)
+    torch.manual_seed(0)
+    changed = augment.trivial(images)
+    assert changed.shape == images.shape and changed.dtype == torch.float32 and 0 <= changed.min() and changed.max() <= 1
+    assert len({tuple(image.flatten().tolist()) for image in changed}) > 20
+    torch.manual_seed(0)
+    assert torch.equal(changed, augment.trivial(images))
+
+
+def test_trivial_takes_colour_and_no_policy_changes_nothing(images):
+    assert augment.trivial(torch.rand(4, 3, 32, 32, generator=runtime.generator(0))).shape == (4, 3, 32, 32)
+    assert torch.equal(augment.POLICIES["none"](images), images)

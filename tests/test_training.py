@@ -52,7 +52,7 @@ def targets(monkeypatch) -> list[torch.Tensor]:
 # determinism
 
 
-@pytest.mark.parametrize("options", [{}, {"mixing": "mixup"}, {"mixing": "cutmix"}, {"mixing": "saliencymix"}, {"mix": "add"}], ids=str)
+@pytest.mark.parametrize("options", [{}, {"policy": "trivial"}, {"mixing": "mixup"}, {"mixing": "cutmix"}, {"mixing": "saliencymix"}, {"mix": "add"}], ids=str)
 def test_training_depends_on_its_seed_alone(tiny, synthetic, options):
     torch.manual_seed(1)
     first = digest(train(tiny, synthetic=synthetic, **options))
@@ -171,6 +171,7 @@ def test_there_is_no_order_of_no_images(tiny):
     ({"mix": "blend"}, "mix is 'blend'; allowed are 'replace' and 'add'"),
     ({"mixing": "augmix"}, "mixing is 'augmix'; allowed are none, mixup, cutmix, saliencymix"),
     ({"classifier": "vgg"}, "unknown classifier 'vgg'; known are resnet8-half"),
+    ({"policy": "rand"}, "policy is 'rand'; allowed are none, trivial"),
     *(({"ratio": ratio}, f"ratio is {ratio}; allowed is 0 .. 1, both excluded") for ratio in (0.0, 1.0, -0.3, 1.5)),
 ])  # fmt: skip
 def test_an_unknown_option_lists_what_is_allowed(tiny, wrong, message):
