@@ -17,12 +17,13 @@ unexport JUPYTER_PATH
 # All that the embedded run needs is here; a download must be asked for (HF_HUB_OFFLINE=0), e.g. of CLIP weights.
 run test notebooks: export HF_HUB_OFFLINE ?= 1
 
-.PHONY: help install run test lab notebooks clean
+.PHONY: help install run ablations test lab notebooks clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make run        install, then execute the notebooks in order; a second run does nothing, a killed one resumes"
 	@echo "                (RUN, DATASET, PARAMS=notebooks/params/....yaml for another run than the embedded one)"
+	@echo "make ablations  make run, then every entry of notebooks/params/ablations.yaml, with the time left; it resumes"
 	@echo "make test       install, then unit tests and every notebook against its committed outputs (nbval)"
 	@echo "make lab        install, then open JupyterLab"
 	@echo "make install    put the locked environment into .venv (PYTHON=python3.12 for another Python)"
@@ -45,6 +46,14 @@ $(READY): uv.lock pyproject.toml
 run: $(READY)
 	@$(BIN)/snakemake --cores $(CORES) --config $(CONFIG) --rerun-incomplete --nolock \
 	  --rerun-triggers mtime input params --max-checksum-file-size 100MB --quiet host rules reason
+
+# ENTRIES="components sigma=0.5" measures only these.
+ablations: export HF_HUB_OFFLINE ?= 1
+ablations: run
+	@$(BIN)/python -m sega_utils.ablations --run $(RUN) --dataset $(DATASET)
+	@$(BIN)/snakemake --snakefile ablations.smk --cores $(CORES) --config $(CONFIG) \
+	  $(if $(ENTRIES),entries="$(ENTRIES)") --rerun-incomplete --nolock --keep-going \
+	  --rerun-triggers mtime input params --max-checksum-file-size 100MB --quiet host rules reason -- all_ablations
 
 test: export CI := 1
 test: $(READY)

@@ -23,7 +23,8 @@ wildcard_constraints:
 
 
 NOTEBOOKS = (
-    "00_data", "01_clip", "01_prompts", "02_generator", "03_projector", "04_synthesis", "05_training", "10_report"
+    "00_data", "01_clip", "01_prompts", "02_generator", "03_projector", "04_synthesis", "05_training", "06_shift",
+    "08_ablations", "10_report",
 )  # fmt: skip
 RUN, DATASET = config.get("run", "embedded"), config.get("dataset", "fashion-mnist")
 PARAMS = [config["params"]] if "params" in config else []
@@ -179,6 +180,24 @@ rule training:
     output: outputs("05_training")
     threads: os.cpu_count()
     shell: command("05_training")
+
+
+rule shift:
+    input:
+        code("06_shift"),
+        artifacts("classifiers"),
+    output: outputs("06_shift")
+    threads: os.cpu_count()
+    shell: command("06_shift")
+
+
+rule ablations:
+    input:
+        code("08_ablations"), "notebooks/params/ablations.yaml",
+        artifacts("real", "clip", "prompts", "generator", "projector", "candidates", "synthetic", "classifiers"),
+    output: outputs("08_ablations")
+    threads: os.cpu_count()
+    shell: command("08_ablations")
 
 
 rule report:

@@ -25,6 +25,21 @@ def load(run: str, dataset: str) -> dict[str, list[dict]]:
     return found
 
 
+def evaluated(run: str, dataset: str, stage: str) -> list[dict]:
+    """Return the records of what was measured on trained classifiers, after checking that these are the run's own.
+
+    Raises:
+        ArtifactError: a record is of a classifier that was since trained anew, or is not on record.
+    """
+    names = {(r["param_arm"], r["param_seed"]): r["input_weights"] for r in records.read(run, dataset, "training")}
+    found = records.read(run, dataset, stage)
+    for record in found:
+        if names.get((record["param_arm"], record["param_seed"])) != record["input_weights"]:
+            raise ArtifactError(f"{file_of(record)} is of another classifier than the one on record; delete it and run "
+                                "the notebook that measured it again")  # fmt: skip
+    return found
+
+
 def is_input(key: str) -> bool:
     """Return whether a key holds the digest of a file that stages share; weights are each classifier's own."""
     return key.startswith("input_") and key != "input_weights"

@@ -12,6 +12,11 @@ FIGURES = {
 }
 # table of tables.TABLES: (heading, how to read it)
 NOTES = {
+    "claims": ("The poster's claims",
+               "The verdict follows from our interval and the claimed gain: reproduced if it lies above zero and reaches "
+               "the claim."),
+    "shift": ("Other test images", "Generated corruptions (CIFAR-10-C-like) and two shifts of ours; accuracy in percent."),
+    "ablation": ("Ablations", "Each changes one thing in SEGA-Net; the difference is to SEGA-Net, paired by seed."),
     "alignment": ("Alignment with the own class",
                   "CLIP's cosine of an image with its class. The filter cuts by this score: its rise is no proof."),
     "filters": ("What the filters rejected", "Each candidate is counted with the first filter that rejects it."),
@@ -52,6 +57,8 @@ def report_html(run: str, dataset: str) -> Path:
     for name, (heading, note) in NOTES.items():
         table, columns = tables.TABLES[name]
         parts.append(section(heading, note, table(run, dataset), columns))
+    parts.append(section("Where the poster contradicts itself", "What it says, and what speaks against it.",
+                         artifacts.load_csv(paths.DATA / "paper" / "contradictions.csv")))  # fmt: skip
     parts.append(section("What ran", "", provenance(run, dataset)))
     page = "\n".join(part for part in parts if part)
     path = paths.artifact(run, dataset, "report")
@@ -83,7 +90,7 @@ def figure(run: str, dataset: str, name: str) -> str:
 def provenance(run: str, dataset: str) -> list[dict[str, str]]:
     """Return what each stage was asked for, on what, and what it cost; of several records, what is common to them."""
     rows = []
-    for stage in consistency.STAGES:
+    for stage in (*consistency.STAGES, "shift", "attacks", "ablation"):
         if found := records.read(run, dataset, stage):
             common = {k: v for k, v in found[0].items() if all(record.get(k) == v for record in found)}
             rows.append({

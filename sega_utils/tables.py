@@ -5,8 +5,10 @@ import sys
 from pathlib import Path
 from statistics import mean, stdev
 
-from sega_utils import arms, artifacts, attributes, data, filters, metrics, paths, poster
-from sega_utils.consistency import load
+from sega_utils import (
+    ablations, arms, artifacts, attributes, claims, data, filters, metrics, paths, poster, records, robustness, shift,
+)  # fmt: skip
+from sega_utils.consistency import evaluated, load
 from sega_utils.formats import aligned, interval, markdown, spread
 
 BASELINE = "Std Aug"
@@ -80,11 +82,27 @@ def rejections(run: str, dataset: str) -> list[dict]:
     ]
 
 
+def claimed(run: str, dataset: str) -> list[dict]:
+    """Return the poster's claims with our verdicts, see ``claims.claim_rows``."""
+    found = load(run, dataset) | {stage: evaluated(run, dataset, stage) for stage in ("shift", "attacks")}
+    return claims.claim_rows(found, [], ablated(run, dataset))
+
+
+def ablated(run: str, dataset: str) -> list[dict]:
+    """Return a row for each ablation that has records, see ``ablations.ablation_rows``."""
+    return ablations.ablation_rows(records.read(run, dataset, "ablation"))
+
+
 TABLES = {
     "accuracy": (accuracy, ACCURACY),
     "alignment": (alignment, ("stage", "median", "iqr", "n")),
     "steering": (steering, ("attribute", "effect", "ci_low", "ci_high", "n")),
     "filters": (rejections, ("filter", "candidates", "rejected")),
+    "corruptions": (lambda *run: shift.corruption_rows(evaluated(*run, "shift")), ("arm", "corruption", "severity", "seed", "accuracy")),
+    "shift": (lambda *run: shift.shift_rows(evaluated(*run, "shift")), ("arm", "shift", "mean", "std", "n")),
+    "attacks": (lambda *run: robustness.attack_rows(evaluated(*run, "attacks")), robustness.COLUMNS),
+    "ablation": (ablated, ablations.COLUMNS),
+    "claims": (claimed, claims.COLUMNS),
 }
 
 

@@ -13,7 +13,8 @@ import pytest
 
 from sega_utils import paths
 
-ORDER = ["data", "clip", "prompts", "generator", "projector", "synthesis", "training", "report"]
+ORDER = ["data", "clip", "prompts", "generator", "projector", "synthesis", "training", "shift", "ablations",
+         "report"]  # fmt: skip
 EXECUTE = '''
 import os, sys, time
 from pathlib import Path
@@ -60,7 +61,7 @@ def build(root):
     """Make a folder with the Snakefile, a package that executes nothing and notebooks that import a little of it."""
     for folder in ("sega_utils", "notebooks/params", "data/models"):
         (root / folder).mkdir(parents=True)
-    for file in ("Snakefile", "sega_utils/paths.py", "notebooks/params/tuned.yaml"):
+    for file in ("Snakefile", "sega_utils/paths.py", "notebooks/params/tuned.yaml", "notebooks/params/ablations.yaml"):
         shutil.copy(paths.ROOT / file, root / file)
     modules = {"__init__": "", "metrics": "", "filters": "from sega_utils.metrics import x\n", "execute": EXECUTE,
                "tables": "print('the table')\n"}  # fmt: skip

@@ -13,6 +13,11 @@ COLUMNS = {
     "alignment": ["stage", "median", "iqr", "n"],
     "steering": ["attribute", "effect", "ci_low", "ci_high", "n"],
     "filters": ["filter", "candidates", "rejected"],
+    "corruptions": ["arm", "corruption", "severity", "seed", "accuracy"],
+    "shift": ["arm", "shift", "mean", "std", "n"],
+    "attacks": ["arm", "attack", "norm", "epsilon", "seed", "accuracy", "n"],
+    "ablation": ["name", "value", "mean", "std", "n", "diff", "ci_low", "ci_high"],
+    "claims": ["claim", "published", "measured", "verdict", "why"],
 }
 
 

@@ -1,0 +1,47 @@
+"""Every ablation of a YAML file as a job of its own, a finished one never repeated. `make ablations` is the usual way in.
+
+    snakemake --snakefile ablations.smk --cores all --config entries="components filters" -- all_ablations
+"""
+
+from pathlib import Path
+
+from sega_utils import ablate, entries
+
+
+include: "Snakefile"
+
+
+FILE = config.get("ablations", "notebooks/params/ablations.yaml")
+FOUND, SEEDS = entries.read(Path(FILE))
+WANTED = entries.choose(FOUND, config["entries"].split()) if "entries" in config else FOUND
+
+
+def is_there(entry):
+    """Return whether an entry can be measured: one of another fraction needs the run of that fraction first."""
+    try:
+        return not entry.name.startswith(entries.FRACTION) or bool(ablate.run_of(RUN, DATASET, entry, SEEDS[0]))
+    except FileNotFoundError as error:
+        print(f"{entry} is left out: {error}", file=sys.stderr)
+
+
+BY_SLUG = {entries.slug(entry): str(entry) for entry in WANTED if is_there(entry)}
+
+
+rule all_ablations:
+    input:
+        expand(executed("ablations/{entry}"), run=RUN, dataset=DATASET, entry=BY_SLUG),
+
+
+rule ablation:
+    input:
+        "notebooks/08_ablations.ipynb",
+        artifacts("real", "clip", "prompts", "generator", "projector", "candidates", "synthetic", "classifiers"),
+    output: executed("ablations/{entry}")
+    params:
+        entries=lambda wildcards: json.dumps([BY_SLUG[wildcards.entry]]),
+        seeds=json.dumps(SEEDS),
+    threads: 1
+    shell:
+        command("08_ablations") + " -p ENTRIES {params.entries:q} -p SEEDS {params.seeds:q} -p WORKERS 1 -o {output} && "
+        f"{sys.executable} -m sega_utils.ablations --run {{wildcards.run}} --dataset {{wildcards.dataset}} "
+        f"--file {FILE} --workers {workflow.cores} --brief"

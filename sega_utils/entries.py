@@ -1,0 +1,125 @@
+"""The ablations there are: what each one changes in the run's SEGA-Net, and files that list which to measure."""
+
+import re
+from pathlib import Path
+from typing import NamedTuple
+
+import yaml
+
+from sega_utils import arms, augment, filters, paths
+
+# The rows of the poster's table, which defines none of them. GAN: the generator is told the class. LLM: the latents
+# come from the prompts. Without either: a generator of the average class, and latents of the prior.
+COMPONENTS = {
+    "GAN-only": {"latents": "plain", "use": ""},
+    "LLM-only": {"conditioning": "average", "use": ""},
+    "GAN+LLM": {"use": ""},
+    "GAN+Filter": {"latents": "plain"},
+    "LLM+Filter": {"conditioning": "average"},
+    "SEGA-Net": {},
+}
+FILTERS = {f"only {name}": {"use": name} for name in filters.FILTERS}
+FILTERS |= {f"random as {name}": {"use": name, "choice": "random"} for name in filters.FILTERS}
+FILTERS |= {"random as all": {"choice": "random"}}
+
+
+def share(ratio: float) -> dict:
+    """Return the settings of a synthetic share of each step; without any, the real images keep their labels."""
+    return {"ratio": ratio} if ratio else {"synthetic": "none", "labels": "class"}
+
+
+# name: (what is allowed: choices, a range of integers or the limits of a number; value -> what differs from the run's
+# SEGA-Net in the settings of ``arms.SETTINGS`` and in the recipe of ``pools.recipe_of``)
+ABLATIONS = {
+    "components": (tuple(COMPONENTS), lambda value: ({}, COMPONENTS[value])),
+    "filters": (tuple(FILTERS), lambda value: ({}, FILTERS[value])),
+    "alignment_percentile": ([0, 100], lambda value: ({}, {"alignment_percentile": value})),
+    "blur_percentile": ([0, 100], lambda value: ({}, {"blur_percentile": value})),
+    "ratio_replace": ([0, 0.95], lambda value: (share(value) | {"mix": "replace"}, {})),
+    "ratio_add": ([0, 0.95], lambda value: (share(value) | {"mix": "add"}, {})),
+    "amount": ([0.1, 100], lambda value: ({"amount": value}, {})),
+    "labels": (("class", "clip"), lambda value: ({"labels": value}, {})),
+    "mixing": (tuple(augment.MIXING), lambda value: ({"mixing": value}, {})),
+    "sigma": ([0, 4], lambda value: ({}, {"sigma": value, "draw_sigma": value})),
+    "tau": ([0.001, 10], lambda value: ({}, {"tau": value})),
+    "lam": ([0, 10], lambda value: ({}, {"lam": value})),
+    "m": (range(1, 21), lambda value: ({}, {"m": value})),
+    "n_prompts": (range(1, 101), lambda value: ({}, {"n_prompts": value})),
+    "prompts": (("own", "shuffled"), lambda value: ({}, {"prompts": value})),
+}
+# An arm at another fraction of the real data is another run, with its own CLIP and GAN; only its records are read.
+FRACTION = "fraction: "
+ALLOWED = {name: allowed for name, (allowed, _) in ABLATIONS.items()} | {FRACTION + arm: [0, 1] for arm in arms.ARMS}
+
+
+class Entry(NamedTuple):
+    """One ablation: a key of ``ALLOWED``, and the value it takes."""
+
+    name: str
+    value: str | int | float
+
+    def __str__(self) -> str:
+        return f"{self.name}={self.value if isinstance(self.value, str) else format(self.value, 'g')}"
+
+
+def read(file: Path) -> tuple[list[Entry], list[int]]:
+    """Return the entries of a YAML file, in its order, and the seeds that each is measured with.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: not such a file, an unknown name, or a value that is not allowed or there twice.
+    """
+    if not file.is_file():
+        raise FileNotFoundError(f"there is no file of ablations {paths.shown(file)}")
+    try:
+        content = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except (UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ValueError(f"{paths.shown(file)} is not valid YAML: {error}") from error
+    if not isinstance(content, dict) or not all(isinstance(values, list) and values for values in content.values()):
+        raise ValueError(f"{paths.shown(file)} must hold 'seeds: [0, ...]' and lines 'name: [value, ...]'")
+    seeds = content.pop("seeds", [])
+    if not seeds or any(type(s) is not int or not 0 <= s < 2**32 for s in seeds) or len(set(seeds)) < len(seeds):
+        raise ValueError(f"seeds of {paths.shown(file)} are {seeds}; needed are different ones of 0 .. 4294967295")
+    found = [check(Entry(name, value)) for name, values in content.items() for value in values]
+    if twice := [str(entry) for entry in found if found.count(entry) > 1]:
+        raise ValueError(f"{paths.shown(file)} holds {twice[0]} twice; leave one")
+    return found, seeds
+
+
+def check(entry: Entry) -> Entry:
+    """Return an entry that is allowed.
+
+    Raises:
+        ValueError: its name is unknown or its value not allowed; the message lists what is.
+    """
+    name, value = entry
+    if name not in ALLOWED:
+        raise ValueError(f"unknown ablation {name!r}; known are {', '.join(ALLOWED)}")
+    allowed = ALLOWED[name]
+    if isinstance(allowed, list):
+        fits, text = type(value) in {int, float} and allowed[0] <= value <= allowed[1], f"{allowed[0]} .. {allowed[1]}"
+    elif isinstance(allowed, range):
+        fits, text = type(value) is int and value in allowed, f"{allowed[0]} .. {allowed[-1]}, an integer"
+    else:
+        fits, text = value in allowed, f"one of: {' | '.join(allowed)}"
+    if not fits:
+        raise ValueError(f"{name} is {value!r}; allowed is {text}")
+    return entry
+
+
+def choose(found: list[Entry], wanted: list[str]) -> list[Entry]:
+    """Return the entries that texts name: ``name`` alone for every value of it, or ``name=value``.
+
+    Raises:
+        ValueError: a text that names none; the message lists what there is.
+    """
+    for text in wanted:
+        if not any(text in {entry.name, str(entry)} for entry in found):
+            raise ValueError(f"there is no ablation {text!r}; there are {', '.join(map(str, found))}, "
+                             "and the name alone stands for all its values")  # fmt: skip
+    return [entry for entry in found if {entry.name, str(entry)} & set(wanted)]
+
+
+def slug(entry: Entry) -> str:
+    """Return an entry's name and value as a file may carry them."""
+    return re.sub("[^a-z0-9.]+", "-", str(entry).lower().replace("+", " plus "))

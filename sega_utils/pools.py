@@ -1,0 +1,197 @@
+"""Candidate pools that differ from the run's own in how they were drawn, or in which of their images were kept."""
+
+import math
+from copy import deepcopy
+from pathlib import Path
+
+import torch
+
+from sega_utils import artifacts, data, filters, paths, prompts, records, synthesis
+from sega_utils.generator import Generator, generate
+from sega_utils.projector import load_projector, save_projector, train_projector
+
+MAX_GROWTH = 32  # how many times as many candidates of a class as the run's may be drawn
+# what a projector depends on, and what drawn candidates depend on beside it; all else decides which are kept
+PROJECTOR = ("n_prompts", "m", "cluster_seed", "conditioning", "sigma", "tau", "lam", "lr", "steps", "batch_size",
+             "projector_seed")  # fmt: skip
+DRAWING = (*PROJECTOR, "latents", "prompts", "draw_sigma", "oversample", "draw_seed")
+
+
+def recipe_of(run: str, dataset: str) -> dict:
+    """Return what the run's own pool depends on beside files, from the records of the stages that made it.
+
+    conditioning: class, or average (the generator is not told the class, see ``without_classes``).
+    latents: prompt (the projector's) or plain (from the prior). prompts: own, or shuffled (those of other classes).
+    use: the names of the filters. choice: filtered, or random (as many of each class as the filters keep, but any).
+
+    Raises:
+        FileNotFoundError: a stage has no record; the message names the command that makes it.
+    """
+    found = {}
+    for stage, notebook in (("prompts", "01_prompts"), ("projector", "03_projector"), ("synthesis", "04_synthesis")):
+        path = records.path(run, dataset, stage, stage)
+        if not path.exists():
+            raise FileNotFoundError(f"{paths.shown(path)} is missing; make it with: python -m sega_utils.execute "
+                                    f"notebooks/{notebook}.ipynb -p RUN {run} -p DATASET {dataset}")  # fmt: skip
+        found[stage] = artifacts.load_json(path)
+    take = lambda stage, *names: {name: found[stage][f"param_{name}"] for name in names}
+    return (
+        take("prompts", "n_prompts", "m")
+        | take("projector", "sigma", "tau", "lam", "lr", "steps", "batch_size")
+        | take("synthesis", "oversample", "alignment_percentile", "blur_percentile", "max_distance", "min_ssim")
+        | {"cluster_seed": found["prompts"]["param_seed"], "projector_seed": found["projector"]["param_seed"]}
+        | {"draw_seed": found["synthesis"]["param_seed"] + 2, "draw_sigma": found["synthesis"]["param_sigma"]}
+        | {"conditioning": "class", "latents": "prompt", "prompts": "own", "choice": "filtered"}
+        | {"use": " ".join(filters.FILTERS)}
+    )
+
+
+def make(run: str, dataset: str, inputs: dict, recipe: dict, *, n: int) -> dict[str, torch.Tensor]:
+    """Return ``images`` uint8, ``class_ids`` and ``kept``, of which ``n`` can be chosen, as many of each class.
+
+    Of a class that keeps too few, 2, 4, ... 32 times as many candidates are drawn, whichever its yield lets expect to
+    do. The first of them stay the same, so pools of different sizes share their images.
+
+    Args:
+        inputs: from ``arms.load_inputs``.
+        recipe: complete, see ``recipe_of``.
+
+    Raises:
+        ValueError: even the largest pool is exhausted.
+        FileNotFoundError, ArtifactError: a file or record of an earlier stage is missing or damaged.
+    """
+    own, n_classes = recipe_of(run, dataset), len(inputs["real"].class_names)
+    growth = [1] * n_classes
+    while True:
+        if recipe == own and max(growth) == 1:
+            pool = inputs["candidates"]
+        else:
+            pool = drawn(run, dataset, inputs, recipe, own, growth)
+            pool |= {"kept": keep(pool, inputs, recipe)}
+        kept = pool["class_ids"][pool["kept"]].bincount(minlength=n_classes).tolist()
+        short = [c for c, wanted in enumerate(synthesis.quota(n, n_classes)) if kept[c] < wanted]
+        if not short:
+            return pool
+        if any(growth[c] == MAX_GROWTH for c in short):
+            raise ValueError(f"of {len(pool['kept']):,} candidates too few are kept, in each class {kept}, for {n} "
+                             "images: take a smaller amount, or loosen the filters")  # fmt: skip
+        for c in short:
+            missing = n / n_classes / max(kept[c], 1)
+            growth[c] = min(MAX_GROWTH, growth[c] * 2 ** max(1, math.ceil(math.log2(missing))))
+
+
+def drawn(
+    run: str, dataset: str, inputs: dict, recipe: dict, own: dict, growth: list[int]
+) -> dict[str, torch.Tensor]:
+    """Return ``images`` uint8, ``class_ids`` and ``class_scores`` (N, n_classes), from the run's ``pools/`` if there.
+
+    Args:
+        recipe, own: what to draw, and the recipe of the run's own pool: if they ask for the same projector, the run's is
+            taken.
+        growth: for each class, how many times as many candidates as the recipe says.
+    """
+    trained = paths.require(run, dataset, "projector")
+    if any(recipe[name] != own[name] for name in PROJECTOR):
+        trained = cached(run, dataset, "projector", {name: recipe[name] for name in PROJECTOR}, inputs)
+    wanted = {name: recipe[name] for name in DRAWING} | {"growth": growth}
+    path = cached(run, dataset, "pool", wanted, inputs)
+    if path.exists():
+        return artifacts.load_tensors(path)[0]
+    bank = first_prompts(artifacts.load_tensors(paths.require(run, dataset, "prompts"))[0], recipe["n_prompts"])
+    generator = inputs["generator"] if recipe["conditioning"] == "class" else without_classes(inputs["generator"])
+    n = inputs["n_syn"] * recipe["oversample"]
+    plan = synthesis.plan(bank["class_ids"], n * max(growth), seed=recipe["draw_seed"])
+    grown = torch.arange(n * max(growth)) < n * torch.tensor(growth)[plan["class_ids"]]
+    plan = {name: column[grown] for name, column in plan.items()}
+    if recipe["latents"] == "plain":
+        images = generate(generator, plan["class_ids"], z=synthesis.noise_of(plan["seeds"], generator.z_dim))
+    else:
+        if not trained.exists():
+            save_projector(trained, train(bank, generator, inputs, recipe), {name: recipe[name] for name in PROJECTOR})
+        network = load_projector(trained)
+        said = others(bank["class_ids"]) if recipe["prompts"] == "shuffled" else torch.arange(len(bank["class_ids"]))
+        images = synthesis.draw(generator, network, embeddings=bank["embeddings"][said], sigma=recipe["draw_sigma"], **plan)
+    images = data.to_uint8(images)
+    scores = filters.class_scores(data.from_uint8(images), clip=inputs["clip"], class_embeddings=inputs["class_embeddings"])
+    pool = {"images": images, "class_ids": plan["class_ids"], "class_scores": scores}
+    artifacts.save_tensors(path, pool, wanted)
+    return pool
+
+
+def cached(run: str, dataset: str, kind: str, wanted: dict, inputs: dict) -> Path:
+    """Return where a projector or pool is kept; another recipe or other files of the run mean another place."""
+    key = artifacts.digest_json([wanted, inputs["digests"], inputs["clip"].sha256])
+    return paths.artifact(run, dataset, "pools") / f"{kind}-{key[:16]}.safetensors"
+
+
+def train(bank: dict, generator: Generator, inputs: dict, recipe: dict) -> torch.nn.Module:
+    """Return a projector trained by a recipe on the prompts' clusters; ``bank`` from ``first_prompts``."""
+    within, centroids = prompts.cluster(bank["embeddings"], bank["class_ids"], m=recipe["m"], seed=recipe["cluster_seed"])
+    options = {name: recipe[name] for name in ("sigma", "tau", "lam", "lr", "steps", "batch_size")}
+    return train_projector(
+        generator, inputs["clip"], embeddings=bank["embeddings"], centroids=centroids,
+        cluster_ids=bank["class_ids"] * recipe["m"] + within, seed=recipe["projector_seed"], **options,
+    )[0]  # fmt: skip
+
+
+def keep(pool: dict, inputs: dict, recipe: dict) -> torch.Tensor:
+    """Return which candidates of a drawn pool a recipe keeps, bool (N,); thresholds are calibrated as in 04_synthesis."""
+    real, labels, class_names = inputs["real"]
+    images, n_classes = data.from_uint8(pool["images"]), len(class_names)
+    known = {"clip": inputs["clip"], "class_embeddings": inputs["class_embeddings"]}
+    alignment = filters.calibrate(filters.clip_score(real, labels, **known), labels, n_classes=n_classes,
+                                  percentile=recipe["alignment_percentile"])  # fmt: skip
+    blur = filters.calibrate(filters.blur_score(real), labels, n_classes=n_classes, percentile=recipe["blur_percentile"])
+    kept, _ = filters.apply_filters(
+        images, pool["class_ids"], class_scores=pool["class_scores"], alignment_threshold=alignment,
+        blur_threshold=blur, real_images=real, max_distance=recipe["max_distance"], min_ssim=recipe["min_ssim"],
+        use=recipe["use"].split(),
+    )  # fmt: skip
+    return at_random(kept, pool["class_ids"], seed=recipe["draw_seed"]) if recipe["choice"] == "random" else kept
+
+
+def at_random(kept: torch.Tensor, class_ids: torch.Tensor, *, seed: int) -> torch.Tensor:
+    """Return a mask, bool (N,), that keeps as many of each class as ``kept`` does, but any of them."""
+    rng, mask = torch.Generator().manual_seed(seed), kept.clone()
+    for c in class_ids.unique():
+        mine = torch.nonzero(class_ids == c)[:, 0]
+        mask[mine] = kept[mine[torch.randperm(len(mine), generator=rng)]]
+    return mask
+
+
+def first_prompts(bank: dict, n: int) -> dict[str, torch.Tensor]:
+    """Return ``embeddings`` and ``class_ids`` of each class's first ``n`` prompts.
+
+    Raises:
+        ValueError: a class has fewer.
+    """
+    class_ids = bank["class_ids"]
+    rank = torch.arange(len(class_ids)) - torch.searchsorted(class_ids, class_ids)  # they stand class by class
+    if (held := int(class_ids.bincount().min())) < n:
+        raise ValueError(f"n_prompts is {n}, but a class has only {held}; record more (N_PROMPTS of 01_prompts)")
+    return {name: bank[name][rank < n] for name in ("embeddings", "class_ids")}
+
+
+def others(class_ids: torch.Tensor) -> torch.Tensor:
+    """Return a permutation, int64 (P,), that gives each class prompts of all other classes and none of its own.
+
+    Args:
+        class_ids: int64 (P,), class by class, as many of each.
+    """
+    n_classes = int(class_ids.max()) + 1
+    n = len(class_ids) // n_classes
+    rank = torch.arange(len(class_ids)) % n
+    return (class_ids + 1 + rank % (n_classes - 1)) % n_classes * n + rank
+
+
+@torch.no_grad()
+def without_classes(generator: Generator) -> Generator:
+    """Return a copy that draws the same image for every label: each class's scale and shift are replaced by their mean.
+
+    What is left of the class must come from the latent, that is from the words.
+    """
+    generator = deepcopy(generator)
+    for module in generator.modules():
+        if isinstance(module, torch.nn.Embedding):
+            module.weight.copy_(module.weight.mean(0, keepdim=True).expand_as(module.weight))
+    return generator

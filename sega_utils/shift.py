@@ -1,0 +1,192 @@
+"""Test images that differ from the training images, and what classifiers make of them."""
+
+from pathlib import Path
+from statistics import mean, stdev
+
+import torch
+
+from sega_utils import arms, artifacts, classifiers, consistency, data, metrics, official, paths, runtime
+from sega_utils.artifacts import ArtifactError
+from sega_utils.corruptions import CORRUPTIONS, GROUPS, SEVERITIES, corrupt
+from sega_utils.domains import SHIFTS
+from sega_utils.evaluation import evaluate
+
+
+def corrupted_path(run: str, dataset: str) -> Path:
+    """Return where a run keeps the test images under every corruption and shift."""
+    return paths.artifact(run, dataset, "corrupted")
+
+
+def make_sets(
+    run: str, dataset: str, *, n_test: int, corruptions: list[str], seed: int, folder: str = ""
+) -> tuple[dict[str, torch.Tensor], dict]:
+    """Corrupt and shift the first test images once, and keep them; what was kept from the same request is read.
+
+    Args:
+        n_test: how many of the test images, in their order.
+        corruptions: keys of ``CORRUPTIONS``, each made at all five severities.
+        seed: of everything random in them.
+        folder: of published corruption files (see ``official.load_official``), which then replace generated ones.
+
+    Returns:
+        ``labels`` int64 (n_test,) and images uint8 (n_test, C, 32, 32) named ``clean``, ``<corruption>_<severity>`` and
+        as in ``SHIFTS``; and a dict with ``source`` (``generated`` or ``official``), ``seed`` and ``sha256``.
+
+    Raises:
+        ValueError: more images than there are, an unknown corruption, or published files of other images.
+        FileNotFoundError, ArtifactError: a file is missing or damaged, see ``data.load`` and ``official``.
+    """
+    test = data.load(dataset, "test")
+    if not 1 <= n_test <= len(test.labels):
+        raise ValueError(f"N_TEST is {n_test}; allowed are 1 .. {len(test.labels)}, the test images of {dataset}")
+    test = data.take(test, slice(n_test))
+    digests = official.digests_of(paths.located(folder)) if folder else {}
+    used = {name: digests.get(f"{name}.npy") for name in (*corruptions, "labels")}
+    clean = artifacts.digest({"images": test.images, "labels": test.labels})
+    key = artifacts.digest_json([clean, corruptions, sorted(SHIFTS.get(dataset, {})), seed, used])
+    path = corrupted_path(run, dataset)
+    if path.exists():
+        sets, meta = artifacts.load_tensors(path)
+        if meta.get("key") == key:
+            return sets, meta
+    sets = {"labels": test.labels, "clean": data.to_uint8(test.images)}
+    for name in runtime.progress(corruptions, "corruptions"):
+        sets |= load_set(test, folder, name) if folder else generate_set(test, name, seed)
+    for name, function in SHIFTS.get(dataset, {}).items():
+        sets[name] = data.to_uint8(function(test.images, seed=seed))
+    meta = {"key": key, "source": "official" if folder else "generated", "seed": seed}
+    return sets, meta | {"sha256": artifacts.save_tensors(path, sets, meta)}
+
+
+def generate_set(test: data.Dataset, name: str, seed: int) -> dict[str, torch.Tensor]:
+    """Return test images under one corruption at each severity, uint8."""
+    return {f"{name}_{s}": data.to_uint8(corrupt(test.images, name, s, seed=seed)) for s in SEVERITIES}
+
+
+def load_set(test: data.Dataset, folder: str, name: str) -> dict[str, torch.Tensor]:
+    """Return test images under one corruption at each severity from published files.
+
+    Raises:
+        ValueError: their labels or their shape are not those of the test images.
+    """
+    images, labels = official.load_official(paths.located(folder), name)
+    n = len(test.labels)
+    if not torch.equal(labels[:n], test.labels) or images.shape[2] != test.images.shape[1]:
+        raise ValueError(f"{name}.npy is not of this data set's test images: its labels or channels are others; "
+                         "check OFFICIAL and DATASET")  # fmt: skip
+    return {f"{name}_{s}": images[s - 1, :n].contiguous() for s in SEVERITIES}
+
+
+def measure_shift(run: str, dataset: str, arm: str, seed: int) -> dict:
+    """Measure one trained classifier on all that ``make_sets`` kept and return its record.
+
+    Its metrics are ``accuracy_<name>`` for every set of images, 0 .. 1, and ``n_test``.
+
+    Raises:
+        FileNotFoundError: there are no such images, or the classifier was not trained.
+        ArtifactError: a file is damaged.
+    """
+    path = corrupted_path(run, dataset)
+    if not path.exists():
+        raise FileNotFoundError(f"{paths.shown(path)} is missing; make it with 06_shift")
+    sets, meta = artifacts.load_tensors(path)
+    labels = sets.pop("labels")
+
+    def measure(model: torch.nn.Module) -> dict[str, float]:
+        accuracy = {f"accuracy_{name}": classifiers.accuracy(model, data.from_uint8(images), labels)
+                    for name, images in sets.items()}  # fmt: skip
+        return accuracy | {"n_test": len(labels)}
+
+    parameters = {"corruptions": meta["source"], "corruption_seed": meta["seed"]}
+    return evaluate(run, dataset, "shift", arm, seed, measure=measure, parameters=parameters,
+                    inputs={"corrupted": meta["sha256"]})  # fmt: skip
+
+
+def by_arm(measured: list[dict]) -> dict[str, dict[int, dict]]:
+    """Return the records of stage ``shift`` by arm, in the order of ``arms.ARMS``, and by seed.
+
+    Raises:
+        ArtifactError: they were measured on different images or with different library versions, or one is of an
+            unknown arm or of an (arm, seed) that another one holds.
+    """
+    same = lambda key: consistency.is_input(key) or key in {"run", "dataset", "n_test"} or key.startswith("version_")
+    consistency.check_same(measured, same)
+    found: dict[str, dict[int, dict]] = {arm: {} for arm in arms.ARMS}
+    for record in measured:
+        arm, seed = record["param_arm"], record["param_seed"]
+        if arm not in found or seed in found[arm]:
+            raise ArtifactError(f"{consistency.file_of(record)} is of {arm!r}, seed {seed}: no known arm, or another "
+                                "record holds it already; delete it and run 06_shift")  # fmt: skip
+        found[arm][seed] = record
+    return {arm: dict(sorted(seeds.items())) for arm, seeds in found.items() if seeds}
+
+
+def corruption_rows(measured: list[dict]) -> list[dict]:
+    """Return the accuracy in percent for each arm, corruption, severity and seed; raises as ``by_arm``."""
+    return [
+        {"arm": arm, "corruption": corruption, "severity": severity, "seed": seed, "accuracy": 100 * record[key]}
+        for arm, seeds in by_arm(measured).items()
+        for corruption in CORRUPTIONS
+        for severity in SEVERITIES
+        for seed, record in seeds.items()
+        if (key := f"accuracy_{corruption}_{severity}") in record
+    ]
+
+
+def mean_corruption(record: dict) -> float:
+    """Return a record's accuracy in percent, averaged over its corruptions and their severities."""
+    keys = [f"accuracy_{corruption}_{severity}" for corruption in CORRUPTIONS for severity in SEVERITIES]
+    return 100 * mean(record[key] for key in keys if key in record)
+
+
+def shift_rows(measured: list[dict]) -> list[dict]:
+    """Return mean and standard deviation over the n seeds, in percent, for each arm and shift; raises as ``by_arm``.
+
+    The shifts are ``clean`` (none), ``mean corruption`` and those of ``SHIFTS``; one seed leaves ``std`` empty.
+    """
+    names = ["clean", *dict.fromkeys(name for shifts in SHIFTS.values() for name in shifts)]
+    rows = []
+    for arm, seeds in by_arm(measured).items():
+        scores = {name: [100 * record[key] for record in seeds.values() if (key := f"accuracy_{name}") in record]
+                  for name in names}  # fmt: skip
+        scores["mean corruption"] = [mean_corruption(record) for record in seeds.values()]
+        rows += [{"arm": arm, "shift": name, "mean": mean(values), "std": stdev(values) if len(values) > 1 else "",
+                  "n": len(values)} for name, values in scores.items() if values]  # fmt: skip
+    return rows
+
+
+def differences(measured: list[dict], *, baseline: str = "Std Aug") -> list[dict]:
+    """Return each arm's mean corruption accuracy minus the baseline's, in points, paired by seed, with 95 % interval.
+
+    Raises:
+        ArtifactError: as ``by_arm``.
+        ValueError: an arm and the baseline were measured with different seeds or with fewer than two.
+    """
+    scores = {arm: {seed: mean_corruption(record) for seed, record in seeds.items()}
+              for arm, seeds in by_arm(measured).items()}  # fmt: skip
+    return [{"arm": arm} | metrics.paired_difference(ours, scores.get(baseline, {}))
+            for arm, ours in scores.items() if arm != baseline]  # fmt: skip
+
+
+def severity_curves(measured: list[dict]) -> dict[str, dict[str, list[float]]]:
+    """Return, for each group of corruptions and each arm, the mean accuracy in percent at severity 1 .. 5."""
+    rows = corruption_rows(measured)
+    curves: dict[str, dict[str, list[float]]] = {}
+    for group, members in GROUPS.items():
+        mine = [row for row in rows if row["corruption"] in members]
+        for arm in dict.fromkeys(row["arm"] for row in mine):
+            curves.setdefault(group, {})[arm] = [
+                mean(row["accuracy"] for row in mine if (row["arm"], row["severity"]) == (arm, severity))
+                for severity in SEVERITIES
+            ]
+    return curves
+
+
+def by_corruption(measured: list[dict]) -> tuple[list[str], list[str], list[list[float]]]:
+    """Return arms, corruptions, and the mean accuracy in percent of each arm (row) under each corruption (column)."""
+    rows = corruption_rows(measured)
+    names, columns = ([*dict.fromkeys(row[key] for row in rows)] for key in ("arm", "corruption"))
+    return names, columns, [
+        [mean(row["accuracy"] for row in rows if (row["arm"], row["corruption"]) == (arm, corruption))
+         for corruption in columns] for arm in names
+    ]  # fmt: skip

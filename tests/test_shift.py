@@ -1,0 +1,72 @@
+import pytest
+import torch
+
+from sega_utils import artifacts, classifiers, data, domains, paths, shift
+
+RUN = ("mine", "fashion-mnist")
+
+
+@pytest.fixture
+def run(tiny, monkeypatch):
+    """Put two seeds of two untrained arms where 05_training would, and the tiny data set in place of the test set."""
+    monkeypatch.setattr(data, "load", lambda dataset, split: tiny)
+    for name in ("std-aug-seed0", "std-aug-seed1", "sega-net-seed0", "sega-net-seed1"):
+        model = classifiers.build("resnet8-half", n_classes=3, channels=1)
+        artifacts.save_tensors(paths.artifact(*RUN, "classifiers") / f"{name}.safetensors", model.state_dict(),
+                               {"classifier": "resnet8-half", "n_classes": 3, "channels": 1})  # fmt: skip
+
+
+def make(**options):
+    return shift.make_sets(*RUN, **{"n_test": 12, "corruptions": ["fog", "contrast"], "seed": 0} | options)
+
+
+def test_the_sets_are_made_once_and_again_only_for_another_request(run, monkeypatch):
+    sets, meta = make()
+    assert set(sets) == {"labels", "clean", "inverted", "cluttered"} | {f"{c}_{s}" for c in ("fog", "contrast") for s in range(1, 6)}
+    assert all(len(images) == 12 for images in sets.values()) and meta["source"] == "generated"
+    again = shift.generate_set
+    calls = []
+    monkeypatch.setattr(shift, "generate_set", lambda *args: calls.append(args) or again(*args))
+    assert make()[1]["sha256"] == meta["sha256"] and not calls
+    assert make(seed=1)[1]["sha256"] != meta["sha256"] and len(calls) == 2
+
+
+@pytest.mark.parametrize("n", [0, 37])
+def test_more_images_than_there_are_is_an_error(run, n):
+    with pytest.raises(ValueError, match=rf"N_TEST is {n}; allowed are 1 .. 36"):
+        make(n_test=n)
+
+
+def test_measured_accuracy_is_that_of_the_stored_images(run):
+    sets, meta = make()
+    record = shift.measure_shift(*RUN, "SEGA-Net", 1)
+    model = shift.evaluate.__globals__["load_classifier"](*RUN, "SEGA-Net", 1)[0]
+    for name in ("clean", "fog_5", "cluttered"):
+        assert record[f"accuracy_{name}"] == classifiers.accuracy(model, data.from_uint8(sets[name]), sets["labels"])
+    assert record["n_test"] == 12 and record["input_corrupted"] == meta["sha256"]
+
+
+def test_without_the_sets_the_notebook_that_makes_them_is_named(run):
+    with pytest.raises(FileNotFoundError, match="corrupted.safetensors is missing; make it with 06_shift"):
+        shift.measure_shift(*RUN, "Std Aug", 0)
+
+
+def test_tables_are_in_percent_and_differences_paired(run):
+    make()
+    measured = [shift.measure_shift(*RUN, arm, seed) for arm in ("SEGA-Net", "Std Aug") for seed in (0, 1)]
+    rows = shift.corruption_rows(measured)
+    assert len(rows) == 4 * 10 and rows[0]["arm"] == "Std Aug"
+    ours, theirs = ([sum(100 * r[f"accuracy_{c}_{s}"] for c in ("fog", "contrast") for s in range(1, 6)) / 10
+                     for r in measured if r["param_arm"] == arm] for arm in ("SEGA-Net", "Std Aug"))  # fmt: skip
+    means = {row["arm"]: row["mean"] for row in shift.shift_rows(measured) if row["shift"] == "mean corruption"}
+    assert means == {"Std Aug": pytest.approx(sum(theirs) / 2), "SEGA-Net": pytest.approx(sum(ours) / 2)}
+    (row,) = shift.differences(measured)
+    assert row["arm"] == "SEGA-Net" and row["difference"] == pytest.approx(sum(ours) / 2 - sum(theirs) / 2)
+
+
+def test_inverted_is_the_negative_and_clutter_leaves_the_object(tiny):
+    assert torch.equal(domains.inverted(tiny.images, seed=0), 1 - tiny.images)
+    x = tiny.images * (tiny.images > 0.1)
+    out = domains.cluttered(x, seed=0)
+    assert torch.equal(out[x > 0.1], x[x > 0.1]) and (out[x <= 0.1] > 0).float().mean() > 0.05
+    assert torch.equal(out, domains.cluttered(x, seed=0)) and not torch.equal(out, domains.cluttered(x, seed=1))
