@@ -197,7 +197,7 @@ def test_the_random_control_keeps_as_many_of_each_class_but_others():
 
 def test_a_pool_that_is_too_small_grows_and_its_first_images_stay(run):
     recipe = pools.recipe_of(*RUN) | {"latents": "plain", "use": ""}
-    small, large = (pools.make(*RUN, inputs(), recipe, n=n) for n in (60, 61))
+    small, large = (pools.make(*RUN, inputs(), recipe, n=n) for n in (60, 63))
     assert len(small["kept"]) == 60 and len(large["kept"]) == 120
     assert torch.equal(large["images"][:60], small["images"])
     with pytest.raises(ValueError, match=r"of 1,920 candidates too few are kept, in each class \[640, 640, 640\], for 1921 images"):
