@@ -6,7 +6,7 @@ import torch
 
 from sega_utils.kernels import C1, C2, WINDOWS, batched, check_images, mean_ssim, phash, signs
 
-_SLACK = 0.005  # ten times what float32 can add to or take from the bound
+_SLACK = 0.005  # several times the worst error of a similarity in float32; inside it, float64 decides
 
 
 def near_duplicates(
@@ -14,7 +14,7 @@ def near_duplicates(
 ) -> torch.Tensor:
     """Find every pair of images that is close in both pHash and SSIM.
 
-    Hashes propose, SSIM confirms: first a bound on it from half the windows, then its value.
+    Hashes propose, SSIM confirms: in single precision, and in double precision where that could decide otherwise.
 
     Args:
         images: float32 (N, C, 32, 32) in [0, 1], C = 1 or 3.
@@ -45,10 +45,11 @@ def near_duplicates(
     found = [torch.empty(0, 2, dtype=torch.int64, device=images.device)]
     for i, j in close_hashes(left, right, max_distance=max_distance, same=against is None):
         if min_ssim > -1:
-            bound = batched(lambda i, j: _bound(images[i], other[j], stats[i], other_stats[j]), i, j)
-            possible = bound >= min_ssim - _SLACK
-            i, j = i[possible], j[possible]
-            similar = batched(lambda i, j: mean_ssim(images[i], other[j]), i, j) >= min_ssim
+            above = batched(lambda i, j: _estimate(images[i], other[j], stats[i], other_stats[j]), i, j) - min_ssim
+            unclear, similar = above.abs() <= _SLACK, above > 0
+            if unclear.any():
+                exact = batched(lambda i, j: mean_ssim(images[i], other[j]), i[unclear], j[unclear])
+                similar[unclear] = exact >= min_ssim
             i, j = i[similar], j[similar]
         found.append(torch.stack([i, j], 1))
     pairs = torch.cat(found)
@@ -118,21 +119,20 @@ def _key(bits: torch.Tensor) -> torch.Tensor:
 
 
 def _statistics(images: torch.Tensor) -> torch.Tensor:
-    """Return the means and the variances + C2 / 2 of every other column of windows, (N, 2, C, 13, 26)."""
-    mean = _half_windows(images)
-    return torch.stack([mean, _half_windows(images.square()) - mean.square() + C2 / 2], 1)
+    """Return the means and the variances + C2 / 2 of all windows, float32 (N, 2, C, 26, 26)."""
+    mean = _window(images)
+    return torch.stack([mean, _window(images.square()).sub_(mean.square()).add_(C2 / 2)], 1)
 
 
-def _bound(a: torch.Tensor, b: torch.Tensor, stats_a: torch.Tensor, stats_b: torch.Tensor) -> torch.Tensor:
-    """Return an upper bound of the SSIM, (N,): half of the windows count as they are, the others as 1, their most."""
+def _estimate(a: torch.Tensor, b: torch.Tensor, stats_a: torch.Tensor, stats_b: torch.Tensor) -> torch.Tensor:
+    """Return the SSIM in single precision, (N,), from the images and their statistics."""
     (mean_a, variance_a), (mean_b, variance_b) = stats_a.unbind(1), stats_b.unbind(1)
-    means = 2 * mean_a * mean_b + C1
-    covariance = 2 * _half_windows(a * b) + (C1 + C2) - means
-    squares = mean_a.square() + mean_b.square() + C1
-    half = means * covariance / (squares * (variance_a + variance_b))
-    return (1 + half.mean((1, 2, 3))) / 2
+    means = (mean_a * mean_b).mul_(2).add_(C1)
+    covariance = _window(a * b).mul_(2).add_(C1 + C2).sub_(means)
+    squares = (mean_a - mean_b).square_().add_(means)
+    return means.mul_(covariance).div_(squares.mul_(variance_a + variance_b)).mean((1, 2, 3))
 
 
-def _half_windows(maps: torch.Tensor) -> torch.Tensor:
+def _window(maps: torch.Tensor) -> torch.Tensor:
     band = WINDOWS.to(maps)
-    return (maps @ band[:, ::2]).mT @ band
+    return (maps @ band).mT @ band

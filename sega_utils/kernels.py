@@ -43,7 +43,7 @@ def batched(function: Callable[..., torch.Tensor], *tensors: torch.Tensor, size:
     Args:
         size: rows a batch; 0 takes what stays in a core's cache, or fills a GPU.
     """
-    size = size or (128 if tensors[0].device.type == "cpu" else 4096)
+    size = size or (64 * torch.get_num_threads() if tensors[0].device.type == "cpu" else 4096)
     return torch.cat([function(*parts) for parts in zip(*(tensor.split(size) for tensor in tensors), strict=True)])
 
 
@@ -132,20 +132,21 @@ def ssim(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
 
 def mean_ssim(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
     """Return what ``ssim`` does for one batch, unchecked."""
-    x, y = a.double(), b.double()  # float32 would lose three digits of the variances of flat, bright windows
-    band = WINDOWS.to(a.device)
+    band, pixels = WINDOWS.to(a.device), lambda images: images.flatten(0, 1).transpose(0, 1).contiguous()
+
+    def window(maps):  # rows of all images side by side, (32, N * C, 32): neither product has to move its result
+        return (band.T @ maps.flatten(1)).view(26, maps.shape[1], 32) @ band
+
+    x, y = pixels(a).double(), pixels(b).double()  # float32 would lose three digits of the variances of flat windows
     c1, both = (torch.tensor(c, dtype=torch.float64, device=a.device) for c in (C1, C1 + C2))
-
-    def window(maps):
-        return (maps @ band).mT @ band
-
     mean_x, mean_y = window(x), window(y)
-    means = torch.addcmul(c1, mean_x, mean_y, value=2)
-    squares = torch.addcmul(c1, mean_x, mean_x).addcmul_(mean_y, mean_y)
     # E[2xy] + c2 - 2 E[x] E[y], the constants added before the windows are averaged: two passes fewer over the maps.
-    covariance = window(torch.addcmul(both, x, y, value=2)).sub_(means)
-    variance = window(torch.addcmul(both, x, x).addcmul_(y, y)).sub_(squares)
-    return (means.mul_(covariance) / squares.mul_(variance)).mean((1, 2, 3)).float()
+    covariance = window(torch.addcmul(both, x, y, value=2))
+    variance = window(x.mul_(x).addcmul_(y, y).add_(both))  # in place: what stays in the cache is four times as fast
+    means = torch.addcmul(c1, mean_x, mean_y, value=2)
+    squares = mean_x.mul_(mean_x).addcmul_(mean_y, mean_y).add_(c1)
+    maps = covariance.sub_(means).mul_(means).div_(variance.sub_(squares).mul_(squares))
+    return maps.sum(0).view(*a.shape[:2], 26).mean((1, 2)).div_(26).float()
 
 
 def blur_score(images: torch.Tensor) -> torch.Tensor:
