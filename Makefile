@@ -6,10 +6,16 @@ PYTHON ?= python3
 RUN ?= embedded
 DATASET ?= fashion-mnist
 CORES ?= all
+# What else stands on make's command line reaches the programs as their environment.
+KNOWN := PYTHON RUN DATASET PARAMS PROFILE CORES ENTRIES MODEL BANK BASE_URL PRICES CI TMPDIR SEGA_% HF_% OPENAI_% OMP_% CUDA_%
+GIVEN := $(foreach name,$(.VARIABLES),$(if $(filter command,$(firstword $(origin $(name)))),$(name)))
+UNKNOWN := $(filter-out $(KNOWN),$(GIVEN))
+$(if $(UNKNOWN),$(error unknown variable $(UNKNOWN); known are $(KNOWN)))
+
 BIN := .venv/bin
 READY := .venv/.ready
 NOTEBOOKS := $(sort $(wildcard notebooks/*.ipynb))
-CONFIG := run=$(RUN) dataset=$(DATASET) $(if $(PARAMS),params=$(PARAMS))
+CONFIG := run=$(RUN) dataset='$(DATASET)' $(if $(PARAMS),params=$(PARAMS))
 
 # Kernels come from this environment, never from one the user once installed.
 export JUPYTER_PREFER_ENV_PATH := 1
@@ -17,13 +23,15 @@ unexport JUPYTER_PATH
 # All that the embedded run needs is here; a download must be asked for (HF_HUB_OFFLINE=0), e.g. of CLIP weights.
 run test notebooks: export HF_HUB_OFFLINE ?= 1
 
-.PHONY: help install run ablations test lab notebooks clean
+.PHONY: help install run ablations prompts paper paper-plan test lab notebooks clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make run        install, then execute the notebooks in order; a second run does nothing, a killed one resumes"
 	@echo "                (RUN, DATASET, PARAMS=notebooks/params/....yaml for another run than the embedded one)"
 	@echo "make ablations  make run, then every entry of notebooks/params/ablations.yaml, with the time left; it resumes"
+	@echo "make prompts    ask an LLM for the prompts of DATASET (MODEL, BASE_URL; the key in OPENAI_API_KEY) and record them"
+	@echo "make paper      the grid of notebooks/params/grid.yaml on every GPU; make paper-plan only shows its jobs"
 	@echo "make test       install, then unit tests and every notebook against its committed outputs (nbval)"
 	@echo "make lab        install, then open JupyterLab"
 	@echo "make install    put the locked environment into .venv (PYTHON=python3.12 for another Python)"
@@ -50,10 +58,24 @@ run: $(READY)
 # ENTRIES="components sigma=0.5" measures only these.
 ablations: export HF_HUB_OFFLINE ?= 1
 ablations: run
-	@$(BIN)/python -m sega_utils.ablations --run $(RUN) --dataset $(DATASET)
+	@$(BIN)/python -m sega_utils.ablations --run $(RUN) --dataset '$(DATASET)'
 	@$(BIN)/snakemake --snakefile ablations.smk --cores $(CORES) --config $(CONFIG) \
 	  $(if $(ENTRIES),entries="$(ENTRIES)") --rerun-incomplete --nolock --keep-going \
 	  --rerun-triggers mtime input params --max-checksum-file-size 100MB --quiet host rules reason -- all_ablations
+
+# PRICES="0.15 0.60": of a million tokens read and written, for the cost.
+prompts: $(READY)
+	@$(BIN)/python -m sega_utils.record_prompts --dataset '$(DATASET)' $(if $(MODEL),--model '$(MODEL)') \
+	  $(if $(BANK),--bank '$(BANK)') $(if $(BASE_URL),--base-url '$(BASE_URL)') $(if $(PRICES),--prices $(PRICES))
+
+GRID := $(BIN)/snakemake --snakefile paper.smk --workflow-profile profiles/paper
+# PROFILE=profiles/slurm or profiles/kubernetes runs it there; else every GPU here takes one job, and without any the cores do.
+paper: $(READY)
+	@$(GRID) $(if $(PROFILE),--profile $(PROFILE),--cores $(CORES) \
+	  --resources gpu=$$(nvidia-smi --list-gpus 2>/dev/null | wc -l))
+
+paper-plan: $(READY)
+	@$(GRID) --cores $(CORES) --dry-run
 
 test: export CI := 1
 test: $(READY)

@@ -7,6 +7,7 @@ import ast
 import fcntl
 import json
 import os
+import shlex
 import sys
 
 from snakemake.exceptions import WorkflowError
@@ -24,9 +25,10 @@ wildcard_constraints:
 
 NOTEBOOKS = (
     "00_data", "01_clip", "01_prompts", "02_generator", "03_projector", "04_synthesis", "05_training", "06_shift",
-    "08_ablations", "10_report",
+    "07_adversarial", "08_ablations", "09_efficiency", "10_report",
 )  # fmt: skip
 RUN, DATASET = config.get("run", "embedded"), config.get("dataset", "fashion-mnist")
+NAMES = {paths.results_name(DATASET): DATASET}  # folder of the results: data set, which may be folder:PATH
 PARAMS = [config["params"]] if "params" in config else []
 
 
@@ -86,9 +88,20 @@ def tracked(folder):
     return sorted(shown(path) for path in (paths.DATA / folder).glob("*") if path.is_file())
 
 
+def own_images(dataset):
+    """Return the files of a folder of the user's own images; of any other data set, none."""
+    files = paths.own_folder(dataset).rglob("*") if dataset.startswith(paths.OWN) else []
+    return sorted(shown(path) for path in files if path.is_file())
+
+
+def given(wildcards):
+    """Return what the notebooks' DATASET is, as a shell takes it."""
+    return shlex.quote(NAMES[wildcards.dataset])
+
+
 def command(notebook):
     """Return the command that executes a notebook."""
-    options = [f"-f {path}" for path in PARAMS] + ["-p RUN {wildcards.run} -p DATASET {wildcards.dataset}"]
+    options = [f"-f {path}" for path in PARAMS] + ["-p RUN {wildcards.run} -p DATASET {params.dataset}"]
     return f"{sys.executable} -m sega_utils.execute notebooks/{notebook}.ipynb {' '.join(options)}"
 
 
@@ -117,14 +130,16 @@ if workflow.is_main_process:
 
 rule all:
     input:
-        expand([file for notebook in NOTEBOOKS for file in written(notebook)], run=RUN, dataset=DATASET),
+        expand([file for notebook in NOTEBOOKS for file in written(notebook)], run=RUN, dataset=list(NAMES)),
 
 
 rule data:
     input:
         code("00_data"), tracked("fashion-mnist"),
+        lambda wildcards: own_images(NAMES[wildcards.dataset]),
     output: outputs("00_data")
     threads: os.cpu_count()
+    params: dataset=given
     shell: command("00_data")
 
 
@@ -134,6 +149,7 @@ rule clip:
         artifacts("real"),
     output: outputs("01_clip")
     threads: os.cpu_count()
+    params: dataset=given
     shell: command("01_clip")
 
 
@@ -143,6 +159,7 @@ rule prompts:
         artifacts("real", "clip"),
     output: outputs("01_prompts")
     threads: os.cpu_count()
+    params: dataset=given
     shell: command("01_prompts")
 
 
@@ -152,6 +169,7 @@ rule generator:
         artifacts("real", "clip"),
     output: outputs("02_generator")
     threads: os.cpu_count()
+    params: dataset=given
     shell: command("02_generator")
 
 
@@ -161,6 +179,7 @@ rule projector:
         artifacts("real", "clip", "prompts", "generator"),
     output: outputs("03_projector")
     threads: os.cpu_count()
+    params: dataset=given
     shell: command("03_projector")
 
 
@@ -170,6 +189,7 @@ rule synthesis:
         artifacts("real", "clip", "prompts", "generator", "projector"),
     output: outputs("04_synthesis")
     threads: os.cpu_count()
+    params: dataset=given
     shell: command("04_synthesis")
 
 
@@ -179,6 +199,7 @@ rule training:
         artifacts("real", "clip", "prompts", "generator", "candidates", "synthetic", "provenance"),
     output: outputs("05_training")
     threads: os.cpu_count()
+    params: dataset=given
     shell: command("05_training")
 
 
@@ -188,7 +209,18 @@ rule shift:
         artifacts("classifiers"),
     output: outputs("06_shift")
     threads: os.cpu_count()
+    params: dataset=given
     shell: command("06_shift")
+
+
+rule adversarial:
+    input:
+        code("07_adversarial"), tracked("paper"),
+        artifacts("real", "classifiers"),
+    output: outputs("07_adversarial")
+    threads: os.cpu_count()
+    params: dataset=given
+    shell: command("07_adversarial")
 
 
 rule ablations:
@@ -197,7 +229,18 @@ rule ablations:
         artifacts("real", "clip", "prompts", "generator", "projector", "candidates", "synthetic", "classifiers"),
     output: outputs("08_ablations")
     threads: os.cpu_count()
+    params: dataset=given
     shell: command("08_ablations")
+
+
+rule efficiency:
+    input:
+        code("09_efficiency"), tracked("models"), tracked("paper"),
+        artifacts("real", "clip", "prompts", "generator", "projector", "candidates", "classifiers"),
+    output: outputs("09_efficiency")
+    threads: os.cpu_count()
+    params: dataset=given
+    shell: command("09_efficiency")
 
 
 rule report:
@@ -208,13 +251,14 @@ rule report:
         executed(*NOTEBOOKS[:-1]),
     output: outputs("10_report")
     threads: os.cpu_count()
+    params: dataset=given
     shell: command("10_report")
 
 
 onsuccess:
     report = paths.artifact(RUN, DATASET, "report")
     if report.exists():  # it does not after a run of the first few notebooks only
-        shell(f"{sys.executable} -m sega_utils.tables --run {RUN} --dataset {DATASET}")
+        shell(f"{sys.executable} -m sega_utils.tables --run {RUN} --dataset {shlex.quote(DATASET)}")
 
 
 onerror:

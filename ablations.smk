@@ -1,4 +1,4 @@
-"""Every ablation of a YAML file as a job of its own, a finished one never repeated. `make ablations` is the usual way in.
+"""Every ablation of a YAML file as a job of its own, a finished one never repeated; `make ablations` runs it.
 
     snakemake --snakefile ablations.smk --cores all --config entries="components filters" -- all_ablations
 """
@@ -12,8 +12,11 @@ include: "Snakefile"
 
 
 FILE = config.get("ablations", "notebooks/params/ablations.yaml")
-FOUND, SEEDS = entries.read(Path(FILE))
-WANTED = entries.choose(FOUND, config["entries"].split()) if "entries" in config else FOUND
+try:
+    FOUND, SEEDS = entries.read(Path(FILE))
+    WANTED = entries.choose(FOUND, config["entries"].split()) if "entries" in config else FOUND
+except (OSError, ValueError) as error:
+    raise WorkflowError(str(error)) from error
 
 
 def is_there(entry):
@@ -29,7 +32,7 @@ BY_SLUG = {entries.slug(entry): str(entry) for entry in WANTED if is_there(entry
 
 rule all_ablations:
     input:
-        expand(executed("ablations/{entry}"), run=RUN, dataset=DATASET, entry=BY_SLUG),
+        expand(executed("ablations/{entry}"), run=RUN, dataset=list(NAMES), entry=BY_SLUG),
 
 
 rule ablation:
@@ -38,10 +41,11 @@ rule ablation:
         artifacts("real", "clip", "prompts", "generator", "projector", "candidates", "synthetic", "classifiers"),
     output: executed("ablations/{entry}")
     params:
+        dataset=given,
         entries=lambda wildcards: json.dumps([BY_SLUG[wildcards.entry]]),
         seeds=json.dumps(SEEDS),
     threads: 1
     shell:
-        command("08_ablations") + " -p ENTRIES {params.entries:q} -p SEEDS {params.seeds:q} -p WORKERS 1 -o {output} && "
-        f"{sys.executable} -m sega_utils.ablations --run {{wildcards.run}} --dataset {{wildcards.dataset}} "
+        command("08_ablations") + " -p ENTRIES {params.entries:q} -p SEEDS {params.seeds:q} -p WORKERS 1 -o {output}"
+        f" && {sys.executable} -m sega_utils.ablations --run {{wildcards.run}} --dataset {{params.dataset}} "
         f"--file {FILE} --workers {workflow.cores} --brief"

@@ -37,7 +37,8 @@ def run_entry(run: str, dataset: str, entry: Entry, seeds: list[int]) -> list[di
 
 def train_entry(run: str, dataset: str, entry: Entry, seed: int) -> dict:
     """Train a classifier as an entry says, measure it, and return its record; SEGA-Net's own is taken over."""
-    reference, inputs, own = trained(run, dataset, REFERENCE, seed), arms.load_inputs(run, dataset), pools.recipe_of(run, dataset)
+    reference = trained(run, dataset, REFERENCE, seed)
+    inputs, own = arms.load_inputs(run, dataset), pools.recipe_of(run, dataset)
     if missing := [name for name in arms.SETTINGS if f"param_{name}" not in reference]:
         raise artifacts.ArtifactError(f"{consistency.file_of(reference)} of run {run} lacks the settings {missing}; "
                                       "delete it and run 05_training again")  # fmt: skip

@@ -59,7 +59,8 @@ def grouped(found: list[dict]) -> dict[tuple, list[dict]]:
 
 def is_current(found: dict) -> bool:
     """Return whether the SEGA-Net that a record was paired with is the one that its run has now."""
-    path = records.path(found["param_from_run"], found["dataset"], "training", f"{arms.slug(ablate.REFERENCE)}-seed{found['param_seed']}")
+    name = f"{arms.slug(ablate.REFERENCE)}-seed{found['param_seed']}"
+    path = records.path(found["param_from_run"], found["dataset"], "training", name)
     return path.exists() and artifacts.load_json(path)["input_weights"] == found["input_reference"]
 
 
@@ -71,7 +72,10 @@ def estimate(run: str, dataset: str, wanted: list[Entry], seeds: list[int], *, w
 
     Raises:
         FileNotFoundError: SEGA-Net was not trained with one of the seeds.
+        ValueError: fewer than one worker.
     """
+    if workers < 1:
+        raise ValueError(f"workers is {workers}; allowed is 1 or more")
     references = [ablate.trained(run, dataset, ablate.REFERENCE, seed) for seed in seeds]
     found = [r for r in records.read(run, dataset, "ablation") if is_current(r)]
     done = {(r["param_ablation"], r["param_value"], r["param_seed"]) for r in found}
@@ -81,8 +85,10 @@ def estimate(run: str, dataset: str, wanted: list[Entry], seeds: list[int], *, w
     for name in dict.fromkeys(entry.name for entry in wanted):
         asked = {(*entry, seed) for entry in wanted for seed in seeds if entry.name == name}
         left = 0 if name.startswith(entries.FRACTION) else len(asked - done)
-        rows.append({"name": name, "asked": len(asked), "on record": len(asked & done), "minutes left": left * seconds / workers / 60})
-    return [*rows, {"name": "all"} | {key: sum(row[key] for row in rows) for key in ("asked", "on record", "minutes left")}]
+        rows.append({"name": name, "asked": len(asked), "on record": len(asked & done),
+                     "minutes left": left * seconds / workers / 60})  # fmt: skip
+    total = {key: sum(row[key] for row in rows) for key in ("asked", "on record", "minutes left")}
+    return [*rows, {"name": "all"} | total]
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -100,8 +106,8 @@ def main(arguments: list[str] | None = None) -> int:
     except (OSError, ValueError, artifacts.ArtifactError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    total = rows[-1]
-    brief = f"{total['on record']} of {total['asked']} ablations on record, about {total['minutes left']:.0f} minutes left"
+    done, asked, minutes = (rows[-1][key] for key in ("on record", "asked", "minutes left"))
+    brief = f"{done} of {asked} ablations on record, about {minutes:.0f} minutes left"
     print(brief if args.brief else aligned(rows))
     return 0
 

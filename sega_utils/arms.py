@@ -13,14 +13,15 @@ from sega_utils.generator import generate, load_generator
 from sega_utils.synthesis import quota, select
 from sega_utils.training import train_classifier
 
-# What makes an arm itself; everything else in SETTINGS is tuned for each arm alike.
+# What makes an arm itself; everything else in SETTINGS is tuned for each arm alike. The poster trains SEGA-Net with
+# pixel-based and mixing-based augmentation ("Robust Training"): beside Std Aug + MixUp, only the images differ.
 ARMS = {
     "No Aug": {"pixel": False},
     "Std Aug": {},
     "Std Aug + MixUp": {"mixing": "mixup"},
     "GAN-only": {"synthetic": "plain"},
     "GAN-only + CLIP labels": {"synthetic": "plain", "labels": "clip"},
-    "SEGA-Net": {"synthetic": "filtered"},
+    "SEGA-Net": {"synthetic": "filtered", "mixing": "mixup"},
 }
 
 # synthetic: none, plain (z from the prior, unfiltered) or filtered (prompted, kept by the filters)
@@ -78,7 +79,7 @@ def load_inputs(run: str, dataset: str) -> dict:
     }
 
 
-def fit(inputs: dict, settings: dict, seed: int) -> torch.nn.Module:
+def fit(inputs: dict, settings: dict, seed: int, device: str = "cpu") -> torch.nn.Module:
     """Train one classifier of an arm with complete settings on what ``load_inputs`` returned."""
     real, n_classes = inputs["real"], len(inputs["real"].class_names)
     n = round(settings["amount"] * inputs["n_syn"])
@@ -100,11 +101,12 @@ def fit(inputs: dict, settings: dict, seed: int) -> torch.nn.Module:
         synthetic=None if images is None else (images, targets_of(images, labels)),
         real_targets=targets_of(real.images, real.labels) if images is None else None,
         seed=seed,
+        device=device,
         **{name: settings[name] for name in names},
     )
 
 
-def run_arm(run: str, dataset: str, arm: str, seed: int, tuned: dict) -> dict:
+def run_arm(run: str, dataset: str, arm: str, seed: int, tuned: dict, device: str = "cpu") -> dict:
     """Train one (arm, seed), measure it on the test set, and return its record; a finished run is not repeated.
 
     Raises:
@@ -120,7 +122,7 @@ def run_arm(run: str, dataset: str, arm: str, seed: int, tuned: dict) -> dict:
         if meta["key"] == key and finished["input_weights"] == meta["sha256"]:
             return finished
     with runtime.measure() as cost:
-        model = fit(inputs, settings, seed)
+        model = fit(inputs, settings, seed, device)
     test = data.load(dataset, "test")
     by_class = classifiers.class_accuracy(model, test.images, test.labels)
     metrics = {f"accuracy_class_{c}": value for c, value in enumerate(by_class)}

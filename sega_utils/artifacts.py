@@ -2,6 +2,8 @@
 
 import csv
 import errno
+import fcntl
+import glob
 import hashlib
 import json
 import os
@@ -30,8 +32,26 @@ class ArtifactError(RuntimeError):
 
 
 @contextmanager
+def advised(path: Path) -> Iterator[None]:
+    """Let a file system that refuses to write ``path`` inside the block be answered with what to do.
+
+    Raises:
+        OSError: the folder is read-only or the disk full.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno in _ADVICE:
+            raise OSError(error.errno, f"cannot write {paths.shown(path)}: {_ADVICE[error.errno]}") from error
+        raise
+
+
+@contextmanager
 def atomic(path: Path) -> Iterator[Path]:
     """Yield a temporary path in the same folder that replaces ``path`` only if the block succeeds.
+
+    A process that is killed inside the block leaves the temporary file, which no reader takes for ``path``; the next
+    writer of ``path`` removes it.
 
     Raises:
         OSError: the folder is read-only or the disk full; nothing is left behind, and the message says what to do.
@@ -39,18 +59,26 @@ def atomic(path: Path) -> Iterator[Path]:
     path = Path(path)
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        yield temporary
-        with open(temporary, "rb") as handle:
-            os.fsync(handle.fileno())
-        os.replace(temporary, path)
-    except OSError as error:
-        if error.errno in _ADVICE:
-            raise OSError(error.errno, f"cannot write {paths.shown(path)}: {_ADVICE[error.errno]}") from error
-        raise
+        with advised(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            sweep(path)
+            with open(temporary, "xb") as claim:
+                with suppress(OSError):  # where a file system has no locks, nothing is swept either
+                    fcntl.flock(claim, fcntl.LOCK_EX)
+                yield temporary
+                os.fsync(claim.fileno())
+                os.replace(temporary, path)
     finally:
         with suppress(OSError):  # a read-only file system refuses even to remove what is not there
             temporary.unlink()
+
+
+def sweep(path: Path) -> None:
+    """Remove what killed writers of ``path`` left; one that is at work holds a lock on its own, which stays."""
+    for left in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
+        with suppress(OSError), open(left, "r+b") as handle:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            left.unlink()
 
 
 def sha256(path: Path) -> str:
@@ -117,15 +145,19 @@ def save_json(path: Path, value: object) -> None:
 
 
 def load_json(path: Path) -> dict:
-    """Read a JSON file.
+    """Read a JSON file that holds an object.
 
     Raises:
-        ArtifactError: the file is not JSON.
+        ArtifactError: the file is not JSON, or holds something else.
     """
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
+        found = json.loads(Path(path).read_text(encoding="utf-8"))
     except ValueError as error:
         raise ArtifactError(f"{paths.shown(path)} is not valid JSON ({error}); delete it and make it again") from error
+    if not isinstance(found, dict):
+        raise ArtifactError(f"{paths.shown(path)} holds a {type(found).__name__}, not an object {{...}}; delete it and "
+                            "make it again")  # fmt: skip
+    return found
 
 
 def save_csv(path: Path, rows: Iterable[dict], columns: Iterable[str]) -> None:

@@ -24,7 +24,8 @@ def shift(images: torch.Tensor, rng: torch.Generator, *, pad: int, flip: bool = 
     rows, columns = draw(2 * pad + 1) + at(height), draw(2 * pad + 1) + at(width)
     if flip:
         columns = torch.where(draw(2) == 1, columns.flip(1), columns)
-    index = (at(n)[:, None, None, None], at(channels)[None, :, None, None], rows[:, None, :, None], columns[:, None, None])
+    index = (at(n)[:, None, None, None], at(channels)[None, :, None, None], rows[:, None, :, None],
+             columns[:, None, None])  # fmt: skip
     return F.pad(images, (pad,) * 4)[index]
 
 

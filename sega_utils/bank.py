@@ -1,6 +1,7 @@
 """A prompt bank: recorded LLM answers as JSON lines, each with the request it belongs to and a digest of itself."""
 
 import json
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -18,6 +19,25 @@ def make_record(request: dict, prompts: Sequence[str], **source: object) -> dict
 def save_bank(bank: Path, records: dict[str, dict]) -> None:
     """Write records as JSONL, atomically, one line an answer."""
     artifacts.save_text(bank, "".join(json.dumps(record, sort_keys=True) + "\n" for record in records.values()))
+
+
+def start_bank(bank: Path, recorded: Path, *, live: bool) -> None:
+    """Copy recorded answers to where a run keeps its own, unless those are there already.
+
+    Args:
+        live: an LLM will be asked for what is missing, so nothing need be recorded.
+
+    Raises:
+        FileNotFoundError: nothing is recorded, and no LLM is to be asked.
+    """
+    if not (bank.exists() or recorded.exists() or live):
+        raise FileNotFoundError(
+            f"{paths.shown(recorded)} is missing: this data set has no recorded prompts; record them with LIVE = True "
+            f"and the key in OPENAI_API_KEY, they are kept in {paths.shown(bank)}; or name another bank with BANK"
+        )
+    if not bank.exists() and recorded.exists():
+        with artifacts.atomic(bank) as temporary:
+            shutil.copyfile(recorded, temporary)
 
 
 def load_bank(bank: Path) -> dict[str, dict]:

@@ -1,6 +1,6 @@
 """The poster's claims, each beside what we measured, with a verdict that is computed from the two."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from statistics import mean
 
 from sega_utils import artifacts, formats, metrics, paths
@@ -40,13 +40,13 @@ def claim_rows(found: dict[str, list[dict]], efficiency: list[dict], ablation: l
 
 # What no measurement of ours can decide, because the poster leaves out what it depends on.
 UNKNOWN = {
-    "attacks": "the poster names no epsilon and no step size; ours is the mean over every attack and epsilon of the run",
+    "attacks": "the poster names no epsilon and no step size; ours is the mean over the run's attacks and epsilons",
     "shift": "the poster does not say what Fashion-MNIST shifts to; ours are two named shifts",
 }
 
 
 def judge(measured: dict[str, float], at_least: float) -> tuple[str, str]:
-    """Return the verdict on a gain (``difference``, ``ci_low``, ``ci_high``) of which ``at_least`` was claimed, and why."""
+    """Return the verdict on a gain (``difference``, ``ci_low``, ``ci_high``), ``at_least`` of which is claimed; why."""
     low, high = measured["ci_low"], measured["ci_high"]
     if high < 0:
         return NOT_REPRODUCED, "the effect has the opposite sign"
@@ -62,8 +62,27 @@ def paired(found: list[dict], score: Callable[[dict], float | None], over: str) 
     scores = {arm: {record["param_seed"]: score(record) for record in found if record["param_arm"] == arm}
               for arm in (OURS, over)}  # fmt: skip
     shared = set.intersection(*map(set, scores.values()))
-    scores = {arm: {seed: 100 * mine[seed] for seed in shared if mine[seed] is not None} for arm, mine in scores.items()}
+    scores = {arm: {seed: 100 * mine[seed] for seed in shared if mine[seed] is not None}
+              for arm, mine in scores.items()}  # fmt: skip
     return metrics.paired_difference(scores[OURS], scores[over]) if len(scores[OURS]) > 1 else None
+
+
+def ahead(found: dict[str, list[dict]], arms: Iterable[str]) -> list[dict[str, str]]:
+    """Return SEGA-Net's lead over each other arm that was measured, in points, paired by seed, with 95 % interval.
+
+    Args:
+        found: as in ``claim_rows``.
+        arms: in the order of the rows.
+    """
+    rows = []
+    for arm in arms:
+        leads = {title: paired(found.get(stage, []), score, arm) for title, stage, score in (
+            ("clean images", "training", clean), ("corrupted images", "shift", corrupted))}  # fmt: skip
+        if arm != OURS and leads["clean images"]:
+            leads = {title: formats.interval(*(lead[k] for k in ("difference", "ci_low", "ci_high"))) if lead else ""
+                     for title, lead in leads.items()}  # fmt: skip
+            rows.append({f"{OURS} minus": arm} | leads)
+    return rows
 
 
 def clean(record: dict) -> float:
@@ -104,7 +123,7 @@ def risen(found: list[dict]) -> dict[str, float] | None:
 
 def faster(efficiency: list[dict]) -> dict[str, float] | None:
     """Return how many times longer an image of the diffusion model takes than one of SEGA-Net."""
-    seconds = {row["variant"]: float(row["seconds_per_image"]) for row in efficiency}
+    seconds = {row["variant"]: float(row["seconds_per_image"]) for row in efficiency if row["seconds_per_image"] != ""}
     slow = [value for variant, value in seconds.items() if "diffusion" in variant.lower() or "DDIM" in variant]
     return point(slow[0] / seconds[OURS]) if slow and OURS in seconds else None
 

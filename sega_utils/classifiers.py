@@ -2,7 +2,9 @@
 
 from collections.abc import Callable
 
+import timm
 import torch
+import torchvision
 from torch import nn
 from torch.nn import functional as F
 
@@ -48,11 +50,59 @@ class ResNet(nn.Module):
         return self.head(x.mean((2, 3)))
 
 
+class Scaled(nn.Module):
+    """A network that takes images in [0, 1] and sees them in [-1, 1]."""
+
+    def __init__(self, network: nn.Module):
+        super().__init__()
+        self.network = network.to(memory_format=torch.channels_last)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Map images float32 (N, C, 32, 32) in [0, 1] to logits (N, n_classes)."""
+        return self.network((images * 2 - 1).contiguous(memory_format=torch.channels_last))
+
+
+def resnet18(*, n_classes: int, channels: int) -> nn.Module:
+    """Return ResNet-18 (He et al. 2016) that keeps the resolution until its second stage, as is usual at 32x32."""
+    network = torchvision.models.resnet18(num_classes=n_classes)
+    network.conv1 = nn.Conv2d(channels, 64, 3, 1, 1, bias=False)
+    network.maxpool = nn.Identity()
+    return Scaled(network)
+
+
+def mobilenet_v2(*, n_classes: int, channels: int) -> nn.Module:
+    """Return MobileNetV2 (Sandler et al. 2018) without the first two of its five halvings."""
+    network = torchvision.models.mobilenet_v2(num_classes=n_classes)
+    network.features[0][0] = nn.Conv2d(channels, 32, 3, 1, 1, bias=False)
+    network.features[2].conv[1][0].stride = (1, 1)
+    return Scaled(network)
+
+
+def vgg16(*, n_classes: int, channels: int) -> nn.Module:
+    """Return VGG-16 (Simonyan and Zisserman 2015) with batch norm and, as one pixel is left, a single linear layer."""
+    network = torchvision.models.vgg16_bn(num_classes=n_classes)
+    network.features[0] = nn.Conv2d(channels, 64, 3, 1, 1)
+    network.avgpool, network.classifier = nn.Identity(), nn.Linear(512, n_classes)
+    return Scaled(network)
+
+
+def vit_tiny(*, n_classes: int, channels: int) -> nn.Module:
+    """Return ViT-Tiny (Touvron et al. 2021) over 8x8 patches of 4x4 pixels."""
+    return Scaled(timm.create_model("vit_tiny_patch16_224", img_size=32, patch_size=4, num_classes=n_classes,
+                                    in_chans=channels))  # fmt: skip
+
+
 CLASSIFIERS: dict[str, Callable[..., nn.Module]] = {
     "resnet8-half": lambda **kw: ResNet(blocks=1, width=16, stem_stride=2, **kw),
     "resnet8": lambda **kw: ResNet(blocks=1, width=16, **kw),
     "resnet20": lambda **kw: ResNet(blocks=3, width=16, **kw),
+    "resnet18": resnet18,
+    "mobilenet-v2": mobilenet_v2,
+    "vgg16": vgg16,
+    "vit-tiny": vit_tiny,
 }
+
+TRANSFORMERS = {"vit-tiny"}  # SGD trains these badly; they get AdamW
 
 
 def build(name: str, *, n_classes: int, channels: int) -> nn.Module:
@@ -75,7 +125,8 @@ def predict(model: nn.Module, images: torch.Tensor, *, batch: int = 500) -> torc
     """
     if model.training:
         raise ValueError("the model is in train mode; call model.eval() first")
-    parts = [model(part).argmax(1) for part in images.split(batch)]
+    device = next((tensor.device for tensor in model.parameters()), images.device)
+    parts = [model(part.to(device)).argmax(1).to(images.device) for part in images.split(batch)]
     return torch.cat(parts) if parts else torch.empty(0, dtype=torch.int64)
 
 

@@ -58,16 +58,24 @@ class Clip:
         images = images.to(self.device)
         if images.shape[1] == 1 and self.mean.shape[1] == 3:
             images = images.expand(-1, 3, -1, -1)
+        if images.shape[1] == 3 and self.mean.shape[1] == 1:  # the stand-in sees no colours
+            images = images.mean(1, keepdim=True)
         if images.shape[-1] != self.image_size:
-            for shape in ((images.shape[2], self.image_size), (self.image_size, self.image_size)):
-                # PIL resizes the columns first and clips what overshoots before it resizes the rows
-                images = F.interpolate(images, shape, mode="bicubic", antialias=True).clamp(0, 1)
+            images = resize(images, self.image_size)
         return self.model.encode_image((images - self.mean) / self.std, normalize=True)
 
     @torch.no_grad()
     def encode_text(self, texts: list[str]) -> torch.Tensor:
         """Embed texts as float32 (len(texts), dim), L2-normalised."""
         return self.model.encode_text(self.tokenize(texts).to(self.device), normalize=True)
+
+
+def resize(images: torch.Tensor, size: int) -> torch.Tensor:
+    """Return images float32 (N, C, H, W) in [0, 1] as (N, C, size, size), as PIL's bicubic filter does, unrounded."""
+    for shape in ((images.shape[2], size), (size, size)):
+        # PIL resizes the columns first and clips what overshoots before it resizes the rows
+        images = F.interpolate(images, shape, mode="bicubic", antialias=True).clamp(0, 1)
+    return images
 
 
 @torch.no_grad()

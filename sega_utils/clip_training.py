@@ -79,6 +79,7 @@ def train_clip(
     Source: CLIP, Radford et al. 2021; several positives, Yang et al. 2022 (UniCL), equation 3.
     """
     torch.manual_seed(seed)
+    data = data._replace(images=data.images.mean(1, keepdim=True))  # the stand-in sees no colours
     vocabulary = vocabulary_of(data.class_names)
     tokenize = Vocabulary(vocabulary)
     names = tokenize([BARE.format(name) for name in data.class_names]).to(device)
@@ -101,7 +102,8 @@ def train_clip(
         said, named = torch.tensor(said), torch.tensor(named)
         true = ((said[None] == bins[pick][:, None]) | (said[None] < 0)).all(2)
         true &= (data.labels[pick][:, None] == data.labels[pick][None]) | ~named[None]
-        pixels, targets = augment.mixup(augment.shift(data.images[pick], rng, pad=2), torch.cat((true, classes[pick]), 1))
+        shifted = augment.shift(data.images[pick], rng, pad=2)
+        pixels, targets = augment.mixup(shifted, torch.cat((true, classes[pick]), 1))
         true, target = targets.to(device).split((batch_size, len(names)), 1)
         image = model.encode_image((pixels.to(device) - 0.5) / 0.5, normalize=True)
         text = model.encode_text(tokenize(list(texts)).to(device), normalize=True)

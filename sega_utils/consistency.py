@@ -12,13 +12,14 @@ def load(run: str, dataset: str) -> dict[str, list[dict]]:
     """Return the run's records by stage, after checking that they belong together; a stage may have none.
 
     Raises:
-        ArtifactError: a record is damaged or incomplete; stages read different files; or classifiers were trained
-            with different steps, data or library versions, or the seeds of one arm with different settings.
+        ArtifactError: a record is damaged or incomplete; stages are of different runs or read different files; or
+            classifiers were trained with different steps, data or library versions, or the seeds of one arm with
+            different settings.
     """
     found = {stage: records.read(run, dataset, stage) for stage in STAGES}
     trained = found["training"]
     names = check_arms(trained)
-    check_same([record for stage in STAGES for record in found[stage]], is_input)
+    check_same([record for stage in STAGES for record in found[stage]], lambda key: is_input(key) or is_run(key))
     check_same(trained, is_budget)
     for arm in names:
         check_same([record for record in trained if record["param_arm"] == arm], is_setting)
@@ -29,12 +30,16 @@ def evaluated(run: str, dataset: str, stage: str) -> list[dict]:
     """Return the records of what was measured on trained classifiers, after checking that these are the run's own.
 
     Raises:
-        ArtifactError: a record is of a classifier that was since trained anew, or is not on record.
+        ArtifactError: a record is of a classifier that was since trained anew, or is not on record; or records are of
+            different runs.
     """
-    names = {(r["param_arm"], r["param_seed"]): r["input_weights"] for r in records.read(run, dataset, "training")}
+    weights = {(r.get("param_arm"), r.get("param_seed")): r.get("input_weights")
+               for r in records.read(run, dataset, "training")}  # fmt: skip
     found = records.read(run, dataset, stage)
+    check_same(found, is_run)
     for record in found:
-        if names.get((record["param_arm"], record["param_seed"])) != record["input_weights"]:
+        own = record.get("input_weights")
+        if own is None or weights.get((record.get("param_arm"), record.get("param_seed"))) != own:
             raise ArtifactError(f"{file_of(record)} is of another classifier than the one on record; delete it and run "
                                 "the notebook that measured it again")  # fmt: skip
     return found
@@ -43,6 +48,11 @@ def evaluated(run: str, dataset: str, stage: str) -> list[dict]:
 def is_input(key: str) -> bool:
     """Return whether a key holds the digest of a file that stages share; weights are each classifier's own."""
     return key.startswith("input_") and key != "input_weights"
+
+
+def is_run(key: str) -> bool:
+    """Return whether a key names the run; a data set may be spelled in two ways, and its digest tells it apart."""
+    return key == "run"
 
 
 def is_budget(key: str) -> bool:

@@ -1,17 +1,13 @@
-"""Real images: embedded data sets, checked by digest on every load, and stratified subsets of them."""
+"""Real images: every data set by its name, checked on every load, and stratified subsets of them."""
 
-import gzip
-import hashlib
-import math
-import struct
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
 import torch
 
-from sega_utils import paths
-from sega_utils.artifacts import ArtifactError
+from sega_utils import folders, paths, sources
 
 
 class Dataset(NamedTuple):
@@ -22,119 +18,119 @@ class Dataset(NamedTuple):
     class_names: tuple[str, ...]
 
 
-FASHION_MNIST_CLASSES = (
-    "t-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot",
-)  # fmt: skip
+class Source(NamedTuple):
+    """How a data set is read, see ``sources``, and what an LLM is told that its images are."""
+
+    read: Callable[[str], sources.Images]
+    domain: str
+
+
+CLOTHES, DIGIT = "32x32 greyscale photo of a clothing item", "32x32 greyscale scan of a handwritten digit"
+THING = "32x32 colour photo of an animal, a plant, a person, a place or a thing"
+DATASETS = {
+    "fashion-mnist": Source(sources.read_embedded, CLOTHES),
+    "fashion-mnist-full": Source(
+        partial(sources.read_idx, folder="fashion-mnist", class_names=sources.FASHION_MNIST_CLASSES), CLOTHES),
+    "mnist": Source(partial(sources.read_idx, folder="mnist", class_names=sources.DIGITS), DIGIT),
+    "cifar-10": Source(partial(sources.read_cifar, folder="cifar-10"), "32x32 colour photo of an animal or a vehicle"),
+    "cifar-100": Source(partial(sources.read_cifar, folder="cifar-100"), THING),
+    "svhn": Source(sources.read_svhn, "32x32 colour photo of a house number, cut out around one digit"),
+    "tiny-imagenet": Source(sources.read_tiny_imagenet, THING),
+    "tiny-imagenet-64": Source(partial(sources.read_tiny_imagenet, size=64), THING.replace("32x32", "64x64")),
+}  # fmt: skip
+PART = {"fashion-mnist": 0.1}  # share of the published training images that the data set has; 1 where absent
 
 
 def load(dataset: str, split: str) -> Dataset:
-    """Load an embedded data set.
+    """Load a data set.
 
     Args:
-        dataset: a key of ``DATASETS``.
+        dataset: a key of ``DATASETS``, or ``folder:PATH`` for a tree of class folders, see ``folders.read_folder``.
         split: ``train`` or ``test``.
 
     Raises:
-        ValueError: unknown data set or split.
+        ValueError: unknown data set or split, or a folder that cannot be used.
         FileNotFoundError, ArtifactError: a file is missing, truncated or altered.
     """
-    if dataset not in DATASETS:
-        raise ValueError(f"unknown data set {dataset!r}; known are {', '.join(DATASETS)}")
     if split not in {"train", "test"}:
         raise ValueError(f"unknown split {split!r}; known are 'train' and 'test'")
-    return DATASETS[dataset](split)
+    if dataset.startswith(paths.OWN):
+        images, labels, class_names = folders.read_folder(paths.own_folder(dataset), split)
+    else:
+        images, labels, class_names = _source(dataset).read(split)
+    return Dataset(from_uint8(images), labels, class_names)
 
 
-def load_fashion_mnist(split: str) -> Dataset:
-    """Load the embedded 6,000 training or all 10,000 test images, padded from 28x28 to 32x32 with black.
-
-    Source: Xiao, Rasul and Vollgraf 2017.
-    """
-    folder = paths.DATA / "fashion-mnist"
-    images, labels = (read_checked(folder, f"{split}-{what}-ubyte.gz") for what in ("images-idx3", "labels-idx1"))
-    images = np.pad(parse_idx(images), ((0, 0), (2, 2), (2, 2)))
-    return Dataset(from_uint8(torch.from_numpy(images)[:, None]), torch.from_numpy(parse_idx(labels)).long(),
-                   FASHION_MNIST_CLASSES)  # fmt: skip
-
-
-DATASETS = {"fashion-mnist": load_fashion_mnist}
-FULL_PER_CLASS = {"fashion-mnist": 6000}  # training images a class in the full, published set
-
-
-def read_checked(folder: Path, name: str) -> bytes:
-    """Return a file's unpacked bytes after checking it against ``SHA256SUMS`` beside it.
+def about(dataset: str) -> tuple[str, dict[str, str], Path]:
+    """Return what an LLM is told of the images, of some classes by their names, and where recorded answers would be.
 
     Raises:
-        FileNotFoundError: the file or the list of digests is missing.
-        ArtifactError: the digest is another, or the list does not name the file.
+        ValueError: unknown data set, or a folder that cannot be used.
     """
-    sums = dict(line.split()[::-1] for line in (folder / "SHA256SUMS").read_text().splitlines())
-    path = folder / name
-    advice = f"restore it with: git checkout {paths.shown(path)}"
-    if not path.exists():
-        raise FileNotFoundError(f"{paths.shown(path)} is missing; {advice}")
-    raw = path.read_bytes()
-    received = hashlib.sha256(raw).hexdigest()
-    if received != sums.get(name):
-        raise ArtifactError(f"{paths.shown(path)} has sha256 {received}, expected {sums.get(name)}; {advice}")
-    return gzip.decompress(raw)
+    if dataset.startswith(paths.OWN):
+        folder = paths.own_folder(dataset)
+        domain, _, descriptions = folders.about(folder)
+        return domain, descriptions, folder / "prompts.jsonl"
+    return _source(dataset).domain, {}, paths.DATA / "prompts" / f"{dataset}.jsonl"
 
 
-def parse_idx(raw: bytes) -> np.ndarray:
-    """Return the array in an IDX file of unsigned bytes (format: Xiao et al. 2017, after LeCun's MNIST).
+def _source(dataset: str) -> Source:
+    if dataset not in DATASETS:
+        raise ValueError(f"unknown data set {dataset!r}; known are {', '.join(DATASETS)}, folder:PATH")
+    return DATASETS[dataset]
+
+
+def counts(dataset: str, fraction: float, labels: torch.Tensor) -> torch.Tensor:
+    """Return how many images of each class a fraction of the published training set holds, rounded.
+
+    Args:
+        fraction: of the published set, of which a data set may have a ``PART`` only.
+        labels: int64 (N,), of all training images that the data set has.
+
+    Returns:
+        int64 (n_classes,).
 
     Raises:
-        ArtifactError: not an IDX file of unsigned bytes, or its length does not match its header.
+        ValueError: the fraction leaves a class without images.
     """
-    if len(raw) < 4 or raw[:3] != b"\x00\x00\x08":
-        raise ArtifactError(f"an IDX file of bytes starts with 00 00 08; received {raw[:3].hex(' ') or 'nothing'}")
-    start = 4 + 4 * raw[3]
-    if len(raw) < start:
-        raise ArtifactError(f"the IDX header promises {raw[3]} dimensions but ends after {len(raw)} bytes")
-    shape = struct.unpack(f">{raw[3]}I", raw[4:start])
-    if len(raw) - start != math.prod(shape):
-        raise ArtifactError(f"the IDX header promises {math.prod(shape)} bytes, received {len(raw) - start}")
-    return np.frombuffer(raw, np.uint8, offset=start).reshape(shape).copy()
-
-
-def per_class(dataset: str, fraction: float) -> int:
-    """Return how many images a class a fraction of the full training set holds, rounded.
-
-    Raises:
-        ValueError: unknown data set, or a fraction that leaves a class without images.
-    """
-    if dataset not in FULL_PER_CLASS:
-        raise ValueError(f"unknown data set {dataset!r}; known are {', '.join(FULL_PER_CLASS)}")
-    count = round(FULL_PER_CLASS[dataset] * fraction)
-    if count < 1:
-        raise ValueError(f"FRACTION {fraction} leaves no image a class; use at least {1 / FULL_PER_CLASS[dataset]:.5f}")
+    published = labels.bincount() / PART.get(dataset, 1)
+    count = (published * fraction).round().long()
+    if count.min() < 1:
+        least = 1 / float(published.min())
+        raise ValueError(f"FRACTION {fraction} leaves no image a class; use at least {least:.5f}")
     return count
 
 
-def subset(data: Dataset, per_class: int, seed: int = 0) -> tuple[Dataset, Dataset]:
+FULL_PER_CLASS = {"fashion-mnist": 6000}  # training images a class in the full, published set
+
+
+def subset(data: Dataset, per_class: int | torch.Tensor, seed: int = 0) -> tuple[Dataset, Dataset]:
     """Split into a stratified subset and the rest, each class shuffled once by the seed.
 
     The same seed gives nested subsets: the first 10 images a class are among the first 60.
 
     Args:
-        per_class: images of each class in the subset, at least 1.
+        per_class: images of each class in the subset, at least 1; one number for all, or int64 (n_classes,).
 
     Returns:
         The subset, ordered class by class, and all other images.
 
     Raises:
-        ValueError: fewer than one image a class, or more than there are.
+        ValueError: fewer than one image of a class, or more than there are.
     """
     available = torch.bincount(data.labels, minlength=len(data.class_names))
-    if not 1 <= per_class <= int(available.min()):
+    wanted = torch.as_tensor(per_class).expand_as(available)
+    if (wanted < 1).any() or (wanted > available).any():
+        worst = (wanted - available).argmax()
         raise ValueError(
-            f"{per_class} images a class were asked for; allowed are 1 .. {int(available.min())} "
+            f"{int(wanted[worst])} images a class were asked for; allowed are 1 .. {int(available[worst])} "
             f"with {len(data.class_names)} classes and {len(data.labels)} images: change FRACTION"
         )
     order = torch.randperm(len(data.labels), generator=torch.Generator().manual_seed(seed))
     order = order[torch.argsort(data.labels[order], stable=True)]
     rank = torch.arange(len(order)) - (available.cumsum(0) - available)[data.labels[order]]
-    return take(data, order[rank < per_class]), take(data, order[rank >= per_class])
+    chosen = rank < wanted[data.labels[order]]
+    return take(data, order[chosen]), take(data, order[~chosen])
 
 
 def take(data: Dataset, index: torch.Tensor) -> Dataset:

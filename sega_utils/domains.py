@@ -1,7 +1,7 @@
 """Shifts of a whole data set, of our own where the poster names none.
 
-Each takes images float32 (N, C, 32, 32) in [0, 1] and a seed and returns as many such images; what is random in an image
-comes from (seed, its index, the shift).
+Each takes images float32 (N, C, 32, 32) in [0, 1] and a seed and returns as many such images; what is random in an
+image comes from (seed, its index, the shift).
 """
 
 import numpy as np
@@ -41,8 +41,8 @@ def cluttered(images: torch.Tensor, *, seed: int, strength: float = 0.5, dark: f
     objects = ndimage.binary_fill_holes(images.amax(1).cpu().numpy() > dark, in_plane)
     if n < 2 or objects.all((1, 2)).any():
         full = objects.all((1, 2)).sum()
-        raise ValueError(f"received {n} images, {full} of them without a black background; cluttered needs at least two "
-                         "images, all of objects on black")  # fmt: skip
+        raise ValueError(f"received {n} images, {full} of them without a black background; cluttered needs at least "
+                         "two images, all of objects on black")  # fmt: skip
     rngs = streams("cluttered", seed, range(n))
     donors = (np.arange(n)[:, None] + np.stack([rng.integers(1, n, 16) for rng in rngs])) % n
     corners = np.stack([rng.integers(0, 25, (2, 16)) for rng in rngs])

@@ -12,7 +12,7 @@ def load_classifier(run: str, dataset: str, arm: str, seed: int) -> tuple[torch.
 
     Raises:
         FileNotFoundError: it was not trained; the message names the command that trains it.
-        ArtifactError: its file is damaged.
+        ArtifactError: its file is damaged or holds something else.
     """
     path = paths.require(run, dataset, "classifiers") / f"{arms.slug(arm)}-seed{seed}.safetensors"
     if not path.exists():
@@ -20,8 +20,12 @@ def load_classifier(run: str, dataset: str, arm: str, seed: int) -> tuple[torch.
                                 f"notebooks/05_training.ipynb -p RUN {run} -p DATASET {dataset} with {arm!r} among "
                                 f"its ARMS and {seed} among its SEEDS")  # fmt: skip
     weights, meta = artifacts.load_tensors(path)
-    model = classifiers.build(meta["classifier"], n_classes=meta["n_classes"], channels=meta["channels"])
-    model.load_state_dict(weights)
+    try:
+        model = classifiers.build(meta["classifier"], n_classes=meta["n_classes"], channels=meta["channels"])
+        model.load_state_dict(weights)
+    except (KeyError, RuntimeError) as error:
+        raise artifacts.ArtifactError(f"{paths.shown(path)} holds no classifier, or other weights than it says; delete "
+                                      "it and run 05_training again") from error  # fmt: skip
     return model.eval().requires_grad_(False), meta["sha256"]
 
 
@@ -43,16 +47,9 @@ def evaluate(
     """
     model, weights = load_classifier(run, dataset, arm, seed)
     name = f"{arms.slug(arm)}-seed{seed}"
-    asked = {f"param_{key}": value for key, value in (parameters | {"arm": arm, "seed": seed}).items()}
-    asked |= {f"input_{key}": value for key, value in (inputs | {"weights": weights}).items()}
-    file = records.path(run, dataset, stage, name)
-    if file.exists():
-        found = artifacts.load_json(file)
-        if asked == {key: value for key, value in found.items() if key.startswith(("param_", "input_"))}:
-            return found
+    asked = {"parameters": parameters | {"arm": arm, "seed": seed}, "inputs": inputs | {"weights": weights}}
+    if found := records.find(run, dataset, stage, name, **asked):
+        return found
     with runtime.measure() as cost:
         metrics = measure(model)
-    return records.write(
-        run, dataset, stage, name, parameters=parameters | {"arm": arm, "seed": seed}, metrics=metrics,
-        inputs=inputs | {"weights": weights}, cost=cost,
-    )  # fmt: skip
+    return records.write(run, dataset, stage, name, metrics=metrics, cost=cost, **asked)

@@ -7,6 +7,7 @@
 import argparse
 import fcntl
 import json
+import logging
 import os
 import re
 import signal
@@ -54,8 +55,11 @@ def execute(
 
     from sega_utils import artifacts
 
-    with artifacts.atomic(output) as temporary:
-        failed.parent.mkdir(parents=True, exist_ok=True)
+    # it cannot read every literal, and says so; ``parameters`` has checked them all
+    logging.getLogger("papermill").setLevel(logging.ERROR)
+    with artifacts.advised(output):
+        for place in (output, failed):
+            place.parent.mkdir(parents=True, exist_ok=True)
         with open(failed, "a") as claim:
             wait_for(claim, notebook)
             print(f"executing {paths.shown(notebook)}", file=sys.stderr)
@@ -79,7 +83,7 @@ def execute(
                 strip(executed)
             else:
                 executed.metadata.papermill.update(input_path=paths.shown(notebook), output_path=paths.shown(output))
-            temporary.write_text(clean(nbformat.writes(executed)) + "\n", encoding="utf-8")
+            artifacts.save_text(output, clean(nbformat.writes(executed)) + "\n")
             failed.unlink()
     return output
 
@@ -140,6 +144,8 @@ def main(arguments: list[str] | None = None) -> int:
                        help="default: results/<RUN>/<DATASET>/notebooks/<name>.ipynb")  # fmt: skip
     where.add_argument("--write", action="store_true", help="write the outputs into the notebook itself, to commit it")
     args = parser.parse_args(arguments)
+    if twice := [name for i, (name, _) in enumerate(args.p) if name in dict(args.p[:i])]:
+        parser.error(f"-p {twice[0]} is given twice; leave one")
     if args.write and (args.p or args.f):
         parser.error("--write is for a run at the defaults; leave out -p and -f")
     if args.o and args.o.resolve() == args.notebook.resolve():

@@ -1,6 +1,7 @@
 """Train the class-conditional GAN on few images: hinge loss, DiffAugment, weight averaging; resumable."""
 
 import copy
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -36,6 +37,7 @@ def train_gan(
     lr_discriminator: float = 4e-4,
     mode_seeking: float = 0.0,
     ema: float = 0.999,
+    bf16: bool = False,
     device: torch.device | str = "cpu",
     checkpoint: Path | None = None,
     every: int = 500,
@@ -47,6 +49,7 @@ def train_gan(
         steps: generator updates; the discriminator is updated as often.
         mode_seeking: weight of the term that pushes images of different latents apart (Mao et al. 2019, equation 5).
         ema: decay of the averaged generator weights.
+        bf16: compute the networks in bfloat16, see ``forward``.
         checkpoint: where to keep the state every ``every`` steps; an existing one of the same settings is resumed.
 
     Raises:
@@ -66,33 +69,34 @@ def train_gan(
     ]
     settings = {
         "seed": seed, "width": width, "depth": depth, "z_dim": z_dim, "batch_size": batch_size,
-        "lr": [lr_generator, lr_discriminator], "mode_seeking": mode_seeking, "ema": ema,
+        "lr": [lr_generator, lr_discriminator], "mode_seeking": mode_seeking, "ema": ema, "bf16": bf16,
         "data": artifacts.digest({"images": data.images, "labels": data.labels}),
     }  # fmt: skip
     done, curve = 0, []
     networks = {"generator": generator, "critic": critic, "average": average}
     if checkpoint is not None and checkpoint.exists():
-        done, curve = _restore(checkpoint, networks, optimisers, settings, steps)
+        done, curve = restore_state(checkpoint, networks, optimisers, settings, steps)
     images, labels = data.images.to(device), data.labels.to(device)
+    run = partial(forward, bf16=bf16)
     for step in runtime.progress(range(done, steps), "GAN"):
         rng = runtime.generator(seed * 1_000_003 + step, device)  # per step, so that resuming changes nothing
-        fakes_of = lambda: generator(torch.randn(batch_size, z_dim, generator=rng, device=device), y)
+        fakes_of = lambda: run(generator, torch.randn(batch_size, z_dim, generator=rng, device=device), y)
         pick = torch.randint(len(labels), (batch_size,), generator=rng, device=device)
         x, y = images[pick], labels[pick]
 
         both = torch.cat((diff_augment(x, rng), diff_augment(fakes_of().detach(), rng)))
-        real, fake = critic(both, y.repeat(2)).chunk(2)
+        real, fake = run(critic, both, y.repeat(2)).chunk(2)
         loss_critic = F.relu(1 - real).mean() + F.relu(1 + fake).mean()
-        _step(optimisers[1], loss_critic)
+        update(optimisers[1], loss_critic)
 
         critic.requires_grad_(False)
         y = y[: batch_size // 2].repeat(2)  # two latents a label, for the mode-seeking term
         z = torch.randn(len(y), z_dim, generator=rng, device=device)
-        fakes = generator(z, y)
-        loss_generator = -critic(diff_augment(fakes, rng), y).mean()
+        fakes = run(generator, z, y)
+        loss_generator = -run(critic, diff_augment(fakes, rng), y).mean()
         apart = lambda a, b: (a - b).abs().flatten(1).mean(1)
         ratio = apart(*fakes.chunk(2)) / apart(*z.chunk(2))
-        _step(optimisers[0], loss_generator + mode_seeking / (ratio.mean() + 1e-5))
+        update(optimisers[0], loss_generator + mode_seeking / (ratio.mean() + 1e-5))
         critic.requires_grad_(True)
 
         with torch.no_grad():
@@ -108,17 +112,31 @@ def train_gan(
                 raise FloatingPointError(f"the GAN's loss is not finite at step {step + 1}: {losses}; lower the rates")
             curve.append(losses)
         if store:
-            _store(checkpoint, networks, optimisers, settings, step + 1, curve)
+            store_state(checkpoint, networks, optimisers, settings, step + 1, curve)
     return average.eval(), curve
 
 
-def _step(optimiser: torch.optim.Optimizer, loss: torch.Tensor) -> None:
+def forward(network: torch.nn.Module, *inputs: torch.Tensor, bf16: bool) -> torch.Tensor:
+    """Return what a network makes of its inputs, as float32; ``bf16`` lets autocast compute it in bfloat16.
+
+    Weights, losses and averages stay float32, so bfloat16's range needs no scaling of the loss.
+    """
+    with torch.autocast(inputs[0].device.type, torch.bfloat16, enabled=bf16):
+        return network(*inputs).float()
+
+
+def update(optimiser: torch.optim.Optimizer, loss: torch.Tensor) -> None:
+    """Take one step down the gradient of a loss."""
     optimiser.zero_grad(set_to_none=True)
     loss.backward()
     optimiser.step()
 
 
-def _store(path, networks, optimisers, settings, step, curve) -> None:
+def store_state(
+    path: Path, networks: dict[str, torch.nn.Module], optimisers: list[torch.optim.Optimizer], settings: dict,
+    step: int, curve: list[dict[str, float]],
+) -> None:  # fmt: skip
+    """Write all that a training needs to go on after ``step``, atomically."""
     tensors = {f"{n}/{k}": v for n, network in networks.items() for k, v in network.state_dict().items()}
     for i, optimiser in enumerate(optimisers):
         for p, state in optimiser.state_dict()["state"].items():
@@ -126,7 +144,15 @@ def _store(path, networks, optimisers, settings, step, curve) -> None:
     artifacts.save_tensors(path, tensors, {"settings": settings, "step": step, "curve": curve})
 
 
-def _restore(path, networks, optimisers, settings, steps) -> tuple[int, list[dict[str, float]]]:
+def restore_state(
+    path: Path, networks: dict[str, torch.nn.Module], optimisers: list[torch.optim.Optimizer], settings: dict,
+    steps: int,
+) -> tuple[int, list[dict[str, float]]]:  # fmt: skip
+    """Load what ``store_state`` wrote into networks and optimisers; return the steps taken so far and the curve.
+
+    Raises:
+        ArtifactError: the file is damaged, of other settings, or holds more than ``steps`` steps.
+    """
     tensors, meta = artifacts.load_tensors(path)
     if meta.get("settings") != settings:
         raise artifacts.ArtifactError(f"{paths.shown(path)} was made with other settings {meta.get('settings')}, "

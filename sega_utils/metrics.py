@@ -1,8 +1,11 @@
 """Numbers about images and about paired results."""
 
+from pathlib import Path
+
 import numpy as np
 import torch
 from scipy import stats
+from torch.utils.data import Subset
 
 
 def frechet_distance(a: torch.Tensor, b: torch.Tensor) -> float:
@@ -22,6 +25,54 @@ def frechet_distance(a: torch.Tensor, b: torch.Tensor) -> float:
     # tr((A B)^1/2) = tr((A^1/2 B A^1/2)^1/2), whose matrix is symmetric: no complex square root is needed
     cross = torch.linalg.eigvalsh(root @ cov_b @ root).clamp(min=0).sqrt().sum()
     return float((a.mean(0) - b.mean(0)).square().sum() + cov_a.trace() + cov_b.trace() - 2 * cross)
+
+
+def precision_recall(real: torch.Tensor, drawn: torch.Tensor, *, k: int = 3) -> dict[str, float]:
+    """Return how many drawn images look real, and how many of the real ones the drawn ones cover; higher is better.
+
+    Args:
+        real, drawn: features float (N, d) and (M, d), both N and M above ``k``; N = M makes the two comparable.
+        k: an image covers what is nearer to it than its ``k``-th neighbour of the same set.
+
+    Returns:
+        ``precision`` and ``recall``, 0 .. 1.
+
+    Raises:
+        ValueError: a set of ``k`` images or fewer.
+
+    Source: Kynkaanniemi et al. 2019, equation 1.
+    """
+    if min(len(real), len(drawn)) <= k:
+        raise ValueError(f"received {len(real)} real and {len(drawn)} drawn images; give more than k = {k} of each")
+
+    def covered(points, by):
+        radius = torch.cdist(by, by).kthvalue(k + 1, dim=1).values  # the nearest is the image itself
+        return (torch.cdist(points, by) <= radius).any(1).double().mean().item()
+
+    return {"precision": covered(drawn, real), "recall": covered(real, drawn)}
+
+
+def inception_distances(real: torch.Tensor, drawn: torch.Tensor, *, weights: Path) -> dict[str, float]:
+    """Return FID and KID in the features of Inception-v3, as torch-fidelity defines them; lower is closer.
+
+    Args:
+        real, drawn: uint8 (N, 3, H, W) and (M, 3, H, W).
+        weights: torch-fidelity's Inception weights; it unpickles them, so trust where they come from.
+
+    Raises:
+        FileNotFoundError: there are no such weights.
+    """
+    if not weights.is_file():
+        raise FileNotFoundError(f"there are no Inception weights at {weights}; give the file that torch-fidelity "
+                                "publishes, or leave it empty for no FID")  # fmt: skip
+    import torch_fidelity  # takes seconds, which only this function should cost
+
+    found = torch_fidelity.calculate_metrics(
+        input1=Subset(drawn, range(len(drawn))), input2=Subset(real, range(len(real))), fid=True, kid=True,
+        kid_subset_size=min(1000, len(drawn), len(real)), feature_extractor_weights_path=str(weights),
+        cuda=torch.cuda.is_available(), verbose=False,
+    )  # fmt: skip
+    return {"fid": found["frechet_inception_distance"], "kid": found["kernel_inception_distance_mean"]}
 
 
 def intra_class_distance(images: torch.Tensor, labels: torch.Tensor) -> float:

@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import re
 from pathlib import Path
 
 import numpy as np
@@ -39,16 +40,29 @@ def load_official(
 
 
 def digests_of(folder: Path) -> dict[str, str]:
-    """Return file name to SHA-256 as ``SHA256SUMS`` in a folder lists them (``sha256sum *.npy`` writes it)."""
+    """Return file name to SHA-256 as ``SHA256SUMS`` in a folder lists them (``sha256sum *.npy`` writes it).
+
+    Raises:
+        FileNotFoundError: there is no such list.
+        ArtifactError: a line of it is no digest and name.
+    """
     path = Path(folder) / "SHA256SUMS"
     if not path.exists():
         raise FileNotFoundError(f"{paths.shown(path)} is missing; compare the files with a digest you trust, then make "
                                 "it there with: sha256sum *.npy > SHA256SUMS")  # fmt: skip
-    return {line.split()[1].lstrip("*"): line.split()[0] for line in path.read_text().splitlines() if line.strip()}
+    lines = [line.split() for line in path.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
+    if strange := [line for line in lines if len(line) != 2 or not re.fullmatch("[0-9a-f]{64}", line[0])]:
+        raise ArtifactError(f"{paths.shown(path)} holds {' '.join(strange[0])!r}, but each line must be a SHA-256 and "
+                            "a file name; make it again with: sha256sum *.npy > SHA256SUMS")  # fmt: skip
+    return {name.lstrip("*"): value for value, name in lines}
 
 
 def read_npy(path: Path, digests: dict[str, str]) -> np.ndarray:
-    """Return the array of an ``.npy`` file whose SHA-256 is listed; nothing is unpickled."""
+    """Return the array of an ``.npy`` file whose SHA-256 is listed; nothing is unpickled.
+
+    Raises:
+        FileNotFoundError, ArtifactError: as ``load_official``.
+    """
     shown, advice = paths.shown(path), "download it again"
     if not path.exists():
         raise FileNotFoundError(f"{shown} is missing; unpack the published archive there, or leave OFFICIAL empty")

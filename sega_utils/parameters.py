@@ -99,10 +99,16 @@ def parse(value: object, default: object, allowed: str) -> bool | int | float | 
     if limits := re.fullmatch(r"(\S+) \.\. (\S+)", allowed):
         inside = float(limits[1]) <= value <= float(limits[2])
     else:
-        inside = value in [type(default)(choice.strip()) for choice in allowed.removeprefix("one of: ").split("|")]
+        choices = [type(default)(choice.strip()) for choice in allowed.removeprefix("one of: ").split("|")]
+        inside = value in choices or any(_begins(value, choice) for choice in choices if isinstance(choice, str))
     if not inside:
         raise ValueError("not among the allowed values")
     return value
+
+
+def _begins(value: str, choice: str) -> bool:
+    """Tell whether a value is a choice such as ``folder:PATH``: ``folder:`` and any text."""
+    return choice.endswith(":PATH") and bool(value.removeprefix(choice[:-4]).strip()) and value.startswith(choice[:-4])
 
 
 def check(given: dict, known: dict[str, Parameter]) -> dict:

@@ -1,12 +1,16 @@
 """The one place that knows where a file lives."""
 
+import hashlib
 import os
+import re
+import shlex
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 DATA = ROOT / "data"
 NOTEBOOKS = ROOT / "notebooks"
 PARAMS = NOTEBOOKS / "params"
+OWN = "folder:"  # what a DATASET begins with that is a folder of the user's own images
 
 # name: (file below results/<run>/<dataset>/, the notebook that writes it)
 ARTIFACTS = {
@@ -21,7 +25,9 @@ ARTIFACTS = {
     "provenance": ("synthetic.csv", "04_synthesis"),
     "classifiers": ("classifiers", "05_training"),
     "corrupted": ("corrupted.safetensors", "06_shift"),
-    "attacks": ("attacks", None),
+    "diffusion": ("diffusion.safetensors", "09_efficiency"),
+    "variants": ("variants", "09_efficiency"),
+    "attacks": ("attacks", "07_adversarial"),
     "pools": ("pools", None),
     "records": ("records", None),
     "tables": ("tables", "10_report"),
@@ -36,12 +42,35 @@ def results_root() -> Path:
     return Path(os.environ.get("SEGA_RESULTS") or ROOT / "results").resolve()
 
 
+def downloads() -> Path:
+    """Return the folder of published data sets: ``$SEGA_DATA`` if set, else ``data/downloads``."""
+    return Path(os.environ.get("SEGA_DATA") or DATA / "downloads").resolve()
+
+
+def own_folder(dataset: str) -> Path:
+    """Return the folder that ``folder:PATH`` names, from the project's folder if PATH is not absolute."""
+    return located(os.path.expanduser(dataset.removeprefix(OWN))).resolve()
+
+
+def results_name(dataset: str) -> str:
+    """Return the name of a data set's results folder: its own; for ``folder:PATH``, PATH's name and a digest.
+
+    The digest keeps two folders of one name apart. It is the same on every machine if PATH lies in the project.
+    """
+    if not dataset.startswith(OWN):
+        return dataset
+    folder = own_folder(dataset)
+    place = folder.relative_to(ROOT) if folder.is_relative_to(ROOT) else folder
+    slug = re.sub(r"[^a-z0-9]+", "-", folder.name.lower()).strip("-")[:32] or "images"
+    return f"{slug}-{hashlib.sha256(place.as_posix().encode()).hexdigest()[:8]}"
+
+
 def artifact(run: str, dataset: str, name: str) -> Path:
     """Return where an artifact of a run lives, whether or not it exists.
 
     Args:
         run: name of the run, e.g. ``embedded``; no path separators.
-        dataset: name of the data set, e.g. ``fashion-mnist``.
+        dataset: name of the data set, e.g. ``fashion-mnist``, or ``folder:PATH``.
         name: a key of ``ARTIFACTS``.
 
     Raises:
@@ -49,6 +78,7 @@ def artifact(run: str, dataset: str, name: str) -> Path:
     """
     if name not in ARTIFACTS:
         raise ValueError(f"unknown artifact {name!r}; known are {', '.join(ARTIFACTS)}")
+    dataset = results_name(dataset)
     for what, value in (("run", run), ("dataset", dataset)):
         if not value or value in {".", ".."} or "/" in value or "\\" in value:
             raise ValueError(f"{what} is {value!r}; it must be the name of one folder, e.g. 'embedded'")
@@ -66,22 +96,22 @@ def require(run: str, dataset: str, name: str) -> Path:
         notebook = ARTIFACTS[name][1]
         raise FileNotFoundError(
             f"{shown(path)} is missing; make it with: "
-            f"python -m sega_utils.execute notebooks/{notebook}.ipynb -p RUN {run} -p DATASET {dataset}"
+            f"python -m sega_utils.execute notebooks/{notebook}.ipynb -p RUN {run} -p DATASET {shlex.quote(dataset)}"
         )
     return path
 
 
 def shown(path: Path) -> str:
-    """Return a path as outputs may show it: relative to the project or to the results folder."""
+    """Return a path as outputs may show it: relative to the project, to the results or to the downloads."""
     path = Path(path).resolve()
-    for base, prefix in ((results_root(), "results"), (ROOT, "")):
+    for base, prefix in ((results_root(), "results"), (ROOT, ""), (downloads(), "$SEGA_DATA")):
         if path.is_relative_to(base):
             return str(Path(prefix) / path.relative_to(base))
     return path.name
 
 
 def located(name: str) -> Path:
-    """Return the path that ``shown`` printed: of the results folder if it starts with ``results/``, else of the project.
+    """Return the path that ``shown`` printed: of the results if it starts with ``results/``, else of the project.
 
     An absolute path stays as it is.
     """

@@ -86,8 +86,8 @@ def drawn(
     """Return ``images`` uint8, ``class_ids`` and ``class_scores`` (N, n_classes), from the run's ``pools/`` if there.
 
     Args:
-        recipe, own: what to draw, and the recipe of the run's own pool: if they ask for the same projector, the run's is
-            taken.
+        recipe, own: what to draw, and the recipe of the run's own pool: if they ask for the same projector, the run's
+            is taken.
         growth: for each class, how many times as many candidates as the recipe says.
     """
     trained = paths.require(run, dataset, "projector")
@@ -110,9 +110,11 @@ def drawn(
             save_projector(trained, train(bank, generator, inputs, recipe), {name: recipe[name] for name in PROJECTOR})
         network = load_projector(trained)
         said = others(bank["class_ids"]) if recipe["prompts"] == "shuffled" else torch.arange(len(bank["class_ids"]))
-        images = synthesis.draw(generator, network, embeddings=bank["embeddings"][said], sigma=recipe["draw_sigma"], **plan)
+        images = synthesis.draw(generator, network, embeddings=bank["embeddings"][said], sigma=recipe["draw_sigma"],
+                                **plan)  # fmt: skip
     images = data.to_uint8(images)
-    scores = filters.class_scores(data.from_uint8(images), clip=inputs["clip"], class_embeddings=inputs["class_embeddings"])
+    scores = filters.class_scores(data.from_uint8(images), clip=inputs["clip"],
+                                  class_embeddings=inputs["class_embeddings"])  # fmt: skip
     pool = {"images": images, "class_ids": plan["class_ids"], "class_scores": scores}
     artifacts.save_tensors(path, pool, wanted)
     return pool
@@ -126,7 +128,8 @@ def cached(run: str, dataset: str, kind: str, wanted: dict, inputs: dict) -> Pat
 
 def train(bank: dict, generator: Generator, inputs: dict, recipe: dict) -> torch.nn.Module:
     """Return a projector trained by a recipe on the prompts' clusters; ``bank`` from ``first_prompts``."""
-    within, centroids = prompts.cluster(bank["embeddings"], bank["class_ids"], m=recipe["m"], seed=recipe["cluster_seed"])
+    within, centroids = prompts.cluster(bank["embeddings"], bank["class_ids"], m=recipe["m"],
+                                        seed=recipe["cluster_seed"])  # fmt: skip
     options = {name: recipe[name] for name in ("sigma", "tau", "lam", "lr", "steps", "batch_size")}
     return train_projector(
         generator, inputs["clip"], embeddings=bank["embeddings"], centroids=centroids,
@@ -135,13 +138,14 @@ def train(bank: dict, generator: Generator, inputs: dict, recipe: dict) -> torch
 
 
 def keep(pool: dict, inputs: dict, recipe: dict) -> torch.Tensor:
-    """Return which candidates of a drawn pool a recipe keeps, bool (N,); thresholds are calibrated as in 04_synthesis."""
+    """Return which candidates of a drawn pool a recipe keeps, bool (N,); thresholds are those of 04_synthesis."""
     real, labels, class_names = inputs["real"]
     images, n_classes = data.from_uint8(pool["images"]), len(class_names)
     known = {"clip": inputs["clip"], "class_embeddings": inputs["class_embeddings"]}
     alignment = filters.calibrate(filters.clip_score(real, labels, **known), labels, n_classes=n_classes,
                                   percentile=recipe["alignment_percentile"])  # fmt: skip
-    blur = filters.calibrate(filters.blur_score(real), labels, n_classes=n_classes, percentile=recipe["blur_percentile"])
+    blur = filters.calibrate(filters.blur_score(real), labels, n_classes=n_classes,
+                             percentile=recipe["blur_percentile"])  # fmt: skip
     kept, _ = filters.apply_filters(
         images, pool["class_ids"], class_scores=pool["class_scores"], alignment_threshold=alignment,
         blur_threshold=blur, real_images=real, max_distance=recipe["max_distance"], min_ssim=recipe["min_ssim"],

@@ -39,6 +39,14 @@ def path(run: str, dataset: str, stage: str, name: str) -> Path:
     return paths.artifact(run, dataset, "records") / stage / f"{name}.json"
 
 
+def find(run: str, dataset: str, stage: str, name: str, *, parameters: dict, inputs: dict) -> dict | None:
+    """Return a record if it is there with exactly these parameters and inputs, else ``None``."""
+    file = path(run, dataset, stage, name)
+    found = artifacts.load_json(file) if file.exists() else {}
+    asked = {f"param_{k}": v for k, v in parameters.items()} | {f"input_{k}": v for k, v in inputs.items()}
+    return found if asked == {k: v for k, v in found.items() if k.startswith(("param_", "input_"))} else None
+
+
 def read(run: str, dataset: str, stage: str) -> list[dict]:
     """Return every record of a stage, sorted by name; an empty list if there is none."""
     folder = paths.artifact(run, dataset, "records") / stage

@@ -1,5 +1,12 @@
-"""Accuracy of trained classifiers under attack: one record a (arm, seed), the table, and the poster's row beside it."""
+"""Accuracy of trained classifiers under attack: one record a (arm, seed), the table, and the poster's row beside it.
 
+    python -m sega_utils.robustness --epsilons 8 16    # our AutoAttack beside the reference's own loop, each once
+
+What is saved there are images that fell: at an epsilon at which many stand, the two take nearly as long.
+"""
+
+import argparse
+import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from statistics import mean
@@ -7,7 +14,7 @@ from statistics import mean
 import torch
 
 from sega_utils import arms, artifacts, attacks, autoattack, consistency, data, evaluation, masking, paths, runtime
-from sega_utils.formats import cell
+from sega_utils.formats import aligned, cell
 
 EPSILONS = (0, 0.25, 0.5, 1, 2, 4, 8, 16)  # in 1/255
 COLUMNS = ("arm", "attack", "norm", "epsilon", "seed", "accuracy", "n")
@@ -93,12 +100,14 @@ def measure_attacks(
 def attack_rows(found: Iterable[dict]) -> list[dict]:
     """Return a row (``COLUMNS``) for each arm, attack, epsilon (in 1/255) and seed on record; accuracy in percent.
 
+    Some seeds may lack AutoAttack, which takes as long as all other attacks together.
+
     Raises:
-        ArtifactError: the records were made with different parameters, test images or library versions.
+        ArtifactError: the records are of different runs, parameters, test images or library versions.
     """
     found = list(found)
-    consistency.check_same(found, lambda key: key in {"python", "input_test"} or key.startswith("version_") or (
-        key.startswith("param_") and key not in {"param_arm", "param_seed"}))  # fmt: skip
+    consistency.check_same(found, lambda key: key in {"run", "python", "input_test"} or key.startswith("version_") or (
+        key.startswith("param_") and key not in {"param_arm", "param_seed", "param_autoattack_epsilons"}))  # fmt: skip
     rows = []
     for record in found:
         for key in record:
@@ -175,3 +184,30 @@ def masking_rows(found: Iterable[dict]) -> list[dict]:
         for record in found
         for seen in [{key.removeprefix("masking_"): record[key] for key in record if key.startswith("masking_")}]
     ]  # fmt: skip
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run AutoAttack and its reference side by side; return 0, or 1 after an error or if a verdict differs."""
+    parser = argparse.ArgumentParser("python -m sega_utils.robustness", description=main.__doc__)
+    parser.add_argument("--run", default="embedded")
+    parser.add_argument("--dataset", default="fashion-mnist")
+    parser.add_argument("--arm", default="Std Aug", choices=arms.ARMS)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--images", type=int, default=50, help="how many of the test images")
+    parser.add_argument("--epsilons", type=float, nargs="+", default=[8, 16], help="in 1/255")
+    args = parser.parse_args(arguments)
+    try:
+        model, _ = evaluation.load_classifier(args.run, args.dataset, args.arm, args.seed)
+        images, labels, _ = sample(args.dataset, args.images)
+        rows = [{"epsilon": f"{eps:g}/255"} | autoattack.compare_with_reference(model, images, labels, eps=eps / 255)
+                for eps in args.epsilons]  # fmt: skip
+    except (OSError, ValueError, artifacts.ArtifactError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    shown = ("epsilon", "n", "accuracy_ours", "agreement", "seconds_ours", "seconds_reference", "speedup")
+    print(aligned([{name: row[name] for name in shown} for row in rows]))
+    return int(any(row["agreement"] < 1 for row in rows))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -33,12 +33,15 @@ def make_sets(
         as in ``SHIFTS``; and a dict with ``source`` (``generated`` or ``official``), ``seed`` and ``sha256``.
 
     Raises:
-        ValueError: more images than there are, an unknown corruption, or published files of other images.
+        ValueError: more images than there are, an unknown corruption or one named twice, or published files of other
+            images.
         FileNotFoundError, ArtifactError: a file is missing or damaged, see ``data.load`` and ``official``.
     """
     test = data.load(dataset, "test")
     if not 1 <= n_test <= len(test.labels):
         raise ValueError(f"N_TEST is {n_test}; allowed are 1 .. {len(test.labels)}, the test images of {dataset}")
+    if unknown := [name for name in corruptions if name not in CORRUPTIONS or corruptions.count(name) > 1]:
+        raise ValueError(f"corruptions hold {unknown[0]!r}; allowed are, once each, {', '.join(CORRUPTIONS)}")
     test = data.take(test, slice(n_test))
     digests = official.digests_of(paths.located(folder)) if folder else {}
     used = {name: digests.get(f"{name}.npy") for name in (*corruptions, "labels")}
@@ -106,10 +109,10 @@ def by_arm(measured: list[dict]) -> dict[str, dict[int, dict]]:
     """Return the records of stage ``shift`` by arm, in the order of ``arms.ARMS``, and by seed.
 
     Raises:
-        ArtifactError: they were measured on different images or with different library versions, or one is of an
-            unknown arm or of an (arm, seed) that another one holds.
+        ArtifactError: they are of different runs, images or library versions, or one is of an unknown arm or of an
+            (arm, seed) that another one holds.
     """
-    same = lambda key: consistency.is_input(key) or key in {"run", "dataset", "n_test"} or key.startswith("version_")
+    same = lambda key: consistency.is_input(key) or key in {"run", "n_test"} or key.startswith("version_")
     consistency.check_same(measured, same)
     found: dict[str, dict[int, dict]] = {arm: {} for arm in arms.ARMS}
     for record in measured:

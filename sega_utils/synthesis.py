@@ -55,7 +55,8 @@ def plan(class_ids: torch.Tensor, n: int, *, seed: int) -> dict[str, torch.Tenso
         raise ValueError(f"classes {empty} have no prompt; every class needs at least one: run 01_prompts again")
     index = torch.arange(n)
     classes, turn = index % len(prompts), index // len(prompts)
-    chosen = torch.stack([prompts[c][t % len(prompts[c])] for c, t in zip(classes.tolist(), turn.tolist(), strict=True)])
+    turns = zip(classes.tolist(), turn.tolist(), strict=True)
+    chosen = torch.stack([prompts[c][t % len(prompts[c])] for c, t in turns])
     return {"class_ids": classes, "prompt_ids": chosen, "seeds": seed * 10_000_000 + index}
 
 

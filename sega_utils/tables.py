@@ -2,13 +2,15 @@
 
 import argparse
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from statistics import mean, stdev
 
 from sega_utils import (
-    ablations, arms, artifacts, attributes, claims, data, filters, metrics, paths, poster, records, robustness, shift,
+    ablations, arms, artifacts, attributes, claims, cost_tables, data, filters, metrics, paths, poster, records,
+    robustness, shift,
 )  # fmt: skip
-from sega_utils.consistency import evaluated, load
+from sega_utils.consistency import check_same, evaluated, is_input, load
 from sega_utils.formats import aligned, interval, markdown, spread
 
 BASELINE = "Std Aug"
@@ -17,8 +19,8 @@ BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"
 ACCURACY = ("arm", "classifier", "fraction", "mean", "std", "n", "diff_to_std_aug", "ci_low", "ci_high")
 
 
-def accuracy(run: str, dataset: str) -> list[dict]:
-    """Return a row (columns ``ACCURACY``) for each arm that has records, in the order of ``arms.ARMS``; in percent.
+def accuracy(run: str, dataset: str, names: Iterable[str] = arms.ARMS) -> list[dict]:
+    """Return a row (columns ``ACCURACY``) for each of the named arms that has records, in percent.
 
     ``std`` is the sample standard deviation over the seeds; ``diff_to_std_aug`` is paired by seed, with its 95 %
     interval. A value that nothing can give is empty: the spread of a single seed, and the difference of Std Aug to
@@ -28,7 +30,7 @@ def accuracy(run: str, dataset: str) -> list[dict]:
         ArtifactError: records that do not belong together, see ``consistency.load``.
         ValueError: an arm and Std Aug were trained with different seeds.
     """
-    trained, rows = load(run, dataset)["training"], []
+    trained, rows = [r for r in load(run, dataset)["training"] if r["param_arm"] in names], []
     scores: dict[str, dict[int, float]] = {arm: {} for arm in arms.ARMS}
     for record in trained:
         scores[record["param_arm"]][record["param_seed"]] = 100 * record["accuracy"]
@@ -85,12 +87,29 @@ def rejections(run: str, dataset: str) -> list[dict]:
 def claimed(run: str, dataset: str) -> list[dict]:
     """Return the poster's claims with our verdicts, see ``claims.claim_rows``."""
     found = load(run, dataset) | {stage: evaluated(run, dataset, stage) for stage in ("shift", "attacks")}
-    return claims.claim_rows(found, [], ablated(run, dataset))
+    return claims.claim_rows(found, cost_tables.efficiency_rows(costed(run, dataset)), ablated(run, dataset))
+
+
+def ahead(run: str, dataset: str) -> list[dict[str, str]]:
+    """Return SEGA-Net's lead over each other arm, on clean and on corrupted images, see ``claims.ahead``."""
+    return claims.ahead(load(run, dataset) | {"shift": evaluated(run, dataset, "shift")}, arms.ARMS)
 
 
 def ablated(run: str, dataset: str) -> list[dict]:
-    """Return a row for each ablation that has records, see ``ablations.ablation_rows``."""
-    return ablations.ablation_rows(records.read(run, dataset, "ablation"))
+    """Return a row for each ablation on record of today's SEGA-Net, see ``ablations.ablation_rows``."""
+    found = [record for record in records.read(run, dataset, "ablation") if ablations.is_current(record)]
+    return ablations.ablation_rows(found)
+
+
+def costed(run: str, dataset: str) -> list[dict]:
+    """Return the records of what things cost, after checking that they read the same files as the other stages.
+
+    Raises:
+        ArtifactError: they read others.
+    """
+    found, others = records.read(run, dataset, "efficiency"), load(run, dataset)
+    check_same([*found, *(record for stage in others.values() for record in stage)], is_input)
+    return found
 
 
 TABLES = {
@@ -98,12 +117,15 @@ TABLES = {
     "alignment": (alignment, ("stage", "median", "iqr", "n")),
     "steering": (steering, ("attribute", "effect", "ci_low", "ci_high", "n")),
     "filters": (rejections, ("filter", "candidates", "rejected")),
-    "corruptions": (lambda *run: shift.corruption_rows(evaluated(*run, "shift")), ("arm", "corruption", "severity", "seed", "accuracy")),
+    "corruptions": (lambda *run: shift.corruption_rows(evaluated(*run, "shift")),
+                    ("arm", "corruption", "severity", "seed", "accuracy")),
     "shift": (lambda *run: shift.shift_rows(evaluated(*run, "shift")), ("arm", "shift", "mean", "std", "n")),
     "attacks": (lambda *run: robustness.attack_rows(evaluated(*run, "attacks")), robustness.COLUMNS),
     "ablation": (ablated, ablations.COLUMNS),
+    "efficiency": (lambda *run: cost_tables.efficiency_rows(costed(*run)), cost_tables.EFFICIENCY),
+    "kernels": (lambda *run: cost_tables.kernel_rows(costed(*run)), cost_tables.KERNELS),
     "claims": (claimed, claims.COLUMNS),
-}
+}  # fmt: skip
 
 
 def write_tables(run: str, dataset: str) -> dict[str, Path]:
@@ -121,14 +143,15 @@ def write_tables(run: str, dataset: str) -> dict[str, Path]:
     return files
 
 
-def summary(run: str, dataset: str) -> tuple[list[dict], str]:
-    """Return the accuracy table for people, and a sentence on what it was measured on and what it cost.
+def summary(run: str, dataset: str, names: Iterable[str] = arms.ARMS) -> tuple[list[dict], str]:
+    """Return the named arms' accuracies for people, and a sentence on what it was measured on and what it cost.
 
     Raises:
         FileNotFoundError: no classifier was trained yet.
         ArtifactError, ValueError: as ``accuracy``.
     """
-    rows, trained = accuracy(run, dataset), load(run, dataset)["training"]
+    rows = accuracy(run, dataset, names)
+    trained = [record for record in load(run, dataset)["training"] if record["param_arm"] in names]
     if not rows:
         folder = paths.artifact(run, dataset, "records") / "training"
         raise FileNotFoundError(f"{paths.shown(folder)} holds no records; make them with: make run")
@@ -140,23 +163,24 @@ def summary(run: str, dataset: str) -> tuple[list[dict], str]:
     ]  # fmt: skip
     first, devices = trained[0], sorted({record["device"] for record in trained})
     return shown, (
-        f"{dataset}, {data.per_class(dataset, first['fraction'])} training images a class ({first['n_real']:,} in "
-        f"all), {first['n_test']:,} test images; {first['param_classifier']}, {first['param_steps']:,} steps; mean ± "
+        f"{dataset}, {first['n_real']:,} training images ({first['fraction']:.3g} of the published set), "
+        f"{first['n_test']:,} test images; {first['param_classifier']}, {first['param_steps']:,} steps; mean ± "
         f"standard deviation over n seeds; {len(trained)} classifiers in {sum(r['seconds'] for r in trained):,.0f} "
         f"seconds on {' and '.join(devices)}."
     )
 
 
 def accuracy_text(run: str, dataset: str) -> str:
-    """Return the accuracy table in aligned columns, and where the executed notebooks and the report are."""
+    """Return the accuracy table and SEGA-Net's leads in aligned columns, and where notebooks and report are."""
     rows, caption = summary(run, dataset)
+    leads = ["", aligned(found)] if (found := ahead(run, dataset)) else []
     places = [f"{what}: {paths.shown(paths.artifact(run, dataset, name))}"
               for what, name in (("executed notebooks", "notebooks"), ("report", "report"))]  # fmt: skip
-    return "\n".join([aligned(rows), "", caption, "", *places])
+    return "\n".join([aligned(rows), *leads, "", caption, "", *places])
 
 
 def update_readme(run: str, dataset: str, readme: Path = README) -> Path:
-    """Replace what stands between the two markers of the README by the accuracy table; return the file.
+    """Replace what stands between the two markers of the README by the tables of ``accuracy_text``; return the file.
 
     Raises:
         ValueError: the README does not hold each marker once, in their order.
@@ -167,7 +191,8 @@ def update_readme(run: str, dataset: str, readme: Path = README) -> Path:
         raise ValueError(f"{paths.shown(readme)} must hold {BEGIN} and, below it, {END}, once each; put them back")
     rows, caption = summary(run, dataset)
     before, after = text[: text.index(BEGIN)], text[text.index(END) :]
-    artifacts.save_text(readme, f"{before}{BEGIN}\n{markdown(rows, rows[0])}\n\n{caption}\n{after}")
+    shown = [markdown(found, found[0]) for found in (rows, ahead(run, dataset)) if found]
+    artifacts.save_text(readme, "\n\n".join([f"{before}{BEGIN}\n{shown[0]}", *shown[1:], f"{caption}\n{after}"]))
     return readme
 
 

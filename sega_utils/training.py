@@ -35,7 +35,8 @@ def train_classifier(
         real: the run's training subset.
         synthetic: images float32 (M, C, 32, 32) and targets float32 (M, n_classes), each row a distribution.
         real_targets: float32 (N, n_classes) instead of the labels, e.g. CLIP's class distribution.
-        lr: peak learning rate of SGD with Nesterov momentum 0.9, one cosine cycle after 10 % of warm-up.
+        lr: peak learning rate of SGD with Nesterov momentum 0.9 (AdamW for a transformer); one cosine cycle after 10 %
+            of warm-up.
         pixel: crop (up to 2 pixels) and flip real and synthetic images.
         policy: a key of ``augment.POLICIES``, applied image by image after crop and flip.
         mixing: a key of ``augment.MIXING``.
@@ -59,7 +60,10 @@ def train_classifier(
         raise ValueError(f"ratio is {ratio}; allowed is 0 .. 1, both excluded; leave synthetic away for none")
     torch.manual_seed(seed)
     model = classifiers.build(classifier, n_classes=len(real.class_names), channels=real.images.shape[1]).to(device)
-    optimiser = torch.optim.SGD(model.parameters(), lr, momentum=0.9, nesterov=True, weight_decay=weight_decay)
+    if classifier in classifiers.TRANSFORMERS:
+        optimiser = torch.optim.AdamW(model.parameters(), lr, weight_decay=weight_decay)
+    else:
+        optimiser = torch.optim.SGD(model.parameters(), lr, momentum=0.9, nesterov=True, weight_decay=weight_decay)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: one_cycle(step / steps))
     if real_targets is None:
         real_targets = F.one_hot(real.labels, len(real.class_names)).float()
@@ -70,7 +74,7 @@ def train_classifier(
     sources = [(real.images, real_targets, batch_size - extra if mix == "replace" else batch_size)]
     if extra:
         sources.append((*synthetic, extra))
-    rng = runtime.generator(seed)
+    rng = runtime.generator(seed, device)
     streams = [(x.to(device), y.to(device), shuffled(len(x), n, rng)) for x, y, n in sources]
     for step in range(steps):
         picked = [(x[i], y[i]) for x, y, stream in streams for i in [next(stream)]]
@@ -79,7 +83,7 @@ def train_classifier(
             images = augment.shift(images, rng, pad=2)
         images = augment.POLICIES[policy](images)
         if mixing != "none":
-            order = torch.randperm(len(images), generator=rng)  # partners across real and synthetic
+            order = torch.randperm(len(images), generator=rng, device=device)  # partners across real and synthetic
             images, targets = augment.MIXING[mixing](images[order], targets[order])
         loss = F.cross_entropy(model(images), targets)
         optimiser.zero_grad(set_to_none=True)
@@ -92,17 +96,17 @@ def train_classifier(
 
 
 def shuffled(n: int, size: int, rng: torch.Generator) -> Iterator[torch.Tensor]:
-    """Yield indices int64 (size,) that run through successive random orders of 0 .. n - 1, forever.
+    """Yield indices int64 (size,), on the device of ``rng``, that run through successive random orders of 0 .. n - 1.
 
     Raises:
         ValueError: n is 0: there is nothing to run through.
     """
     if n < 1:
         raise ValueError("no images to draw batches from; give at least one, or leave synthetic away for none")
-    queue = torch.empty(0, dtype=torch.int64)
+    queue = torch.empty(0, dtype=torch.int64, device=rng.device)
     while True:
         while len(queue) < size:
-            queue = torch.cat((queue, torch.randperm(n, generator=rng)))
+            queue = torch.cat((queue, torch.randperm(n, generator=rng, device=rng.device)))
         yield queue[:size]
         queue = queue[size:]
 

@@ -16,14 +16,15 @@ import yaml
 from sega_utils import arms, artifacts, classifiers, data, paths
 
 COMMON = {"lr": (0.1, 0.05, 0.2), "weight_decay": (0.003, 0.002, 0.005)}
-MIXED = {"mix": ("add", "replace"), "ratio": (0.5, 0.3), "amount": (8, 4, 1), "mixing": ("none", "mixup")}
+ADDED = {"mix": ("add", "replace"), "ratio": (0.5, 0.3), "amount": (8, 4, 1)}
+MIXED = ADDED | {"mixing": ("none", "mixup")}
 SPACES = {
     "No Aug": COMMON,
     "Std Aug": COMMON,
     "Std Aug + MixUp": COMMON,
     "GAN-only": COMMON | MIXED,
     "GAN-only + CLIP labels": COMMON | MIXED | {"temperature": (1.0, 2.0)},
-    "SEGA-Net": COMMON | MIXED | {"temperature": (1.0, 2.0), "labels": ("clip", "class")},
+    "SEGA-Net": COMMON | ADDED | {"temperature": (1.0, 2.0), "labels": ("clip", "class")},
 }
 COLUMNS = ("arm", "trial", "settings", "accuracy", "n_validation", "seeds")
 
@@ -46,7 +47,8 @@ def validate(run: str, dataset: str, arm: str, trial: dict, per_class: int, seed
     """Return the validation accuracy, in percent, of an arm with a trial's settings."""
     inputs = arms.load_inputs(run, dataset)
     drawn = artifacts.load_tensors(paths.require(run, dataset, "real"))[1]["seed"]
-    _, rest = data.subset(data.load(dataset, "train"), data.per_class(dataset, inputs["fraction"]), drawn)
+    train = data.load(dataset, "train")
+    _, rest = data.subset(train, data.counts(dataset, inputs["fraction"], train.labels), drawn)
     validation, _ = data.subset(rest, per_class, drawn)
     model = arms.fit(inputs, arms.settings_of(arm, trial), seed)
     return 100 * classifiers.accuracy(model, validation.images, validation.labels)
@@ -78,6 +80,7 @@ def main() -> None:
     parser.add_argument("--per-class", type=int, default=200, help="validation images a class")
     parser.add_argument("--workers", type=int, default=2)
     args = parser.parse_args()
+    n_classes = len(arms.load_inputs(args.run, args.dataset)["real"].class_names)
     log, chosen = paths.PARAMS / "tuning.csv", paths.PARAMS / "tuned.yaml"
     for arm in args.arms:  # saved arm by arm, so that what is lost to an interruption is one arm's search
         score = lambda pairs, arm=arm: arms.map_workers(
@@ -89,7 +92,7 @@ def main() -> None:
         rows = [row for row in artifacts.load_csv(log) if row["arm"] != arm] if log.exists() else []
         rows += [
             {"arm": arm, "trial": i, "settings": yaml.safe_dump(trial, default_flow_style=True, width=1000).strip(),
-             "accuracy": mean(values), "n_validation": 10 * args.per_class, "seeds": len(values)}
+             "accuracy": mean(values), "n_validation": n_classes * args.per_class, "seeds": len(values)}
             for i, (trial, values) in enumerate(zip(trials, scores, strict=True))
         ]  # fmt: skip
         artifacts.save_csv(log, rows, COLUMNS)

@@ -6,7 +6,9 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from sega_utils import ablate, ablations, arms, artifacts, clip, data, entries, filters, metrics, paths, plots, pools, records, synthesis
+from sega_utils import (
+    ablate, ablations, arms, artifacts, clip, data, entries, filters, metrics, paths, plots, pools, records, synthesis,
+)  # fmt: skip
 from sega_utils.artifacts import ArtifactError
 from sega_utils.entries import Entry
 from sega_utils.generator import generate, save_generator
@@ -167,14 +169,17 @@ def test_a_projector_is_trained_again_only_where_it_would_differ(run, monkeypatc
     options = calls[0]
     assert len(calls) == 1 and options["seed"] == 0 and options["steps"] == 2
     assert {k: v for k, v in change.items() if k in options}.items() <= options.items()
-    assert len(options["centroids"]) == 3 * change.get("m", 2) and len(options["embeddings"]) == 3 * change.get("n_prompts", 4)
+    assert len(options["centroids"]) == 3 * change.get("m", 2)
+    assert len(options["embeddings"]) == 3 * change.get("n_prompts", 4)
 
 
 def test_without_classes_a_generator_draws_the_same_for_every_label(generator):
-    plain, z = pools.without_classes(generator), torch.randn(1, 8, generator=torch.Generator().manual_seed(0)).expand(3, 8)
+    plain = pools.without_classes(generator)
+    z = torch.randn(1, 8, generator=torch.Generator().manual_seed(0)).expand(3, 8)
     labels = torch.arange(3)
     told, untold = generate(generator, labels, z=z), generate(plain, labels, z=z)
-    assert not torch.allclose(told[0], told[1]) and torch.allclose(untold[0], untold[1]) and torch.allclose(untold[0], untold[2])
+    assert not torch.allclose(told[0], told[1])
+    assert torch.allclose(untold[0], untold[1]) and torch.allclose(untold[0], untold[2])
     assert torch.equal(generator.norm.scale.weight.mean(0), plain.norm.scale.weight[2])
 
 
@@ -200,7 +205,8 @@ def test_a_pool_that_is_too_small_grows_and_its_first_images_stay(run):
     small, large = (pools.make(*RUN, inputs(), recipe, n=n) for n in (60, 63))
     assert len(small["kept"]) == 60 and len(large["kept"]) == 120
     assert torch.equal(large["images"][:60], small["images"])
-    with pytest.raises(ValueError, match=r"of 1,920 candidates too few are kept, in each class \[640, 640, 640\], for 1921 images"):
+    message = r"of 1,920 candidates too few are kept, in each class \[640, 640, 640\], for 1921 images"
+    with pytest.raises(ValueError, match=message):
         pools.make(*RUN, inputs(), recipe, n=1921)
 
 
@@ -227,7 +233,8 @@ def test_a_missing_record_of_an_earlier_stage_names_its_notebook(run, stage):
 
 
 @pytest.mark.parametrize(("name", "value", "expected"), [
-    ("ratio_replace", 0, {"synthetic": "none", "labels": "class", "mix": "replace"}), ("ratio_add", 0.5, {"ratio": 0.5, "mix": "add"}),
+    ("ratio_replace", 0, {"synthetic": "none", "labels": "class", "mix": "replace"}),
+    ("ratio_add", 0.5, {"ratio": 0.5, "mix": "add"}),
     ("amount", 2, {"amount": 2}), ("labels", "clip", {"labels": "clip"}), ("mixing", "cutmix", {"mixing": "cutmix"}),
 ])  # fmt: skip
 def test_an_entry_changes_its_settings_and_nothing_else(run, fitted, name, value, expected):
@@ -242,7 +249,8 @@ def test_an_entry_changes_its_settings_and_nothing_else(run, fitted, name, value
 
 @pytest.mark.parametrize("value", [value for value in entries.COMPONENTS if value != "SEGA-Net"])
 def test_every_component_trains_on_a_pool_of_its_own(run, fitted, value, monkeypatch):
-    monkeypatch.setattr(filters, "apply_filters", lambda images, *a, use, **k: (torch.arange(len(images)) % 5 < 5 - len(use) // 2, {}))
+    keep = lambda images, *_, use, **__: (torch.arange(len(images)) % 5 < 5 - len(use) // 2, {})
+    monkeypatch.setattr(filters, "apply_filters", keep)
     record = measure("components", value)[0]
     pool = fitted[0][0]["candidates"]
     assert pool["kept"].all() == (value in {"GAN-only", "LLM-only", "GAN+LLM"})
@@ -252,7 +260,7 @@ def test_every_component_trains_on_a_pool_of_its_own(run, fitted, value, monkeyp
 
 
 def test_an_entry_that_changes_nothing_is_not_trained_again(run, fitted):
-    for name, value in (("components", "SEGA-Net"), ("sigma", 1), ("mixing", "none"), ("n_prompts", 4)):
+    for name, value in (("components", "SEGA-Net"), ("sigma", 1), ("mixing", "mixup"), ("n_prompts", 4)):
         record, own = measure(name, value)[0], records.read(*RUN, "training")[0]
         assert (record["accuracy"], record["input_weights"]) == (own["accuracy"], own["input_weights"])
     assert not fitted
@@ -279,15 +287,15 @@ def test_a_repeated_entry_ends_with_the_same_record(run):
 
 
 def test_records_of_other_files_are_replaced_and_never_averaged_with_new_ones(run):
-    measure("mixing", "mixup", [0, 1])
+    measure("mixing", "none", [0, 1])
     synthetic, meta = artifacts.load_tensors(paths.artifact(*RUN, "synthetic"))
     artifacts.save_tensors(paths.artifact(*RUN, "synthetic"), synthetic | {"more": torch.ones(1)}, meta)
     arms.load_inputs.cache_clear()
     with pytest.raises(ArtifactError, match="sega-net-seed0.json of run mine is of other files than those there now"):
-        measure("mixing", "mixup")
+        measure("mixing", "none")
     assert len(records.read(*RUN, "ablation")) == 2
     arms.run_arm(*RUN, "SEGA-Net", 0, {"steps": 2, "batch_size": 8})
-    measure("mixing", "mixup")
+    measure("mixing", "none")
     assert [record["param_seed"] for record in records.read(*RUN, "ablation")] == [0]
 
 
@@ -328,7 +336,8 @@ def test_the_runs_own_fraction_is_its_own_record(run):
 
 
 def test_a_fraction_that_was_not_run_names_the_command(run):
-    with pytest.raises(FileNotFoundError, match="make run RUN=mine-fraction-0.02 .*PARAMS=notebooks/params/fraction-0.02.yaml"):
+    message = "make run RUN=mine-fraction-0.02 .*PARAMS=notebooks/params/fraction-0.02.yaml"
+    with pytest.raises(FileNotFoundError, match=message):
         measure("fraction: Std Aug", 0.02)
 
 
@@ -342,14 +351,16 @@ def test_a_run_of_another_fraction_than_its_name_says_is_refused(low):
 def test_every_fraction_has_its_file_of_parameters():
     values = {entry.value for entry in entries.read(ablations.FILE)[0] if entry.name.startswith(entries.FRACTION)}
     for value in values - {0.01}:
-        assert entries.yaml.safe_load((paths.PARAMS / f"fraction-{value:g}.yaml").read_text())["00_data"] == {"FRACTION": value}
+        content = entries.yaml.safe_load((paths.PARAMS / f"fraction-{value:g}.yaml").read_text())
+        assert content["00_data"] == {"FRACTION": value}
 
 
 # tables
 
 
 def made(name, value, seed, accuracy, reference, **more) -> dict:
-    return {"stage": "ablation", "name": f"{name}{value}{seed}", "param_ablation": name, "param_value": value, "param_seed": seed,
+    return {"stage": "ablation", "name": f"{name}{value}{seed}", "param_ablation": name, "param_value": value,
+            "param_seed": seed,
             "accuracy": accuracy, "accuracy_reference": reference, "input_real": "r", "input_weights": f"{name}{seed}",
             "input_reference": f"r{seed}", "param_steps": 2} | more  # fmt: skip
 
@@ -372,9 +383,16 @@ def test_a_single_seed_and_sega_net_itself_have_no_difference():
 
 
 def test_rows_follow_the_order_of_the_entries_and_numbers_rise():
-    found = [made(*entry, 0, 0.5, 0.5) for entry in (("m", 6), ("m", 1), ("components", "GAN+LLM"), ("components", "GAN-only"))]
+    wanted = (("m", 6), ("m", 1), ("components", "GAN+LLM"), ("components", "GAN-only"))
+    found = [made(*entry, 0, 0.5, 0.5) for entry in wanted]
     assert [row["value"] for row in ablations.ablation_rows(found)] == ["GAN-only", "GAN+LLM", 1, 6]
     assert ablations.ablation_rows([]) == []
+
+
+@pytest.mark.parametrize("workers", ["0", "-1"])
+def test_an_estimate_for_no_worker_is_refused(capsys, workers):
+    assert ablations.main(["--workers", workers]) == 1
+    assert f"workers is {workers}; allowed is 1 or more" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("change", [{"input_real": "s"}, {"param_steps": 3}, {"version_torch": "9"}], ids=str)
@@ -394,10 +412,10 @@ def test_yields_are_of_entries_that_drew_candidates():
 
 
 def test_the_estimate_counts_what_is_on_record_and_still_current(run, capsys, tmp_path):
-    wanted = [Entry("mixing", "mixup"), Entry("mixing", "cutmix"), Entry("fraction: Std Aug", 0.05)]
-    record = measure("mixing", "mixup", [0, 1])[0]
+    wanted = [Entry("mixing", "none"), Entry("mixing", "cutmix"), Entry("fraction: Std Aug", 0.05)]
+    record = measure("mixing", "none", [0, 1])[0]
     for seed in (0, 1):
-        path = records.path(*RUN, "ablation", f"mixing-mixup-seed{seed}")
+        path = records.path(*RUN, "ablation", f"mixing-none-seed{seed}")
         artifacts.save_json(path, artifacts.load_json(path) | {"seconds": 30 + 60 * seed})
     mixing, fraction, total = ablations.estimate(*RUN, wanted, [0, 1], workers=2)
     assert mixing == {"name": "mixing", "asked": 4, "on record": 2, "minutes left": 1.0}
@@ -407,7 +425,7 @@ def test_the_estimate_counts_what_is_on_record_and_still_current(run, capsys, tm
     assert not ablations.is_current(record)
     assert ablations.estimate(*RUN, wanted, [0, 1], workers=2)[0]["on record"] == 1
 
-    (tmp_path / "a.yaml").write_text(json.dumps({"seeds": [0, 1], "mixing": ["mixup"]}))
+    (tmp_path / "a.yaml").write_text(json.dumps({"seeds": [0, 1], "mixing": ["none"]}))
     assert ablations.main(["--run", "mine", "--file", str(tmp_path / "a.yaml"), "--brief"]) == 0
     assert capsys.readouterr().out.startswith("1 of 2 ablations on record, about ")
     assert ablations.main(["--run", "other"]) == 1 and "sega-net-seed0.json is missing" in capsys.readouterr().err
@@ -422,7 +440,8 @@ def rows_of(name, values, **more):
 
 
 def test_the_bars_show_differences_and_leave_out_what_has_none():
-    rows = rows_of("components", ["GAN-only", "GAN+LLM"]) + rows_of("components", ["SEGA-Net"], diff="", ci_low="", ci_high="")
+    rows = rows_of("components", ["GAN-only", "GAN+LLM"])
+    rows += rows_of("components", ["SEGA-Net"], diff="", ci_low="", ci_high="")
     axes, = plots.ablation_bars(rows).axes
     assert [label.get_text() for label in axes.get_yticklabels()] == ["components: GAN-only", "components: GAN+LLM"]
     assert axes.lines[0].get_xdata().tolist() == [-1, -2]

@@ -1,5 +1,6 @@
 import errno
 import json
+import multiprocessing
 import os
 import subprocess
 from pathlib import Path
@@ -45,7 +46,8 @@ def test_tensors_of_every_kind_come_back_bit_for_bit(path):
     tensors = {
         "scalar": torch.tensor(3), "empty": torch.empty(0, 4), "half": torch.randn(5).half(),
         "bfloat": torch.randn(5).bfloat16(), "bytes": torch.arange(256).to(torch.uint8), "ids": torch.tensor([2**62]),
-        "nan": torch.tensor([float("nan")]), "transposed": torch.randn(3, 4).T, "parameter": torch.nn.Parameter(torch.ones(2)),
+        "nan": torch.tensor([float("nan")]), "transposed": torch.randn(3, 4).T,
+        "parameter": torch.nn.Parameter(torch.ones(2)),
         "channels last": torch.randn(2, 3, 4, 4).contiguous(memory_format=torch.channels_last),
     }  # fmt: skip
     value = artifacts.save_tensors(path, tensors, META)
@@ -60,8 +62,10 @@ def test_tensors_of_every_kind_come_back_bit_for_bit(path):
 def test_the_digest_is_of_names_dtypes_shapes_and_values_only():
     value = artifacts.digest({"a": torch.zeros(2, 3), "b": torch.ones(1)})
     assert value == artifacts.digest({"b": torch.ones(1), "a": torch.zeros(3, 2).T})
-    others = [{"a": torch.zeros(3, 2), "b": torch.ones(1)}, {"a": torch.zeros(2, 3), "c": torch.ones(1)},
-              {"a": torch.zeros(2, 3).int(), "b": torch.ones(1)}, {"a": torch.zeros(2, 3), "b": torch.zeros(1)}]  # fmt: skip
+    others = [
+        {"a": torch.zeros(3, 2), "b": torch.ones(1)}, {"a": torch.zeros(2, 3), "c": torch.ones(1)},
+        {"a": torch.zeros(2, 3).int(), "b": torch.ones(1)}, {"a": torch.zeros(2, 3), "b": torch.zeros(1)},
+    ]  # fmt: skip
     assert len({value, *map(artifacts.digest, others)}) == 5
 
 
@@ -88,6 +92,13 @@ def test_json_refuses_what_is_not_finite(path, value):
     with pytest.raises(ValueError):
         artifacts.save_json(path, {"a": value})
     assert not path.exists()
+
+
+@pytest.mark.parametrize("text", ["[1]", "null", "3", '"text"'])
+def test_json_that_is_no_object_is_refused(path, text):
+    artifacts.save_text(path, text)
+    with pytest.raises(ArtifactError, match=r"mine/file holds a .*, not an object .* make it again"):
+        artifacts.load_json(path)
 
 
 def test_json_comes_back(path):
@@ -181,6 +192,31 @@ def test_an_interrupted_write_leaves_the_old_file(path, error):
     assert files(path.parent) == ["file"]
 
 
+def write_forever(path: Path, started) -> None:
+    with artifacts.atomic(path) as temporary:
+        temporary.write_text("half of the n")
+        started.set()
+        multiprocessing.Event().wait()
+
+
+def test_what_a_killed_write_leaves_is_removed_by_the_next_but_not_while_it_is_at_work(path):
+    artifacts.save_text(path, "old")
+    context = multiprocessing.get_context("fork")
+    started = context.Event()
+    writer = context.Process(target=write_forever, args=(path, started), daemon=True)
+    writer.start()
+    assert started.wait(60)
+    artifacts.save_text(path, "newer")
+    (left,) = [name for name in files(path.parent) if name.endswith(".tmp")]
+    assert left.startswith(".file.")
+    writer.kill()
+    writer.join()
+    artifacts.save_text(path.with_name("other"), "another file's writer does not mind it")
+    assert files(path.parent) == [left, "file", "other"] and path.read_text() == "newer"
+    artifacts.save_text(path, "newest")
+    assert files(path.parent) == ["file", "other"] and path.read_text() == "newest"
+
+
 ADVICE = {
     errno.EROFS: "file system is read-only; choose another with the environment variable SEGA_RESULTS",
     errno.EACCES: "not writable; choose another with the environment variable SEGA_RESULTS",
@@ -200,7 +236,7 @@ def test_a_refusing_file_system_is_explained_and_nothing_is_half_written(path, m
         raise OSError(code, os.strerror(code))
 
     def open_and_refuse(name, mode="r", *args, **kwargs):
-        if "r" in mode:
+        if mode in {"r", "xb"}:  # reading, or claiming the name that is to be written to
             return open(name, mode, *args, **kwargs)
         Path(name).touch()
         refuse()

@@ -6,7 +6,9 @@ from sega_utils import attributes
 NAMES = list(attributes.WORDS)
 
 
-def block(height: int, width: int, *, level: float = 0.5, channels: int = 1, top: int = 3, left: int = 2) -> torch.Tensor:
+def block(
+    height: int, width: int, *, level: float = 0.5, channels: int = 1, top: int = 3, left: int = 2
+) -> torch.Tensor:
     image = torch.zeros(1, channels, 32, 32)
     image[..., top : top + height, left : left + width] = level
     return image

@@ -67,3 +67,12 @@ def test_alignment_efficiency_and_ablation_come_from_their_tables():
     assert [rows[k]["verdict"] for k in ("alignment", "efficiency", "ablation")] == [
         claims.REPRODUCED, claims.REPRODUCED, claims.NOT_REPRODUCED,
     ]  # fmt: skip
+
+
+def test_the_lead_over_each_arm_is_paired_and_empty_where_nothing_was_measured():
+    found = {"training": records("training", **{"SEGA-Net": (90, 92), "Std_Aug": (80, 81), "No_Aug": (70, 72)}),
+             "shift": records("shift", **{"SEGA-Net": (50, 52), "No_Aug": (40, 42)})}  # fmt: skip
+    rows = claims.ahead(found, ["No Aug", "Std Aug", "GAN-only", "SEGA-Net"])
+    assert [row["SEGA-Net minus"] for row in rows] == ["No Aug", "Std Aug"]
+    assert rows[0]["clean images"] == "+20.00 [+20.00, +20.00]" and rows[0]["corrupted images"].startswith("+10.00 [")
+    assert rows[1]["clean images"].startswith("+10.50 [+4.15") and rows[1]["corrupted images"] == ""

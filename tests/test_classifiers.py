@@ -38,6 +38,25 @@ def test_every_classifier_maps_images_to_finite_logits(name, channels):
     assert logits.shape == (2, 7) and logits.isfinite().all()
 
 
+@pytest.mark.parametrize(("name", "parameters"), [
+    ("resnet18", 11_173_962),  # torchvision's 11,181,642 for 10 classes, less 3 * (7 * 7 - 3 * 3) * 64 of the stem
+    ("mobilenet-v2", 2_236_682),  # torchvision's for 10 classes: strides cost nothing
+    ("vgg16", 14_728_266),  # torchvision's convolutions and norms, 14,723,136, and 512 * 10 + 10
+    ("vit-tiny", 5_362_762),  # 12 blocks of 444,864; patches, positions and class token 22,080; norm and head 2,314
+])  # fmt: skip
+def test_the_papers_classifiers_have_their_sizes(name, parameters):
+    assert size(build(name, n_classes=10, channels=3)) == parameters
+
+
+@pytest.mark.parametrize(("name", "side"), [("resnet18", 4), ("mobilenet-v2", 4), ("vgg16", 1)])
+def test_the_last_maps_of_the_papers_classifiers_are_as_usual_at_32x32(name, side):
+    network, seen = build(name, n_classes=2, channels=1).eval(), []
+    last = network.network.layer4 if name == "resnet18" else network.network.features
+    last.register_forward_hook(lambda module, inputs, output: seen.append(output.shape[2:]))
+    network(torch.rand(1, 1, 32, 32))
+    assert seen == [(side, side)]
+
+
 @pytest.mark.parametrize(("name", "sizes"), [("resnet8", [32, 16, 8]), ("resnet8-half", [16, 8, 4])])
 def test_three_stages_halve_the_resolution(name, sizes):
     model, seen = build(name, n_classes=2, channels=1), []
@@ -48,7 +67,7 @@ def test_three_stages_halve_the_resolution(name, sizes):
 
 
 def test_an_unknown_classifier_lists_the_known_ones():
-    with pytest.raises(ValueError, match="unknown classifier 'vgg'; known are resnet8-half, resnet8, resnet20"):
+    with pytest.raises(ValueError, match="unknown classifier 'vgg'; known are resnet8-half, resnet8, resnet20, resnet18"):
         build("vgg", n_classes=10, channels=1)
 
 

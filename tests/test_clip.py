@@ -8,7 +8,7 @@ from open_clip import factory
 from PIL import Image
 from safetensors.torch import save_file
 
-from sega_utils import artifacts, clip, data, paths
+from sega_utils import artifacts, clip, data, paths, sources
 from sega_utils.artifacts import ArtifactError
 
 TINY = {
@@ -222,7 +222,7 @@ def test_a_run_keeps_the_model_that_it_began_with(results, checkpoint, foreign):
 
 @pytest.fixture(scope="module")
 def vocabulary() -> list[int]:
-    return clip.vocabulary_of(data.FASHION_MNIST_CLASSES)
+    return clip.vocabulary_of(sources.FASHION_MNIST_CLASSES)
 
 
 def test_words_that_were_never_learned_add_nothing(vocabulary, clip_model):
@@ -240,7 +240,7 @@ def test_a_text_without_a_known_word_is_the_empty_text(vocabulary):
 
 
 @pytest.mark.parametrize("word", [
-    *data.FASHION_MNIST_CLASSES, *(word for words in clip.attributes.WORDS.values() for word in words), "ankle boots",
+    *sources.FASHION_MNIST_CLASSES, *(word for words in clip.attributes.WORDS.values() for word in words), "ankle boots",
     "dresses",
 ])  # fmt: skip
 def test_class_names_plurals_and_attribute_words_are_known(vocabulary, word):

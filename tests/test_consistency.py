@@ -23,8 +23,8 @@ def test_a_run_without_records_has_none():
 
 @pytest.mark.parametrize(
     ("key", "value"),
-    [("param_steps", 500), ("param_classifier", "resnet20"), ("version_torch", "1.0"), ("python", "3.12.0"),
-     ("fraction", 0.1), ("n_real", 6000), ("n_test", 100), ("input_candidates", "x" * 64)],
+    [("run", "other"), ("param_steps", 500), ("param_classifier", "resnet20"), ("version_torch", "1.0"),
+     ("python", "3.12.0"), ("fraction", 0.1), ("n_real", 6000), ("n_test", 100), ("input_candidates", "x" * 64)],
 )  # fmt: skip
 def test_arms_of_different_budgets_are_refused_by_name(key, value):
     change("training", "sega-net-seed1", **{key: value})
@@ -80,6 +80,29 @@ def test_an_incomplete_record_is_refused(key):
     consistency.records.artifacts.save_json(path, record)
     with pytest.raises(ArtifactError, match=f"records/training/sega-net-seed1.json lacks {key}; delete it and run 05"):
         consistency.load(RUN, DATASET)
+
+
+@pytest.mark.parametrize("values", [{"input_weights": "retrained"}, {"param_arm": "Magic"}, {"param_seed": 9},
+                                    {"run": "other"}], ids=str)  # fmt: skip
+def test_measurements_of_other_classifiers_or_runs_are_refused(values):
+    for seed in range(3):
+        training = consistency.records.path(RUN, DATASET, "training", f"sega-net-seed{seed}")
+        record = consistency.records.artifacts.load_json(training) | {"stage": "shift"}
+        consistency.records.artifacts.save_json(training.parent.parent / "shift" / training.name, record)
+    assert len(consistency.evaluated(RUN, DATASET, "shift")) == 3
+    change("shift", "sega-net-seed1", **values)
+    with pytest.raises(ArtifactError, match="shift/sega-net-seed1.json"):
+        consistency.evaluated(RUN, DATASET, "shift")
+
+
+@pytest.mark.parametrize("key", ["param_arm", "param_seed", "input_weights"])
+def test_an_incomplete_measurement_is_refused(key):
+    path = consistency.records.path(RUN, DATASET, "training", "sega-net-seed1")
+    record = consistency.records.artifacts.load_json(path)
+    del record[key]
+    consistency.records.artifacts.save_json(path.parent.parent / "shift" / path.name, record | {"stage": "shift"})
+    with pytest.raises(ArtifactError, match="shift/sega-net-seed1.json is of another classifier"):
+        consistency.evaluated(RUN, DATASET, "shift")
 
 
 def test_a_truncated_record_is_refused():

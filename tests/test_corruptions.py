@@ -12,7 +12,8 @@ def images() -> torch.Tensor:
 
 
 def distance(images: torch.Tensor, name: str) -> list[float]:
-    return [float((corrupt(images, name, s, seed=0) - images).square().mean((1, 2, 3)).sqrt().mean()) for s in SEVERITIES]
+    changes = [corrupt(images, name, severity, seed=0) - images for severity in SEVERITIES]
+    return [float(change.square().mean((1, 2, 3)).sqrt().mean()) for change in changes]
 
 
 def test_there_are_the_fifteen_in_four_groups():
@@ -50,7 +51,9 @@ def test_an_image_depends_on_itself_the_seed_and_its_index_alone(images, name):
     assert torch.equal(corrupt(images[:12], name, 4, seed=1), whole)
 
 
-@pytest.mark.parametrize("name", ["gaussian_noise", "shot_noise", "impulse_noise", "glass_blur", "snow", "frost", "fog"])
+@pytest.mark.parametrize(
+    "name", ["gaussian_noise", "shot_noise", "impulse_noise", "glass_blur", "snow", "frost", "fog"]
+)
 def test_another_seed_is_another_draw(images, name):
     assert not torch.equal(corrupt(images[:4], name, 5, seed=0), corrupt(images[:4], name, 5, seed=1))
 
@@ -69,6 +72,7 @@ def test_contrast_keeps_the_mean_and_the_published_share_of_the_spread(images):
 @pytest.mark.parametrize("change, message", [
     ({"name": "rain"}, "unknown corruption 'rain'; known are gaussian_noise"),
     ({"severity": 6}, "severity is 6; allowed are 1 .. 5"),
+    ({"severity": 0}, "severity is 0; allowed are 1 .. 5"),
     ({"images": torch.zeros(2, 1, 28, 28)}, r"received torch.float32 \(2, 1, 28, 28\)"),
     ({"images": torch.full((2, 1, 32, 32), 255.0)}, "within \\[0, 1\\]"),
     ({"indices": torch.arange(3)}, "each needs one"),

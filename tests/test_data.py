@@ -1,24 +1,12 @@
-import shutil
-import struct
-
 import pytest
 import torch
 
-from sega_utils import data, paths
-from sega_utils.artifacts import ArtifactError
+from sega_utils import data, paths, prompts, sources
 
 
 @pytest.fixture(scope="module")
 def train() -> data.Dataset:
     return data.load("fashion-mnist", "train")
-
-
-@pytest.fixture
-def folder(tmp_path, monkeypatch):
-    """Return a copy of the embedded files that a test may damage."""
-    shutil.copytree(paths.DATA / "fashion-mnist", tmp_path / "data/fashion-mnist")
-    monkeypatch.setattr(paths, "DATA", tmp_path / "data")
-    return tmp_path / "data/fashion-mnist"
 
 
 # the embedded images
@@ -43,7 +31,7 @@ def test_the_test_set_is_the_published_one_in_its_order():
 
 
 @pytest.mark.parametrize(("dataset", "split", "message"), [
-    ("cifar", "train", "unknown data set 'cifar'; known are fashion-mnist"),
+    ("cifar", "train", "unknown data set 'cifar'; known are fashion-mnist, .*tiny-imagenet-64, folder:PATH"),
     ("fashion-mnist", "validation", "unknown split 'validation'; known are 'train' and 'test'"),
 ])  # fmt: skip
 def test_an_unknown_name_lists_the_known_ones(dataset, split, message):
@@ -51,76 +39,23 @@ def test_an_unknown_name_lists_the_known_ones(dataset, split, message):
         data.load(dataset, split)
 
 
-@pytest.mark.parametrize("name", ["test-images-idx3-ubyte.gz", "test-labels-idx1-ubyte.gz"])
-@pytest.mark.parametrize("damage", [
-    lambda raw: b"\x00" + raw[1:], lambda raw: raw[:-1] + bytes([raw[-1] ^ 1]), lambda raw: raw[:-1], lambda raw: b"",
-    lambda raw: raw[:2000] + bytes([raw[2000] ^ 1]) + raw[2001:],
-])  # fmt: skip
-def test_an_altered_data_file_is_refused_by_its_digest(folder, name, damage):
-    file = folder / name
-    file.write_bytes(damage(file.read_bytes()))
-    with pytest.raises(ArtifactError, match=f"{name} has sha256 [0-9a-f]{{64}}, expected .*git checkout"):
-        data.load("fashion-mnist", "test")
-
-
-def test_a_missing_data_file_is_named(folder):
-    (folder / "test-labels-idx1-ubyte.gz").unlink()
-    with pytest.raises(FileNotFoundError, match="test-labels-idx1-ubyte.gz is missing; restore it with: git checkout"):
-        data.load("fashion-mnist", "test")
-
-
-def test_a_data_file_without_a_digest_is_refused(folder):
-    sums = folder / "SHA256SUMS"
-    sums.write_text("".join(line for line in sums.read_text().splitlines(True) if "test-images" not in line))
-    with pytest.raises(ArtifactError, match="expected None"):
-        data.load("fashion-mnist", "test")
-
-
-# the IDX format
-
-
-def idx(*shape: int, kind: int = 8, payload: bytes = bytes(range(6))) -> bytes:
-    return struct.pack(f">HBB{len(shape)}I", 0, kind, len(shape), *shape) + payload
-
-
-def test_idx_is_read_row_by_row_and_writable():
-    array = data.parse_idx(idx(2, 3))
-    assert array.tolist() == [[0, 1, 2], [3, 4, 5]] and array.flags.writeable
-
-
-def test_an_idx_file_cut_anywhere_is_refused():
-    whole = idx(1, 2, 3)
-    for length in range(len(whole)):
-        with pytest.raises(ArtifactError, match="IDX"):
-            data.parse_idx(whole[:length])
-
-
-@pytest.mark.parametrize("raw", [
-    idx(2, 3) + b"\0", idx(2, 3, kind=9), b"\x1f\x8b\x08\x00" + idx(2, 3), idx(2**31, 2**31, 4, payload=b""),
-])  # fmt: skip
-def test_an_idx_file_of_another_length_or_kind_is_refused(raw):
-    with pytest.raises(ArtifactError, match="IDX"):
-        data.parse_idx(raw)
-
-
 # fractions and subsets
 
 
-@pytest.mark.parametrize(("fraction", "count"), [(0.01, 60), (0.1, 600), (1.0, 6000), (1 / 6000, 1)])
-def test_a_fraction_of_the_full_set_is_counted_a_class(fraction, count):
-    assert data.per_class("fashion-mnist", fraction) == count
+@pytest.mark.parametrize(("fraction", "count"), [(0.01, 60), (0.02, 120), (0.1, 600), (1 / 6000, 1)])
+def test_a_fraction_is_of_the_published_set_not_of_its_embedded_part(train, fraction, count):
+    assert data.counts("fashion-mnist", fraction, train.labels).tolist() == [count] * 10
 
 
-@pytest.mark.parametrize("fraction", [0.0, -0.01, 0.00001])
-def test_a_fraction_too_small_for_the_classes_says_what_is_enough(fraction):
-    with pytest.raises(ValueError, match=f"FRACTION {fraction} leaves no image a class; use at least 0.00017"):
-        data.per_class("fashion-mnist", fraction)
-    assert data.per_class("fashion-mnist", 0.00017) == 1
+def test_a_fraction_keeps_the_shares_of_unequal_classes():
+    labels = torch.tensor([0] * 10 + [1] * 40)
+    assert data.counts("mnist", 0.1, labels).tolist() == [1, 4]
+    assert data.counts("folder:x", 1.0, labels).tolist() == [10, 40]
 
 
-def test_a_fraction_of_an_unknown_data_set_is_refused():
-    with pytest.raises(ValueError, match="unknown data set 'cifar'"):
-        data.per_class("cifar", 0.01)
+def test_a_fraction_that_empties_a_class_says_what_is_enough():
+    with pytest.raises(ValueError, match="FRACTION 0.01 leaves no image a class; use at least 0.10000"):
+        data.counts("mnist", 0.01, torch.tensor([0] * 10 + [1] * 400))
 
 
 def tagged(labels: list[int]) -> data.Dataset:
@@ -157,6 +92,13 @@ def test_more_images_a_class_than_there_are_is_refused(count):
         data.subset(tagged([0, 0, 0, 0, 1, 1, 1, 1, 1, 2, 2, 2, 2]), count)
 
 
+def test_each_class_may_have_its_own_count():
+    part, rest = data.subset(tagged([0, 0, 1, 1, 1, 2, 2]), torch.tensor([1, 3, 2]))
+    assert part.labels.tolist() == [0, 1, 1, 1, 2, 2] and rest.labels.tolist() == [0]
+    with pytest.raises(ValueError, match="4 images a class were asked for; allowed are 1 .. 3"):
+        data.subset(tagged([0, 0, 1, 1, 1, 2, 2]), torch.tensor([1, 4, 2]))
+
+
 def test_a_class_without_images_allows_no_subset():
     with pytest.raises(ValueError, match="allowed are 1 .. 0"):
         data.subset(tagged([0, 1, 1, 0]), 1)
@@ -166,6 +108,26 @@ def test_take_keeps_images_and_labels_together():
     part = data.take(tagged([0, 1, 2]), torch.tensor([2, 0]))
     assert part.images[:, 0, 0, 0].tolist() == [2, 0] == part.labels.tolist()
     assert data.take(part, torch.tensor([False, True])).labels.tolist() == [0]
+
+
+# what an LLM is told
+
+
+def test_the_embedded_domain_is_the_one_its_prompts_were_recorded_with():
+    domain, descriptions, bank = data.about("fashion-mnist")
+    assert (descriptions, bank) == ({}, paths.DATA / "prompts/fashion-mnist.jsonl")
+    assert prompts.expand(sources.FASHION_MNIST_CLASSES, bank=bank, domain=domain)
+
+
+def test_a_folder_brings_its_own_domain_descriptions_and_bank(tmp_path):
+    for name in "ab":
+        (tmp_path / name).mkdir()
+    text = "domain: photo of a leaf\nclasses: {a: {name: ash, description: many parts}}"
+    (tmp_path / "classes.yaml").write_text(text)
+    found = data.about(f"folder:{tmp_path}")
+    assert found == ("photo of a leaf", {"ash": "many parts"}, tmp_path / "prompts.jsonl")
+    with pytest.raises(ValueError, match="unknown data set 'folders'"):
+        data.about("folders")
 
 
 # 8 bits

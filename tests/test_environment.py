@@ -1,4 +1,5 @@
 import re
+import subprocess
 import tomllib
 
 import pytest
@@ -36,3 +37,11 @@ def test_each_package_has_one_version_for_the_python_of_the_environment(lock, de
     wanted = [Requirement(pin) for pin in dependencies[-1]["pip"][:-1]]
     names = [pin.name for pin in wanted if not pin.marker or pin.marker.evaluate(environment)]
     assert {"torch", "pytest", "snakemake"} <= set(names) and len(names) == len(set(names))
+
+
+def test_make_refuses_a_variable_that_it_does_not_know():
+    make = lambda *given: subprocess.run(["make", "help", *given], cwd=paths.ROOT, capture_output=True, text=True)
+    typo = make("DATSET=mnist")
+    assert typo.returncode and "unknown variable DATSET; known are PYTHON RUN DATASET" in typo.stderr
+    assert not typo.stdout
+    assert make("RUN=mine", 'ENTRIES=components sigma=0.5', "HF_HUB_OFFLINE=0").returncode == 0

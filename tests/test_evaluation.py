@@ -14,7 +14,8 @@ def trained():
         torch.manual_seed(seed)
         model = classifiers.build("resnet8-half", n_classes=3, channels=1)
         meta = {"classifier": "resnet8-half", "n_classes": 3, "channels": 1}
-        artifacts.save_tensors(paths.artifact(*RUN, "classifiers") / "std-aug-seed0.safetensors", model.state_dict(), meta)
+        file = paths.artifact(*RUN, "classifiers") / "std-aug-seed0.safetensors"
+        artifacts.save_tensors(file, model.state_dict(), meta)
         return model.eval()
 
     return write
@@ -22,7 +23,8 @@ def trained():
 
 def evaluate(calls: list, **options) -> dict:
     measure = lambda model: calls.append(model) or {"accuracy_clean": 0.5}
-    return evaluation.evaluate(*RUN, "shift", "Std Aug", 0, **{"measure": measure, "parameters": {}, "inputs": {}} | options)
+    options = {"measure": measure, "parameters": {}, "inputs": {}} | options
+    return evaluation.evaluate(*RUN, "shift", "Std Aug", 0, **options)
 
 
 def test_the_classifier_is_the_trained_one_frozen_and_in_eval_mode(trained, tiny):
@@ -37,6 +39,14 @@ def test_a_missing_classifier_says_how_to_train_it(trained):
     trained(0)
     with pytest.raises(FileNotFoundError, match=r"std-aug-seed3.safetensors is missing; .* 3 among its SEEDS"):
         evaluation.load_classifier(*RUN, "Std Aug", 3)
+
+
+@pytest.mark.parametrize("meta", [{}, {"classifier": "resnet20", "n_classes": 3, "channels": 1}], ids=str)
+def test_a_file_of_another_kind_is_refused(trained, meta):
+    model = trained(0)
+    artifacts.save_tensors(paths.artifact(*RUN, "classifiers") / "std-aug-seed0.safetensors", model.state_dict(), meta)
+    with pytest.raises(artifacts.ArtifactError, match="std-aug-seed0.safetensors holds no classifier, .*05_training"):
+        evaluation.load_classifier(*RUN, "Std Aug", 0)
 
 
 def test_the_record_holds_what_was_asked_and_whose_weights(trained):

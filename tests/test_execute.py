@@ -50,8 +50,10 @@ def unchanged_process():
 def start(*arguments):
     """Start the command line as a process of its own that Ctrl-C of this one does not reach."""
     command = [sys.executable, "-m", "sega_utils.execute", *map(str, arguments)]
+    # what a shell runs in the background ignores Ctrl-C, and its children inherit that
+    heed = lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)
     return subprocess.Popen(command, cwd=paths.ROOT, text=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
-                            start_new_session=True)  # fmt: skip
+                            start_new_session=True, preexec_fn=heed)  # fmt: skip
 
 
 def wait_until(condition, seconds=600):
@@ -124,7 +126,8 @@ def test_a_wrong_request_says_what_is_allowed_and_writes_nothing(arguments, mess
 def test_other_wrong_requests(make, tmp_path, capsys):
     source = make("print(1)")
     assert execute.main([str(tmp_path / "gone.ipynb")]) == 2
-    for arguments in (["-p", "SEED"], ["-o", str(source)], ["--write", "-p", "SEED", "1"], ["-o", "x", "--write"]):
+    for arguments in (["-p", "SEED"], ["-o", str(source)], ["--write", "-p", "SEED", "1"], ["-o", "x", "--write"],
+                      ["-p", "SEED", "1", "-p", "SEED", "2"]):  # fmt: skip
         with pytest.raises(SystemExit) as stopped:
             execute.main([str(source), *arguments])
         assert stopped.value.code == 2

@@ -51,6 +51,26 @@ def test_diff_augment_keeps_the_shape_varies_every_image_and_lets_gradients_thro
     assert torch.equal(augmented, diff_augment(images, runtime.generator(0)))
 
 
+# precision
+
+
+def test_bfloat16_is_computed_in_the_networks_alone(tiny):
+    torch.manual_seed(0)
+    model, seen = gan_training.Generator(n_classes=3, width=16, z_dim=8), []
+    model.out.register_forward_hook(lambda module, inputs, output: seen.append(output.dtype))
+    z = torch.randn(4, 8)
+    exact, rounded = (gan_training.forward(model, z, tiny.labels[:4], bf16=bf16) for bf16 in (False, True))
+    assert seen == [torch.float32, torch.bfloat16] and rounded.dtype == torch.float32
+    assert torch.equal(exact, model(z, tiny.labels[:4])) and not torch.equal(exact, rounded)
+    torch.testing.assert_close(exact, rounded, rtol=0, atol=2**-5)  # a few roundings to 8 bits of values of about 1
+
+
+def test_weights_trained_in_bfloat16_are_float32_and_others(tiny):
+    trained = train(tiny, bf16=True)[0]
+    assert {weight.dtype for weight in trained.parameters()} == {torch.float32}
+    assert not same(trained, train(tiny)[0])
+
+
 # training
 
 
@@ -89,14 +109,14 @@ def test_mode_seeking_changes_the_training(tiny):
     assert not same(train(tiny)[0], train(tiny, mode_seeking=1.0)[0])
 
 
-@pytest.mark.parametrize("step", [1, 4, 5])
-def test_a_resumed_training_equals_an_undisturbed_one_bit_for_bit(tiny, checkpoint, tmp_path, step):
-    whole, curve = train(tiny, checkpoint=tmp_path / "whole.safetensors", every=2)
+@pytest.mark.parametrize(("step", "bf16"), [(1, False), (4, False), (5, False), (3, True)])
+def test_a_resumed_training_equals_an_undisturbed_one_bit_for_bit(tiny, checkpoint, tmp_path, step, bf16):
+    whole, curve = train(tiny, checkpoint=tmp_path / "whole.safetensors", every=2, bf16=bf16)
     with pytest.MonkeyPatch.context() as monkeypatch, pytest.raises(Killed):
         kill_at(monkeypatch, step)
-        train(tiny, checkpoint=checkpoint, every=2)
+        train(tiny, checkpoint=checkpoint, every=2, bf16=bf16)
     assert checkpoint.exists() == (step >= 2)
-    resumed, resumed_curve = train(tiny, checkpoint=checkpoint, every=2)
+    resumed, resumed_curve = train(tiny, checkpoint=checkpoint, every=2, bf16=bf16)
     assert same(whole, resumed) and curve == resumed_curve
     assert artifacts.load_tensors(checkpoint)[1] == artifacts.load_tensors(tmp_path / "whole.safetensors")[1]  # digest too
 
@@ -115,7 +135,7 @@ def test_a_finished_training_is_not_repeated(tiny, checkpoint, monkeypatch):
 @pytest.mark.parametrize("change", [
     {"seed": 1}, {"width": 24}, {"z_dim": 4}, {"depth": 2}, {"batch_size": 4}, {"ema": 0.9}, {"lr_generator": 1e-3},
     {"lr_discriminator": 1e-3},
-    {"mode_seeking": 1.0},
+    {"mode_seeking": 1.0}, {"bf16": True},
     {"steps": 2},
 ], ids=str)  # fmt: skip
 def test_a_checkpoint_of_other_settings_is_refused_and_kept(tiny, checkpoint, change):

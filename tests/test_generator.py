@@ -1,9 +1,9 @@
 import pytest
 import torch
 
-from sega_utils import artifacts
+from sega_utils import artifacts, projector
 from sega_utils.artifacts import ArtifactError
-from sega_utils.generator import Discriminator, Generator, generate, load_generator, save_generator
+from sega_utils.generator import PAPER, Discriminator, Generator, generate, load_generator, save_generator
 
 
 @pytest.fixture
@@ -51,6 +51,18 @@ def test_every_layer_of_the_discriminator_has_spectral_norm_one():
     assert len(layers) == 1 + 6 + 2 + 2
     for layer in layers:
         assert torch.linalg.matrix_norm(layer.weight.flatten(1), 2).item() == pytest.approx(1, abs=0.02)
+
+
+@pytest.mark.parametrize(("n_classes", "channels"), [(10, 1), (10, 3), (100, 3), (200, 3)])
+def test_all_that_is_trained_at_paper_scale_has_about_the_posters_50_million_parameters(n_classes, channels):
+    sizes = {name: PAPER[name] for name in ("width", "depth")}
+    with torch.device("meta"):
+        networks = [
+            Generator(n_classes=n_classes, channels=channels, **PAPER),
+            Discriminator(n_classes=n_classes, channels=channels, **sizes),
+            projector.build(512, PAPER["z_dim"]),  # ViT-B/32 embeds texts as 512 numbers
+        ]
+    assert sum(p.numel() for network in networks for p in network.parameters()) == pytest.approx(50.2e6, rel=0.03)
 
 
 # drawing
@@ -112,7 +124,9 @@ def test_a_checkpoint_of_another_architecture_is_refused(path, generator, as_tex
     weights = generator.state_dict()
     foreign = [
         (weights, {}), (weights, {"settings": {"n_classes": 4}}), (weights, {"settings": generator.settings | {"blocks": 3}}),
-        (weights, {"settings": generator.settings | {"width": 32}}), ({"a": torch.ones(1)}, {"settings": generator.settings}),
+        (weights, {"settings": generator.settings | {"width": 32}}),
+        (weights, {"settings": generator.settings | {"network": "other"}}),
+        ({"a": torch.ones(1)}, {"settings": generator.settings}),
     ]  # fmt: skip
     for tensors, meta in foreign:
         artifacts.save_tensors(path, tensors, meta)

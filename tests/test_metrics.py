@@ -119,3 +119,37 @@ def test_paired_difference_refuses_other_seeds_and_a_single_one(ours, theirs):
     with pytest.raises(ValueError, match="same seeds, at least two") as error:
         metrics.paired_difference(ours, theirs)
     assert str(sorted(ours)) in str(error.value) and str(sorted(theirs)) in str(error.value)
+
+
+def test_precision_and_recall_by_hand():
+    real = torch.tensor([[0.0], [1.0], [2.0], [3.0], [10.0]])
+    drawn = torch.tensor([[0.5], [1.5], [2.5], [20.0], [21.0]])
+    # k = 1, reach of the real: 1, 1, 1, 1, 7, so 0.5, 1.5, 2.5 are covered; of the drawn: 1, 1, 1, 1, 1
+    assert metrics.precision_recall(real, drawn, k=1) == {"precision": 0.6, "recall": 0.8}
+
+
+def test_a_set_covers_itself_and_no_other_far_away(rng):
+    features = torch.from_numpy(rng.normal(size=(50, 4)))
+    assert metrics.precision_recall(features, features) == {"precision": 1.0, "recall": 1.0}
+    assert metrics.precision_recall(features, features + 100) == {"precision": 0.0, "recall": 0.0}
+    narrow = metrics.precision_recall(features, features[:1] + 0.01 * features)
+    assert narrow["precision"] > 0.9 > 0.5 > narrow["recall"], "all alike: precise, without variety"
+
+
+def test_precision_needs_more_images_than_neighbours():
+    with pytest.raises(ValueError, match="received 3 real and 9 drawn images; give more than k = 3"):
+        metrics.precision_recall(torch.rand(3, 2), torch.rand(9, 2))
+
+
+def test_fid_and_kid_are_those_of_torch_fidelity(tmp_path, monkeypatch):
+    images = torch.zeros(5, 3, 8, 8, dtype=torch.uint8)
+    with pytest.raises(FileNotFoundError, match="no Inception weights"):
+        metrics.inception_distances(images, images, weights=tmp_path / "none.pth")
+    (tmp_path / "some.pth").touch()
+    asked = {}
+    result = {"frechet_inception_distance": 7.0, "kernel_inception_distance_mean": 0.5}
+    monkeypatch.setattr("torch_fidelity.calculate_metrics", lambda **options: asked.update(options) or result)
+    found = metrics.inception_distances(images + 1, images[:4], weights=tmp_path / "some.pth")
+    assert found == {"fid": 7.0, "kid": 0.5} and asked["kid_subset_size"] == 4 and asked["fid"] and asked["kid"]
+    assert asked["feature_extractor_weights_path"] == str(tmp_path / "some.pth")
+    assert len(asked["input1"]) == 4 and int(asked["input2"][0].min()) == 1

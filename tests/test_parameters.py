@@ -59,6 +59,15 @@ def test_allowed_values_get_the_type_of_the_literal(given, expected, known):
     assert checked == expected and [type(v) for v in checked.values()] == [type(v) for v in expected.values()]
 
 
+def test_a_choice_that_ends_in_path_admits_any_path():
+    known = parameters.declared('DATASET = "a"  # data set; one of: a | folder:PATH')
+    for value in ("a", "folder:build/digits", "folder:/x y/z|w"):
+        assert parameters.check({"DATASET": value}, known) == {"DATASET": value}
+    for value in ("folder:", "folder: ", "folder", "build/digits", "xfolder:y"):
+        with pytest.raises(ValueError, match="allowed is text: one of: a | folder:PATH"):
+            parameters.check({"DATASET": value}, known)
+
+
 @pytest.mark.parametrize("name, value, allowed", [
     ("SEED", "10", "0 .. 9"), ("SEED", "-1", "0 .. 9"), ("SEED", "1.5", "int"), ("SEED", True, "int"),
     ("SEED", None, "int"),

@@ -1,3 +1,5 @@
+import re
+
 import pytest
 
 from sega_utils import paths
@@ -11,6 +13,29 @@ def test_artifacts_live_below_the_results_folder(results):
 def test_the_results_folder_is_the_projects_unless_set(monkeypatch, value):
     monkeypatch.delenv("SEGA_RESULTS") if value is None else monkeypatch.setenv("SEGA_RESULTS", value)
     assert paths.results_root() == paths.ROOT / "results"
+
+
+def test_a_folder_of_ones_own_gets_a_short_safe_name_that_is_its_own(tmp_path):
+    inside, outside = paths.results_name("folder:build/My digits"), paths.results_name(f"folder:{tmp_path}/My digits")
+    assert re.fullmatch(r"my-digits-[0-9a-f]{8}", inside) and re.fullmatch(r"my-digits-[0-9a-f]{8}", outside)
+    assert inside != outside and paths.results_name(inside) == inside
+    assert paths.results_name(f"folder:{paths.ROOT}/build/./My digits/") == inside
+    assert paths.results_name("folder:x/..") != paths.results_name("folder:x")
+    assert paths.artifact("mine", "folder:build/My digits", "real").parent == paths.results_root() / "mine" / inside
+    assert paths.results_name("folder:build/üä").startswith("images-")
+    assert paths.results_name("cifar-10") == "cifar-10"
+
+
+def test_the_command_for_a_missing_artifact_quotes_a_folders_path(results):
+    with pytest.raises(FileNotFoundError, match="-p DATASET 'folder:build/My digits'"):
+        paths.require("mine", "folder:build/My digits", "real")
+
+
+def test_downloads_are_shown_without_the_machines_path(tmp_path, monkeypatch):
+    monkeypatch.setenv("SEGA_DATA", str(tmp_path / "elsewhere"))
+    assert paths.shown(paths.downloads() / "svhn/x.mat") == "$SEGA_DATA/svhn/x.mat"
+    monkeypatch.delenv("SEGA_DATA")
+    assert paths.shown(paths.downloads() / "svhn/x.mat") == "data/downloads/svhn/x.mat"
 
 
 def test_an_unknown_artifact_lists_the_known_ones():

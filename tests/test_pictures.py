@@ -24,7 +24,8 @@ def candidates():
     prompt_ids = real.labels[:1500] * 12 + index % 12
     reasons = ["" if i % 4 < 2 else filters.FILTERS[(i // 4) % 5] for i in range(1500)]
     rows = [
-        {"class": real.class_names[c], "prompt": f"a long light {real.class_names[c]} with its number {p}", "reason": why}
+        {"class": real.class_names[c], "prompt": f"a long light {real.class_names[c]} with its number {p}",
+         "reason": why}
         for c, p, why in zip(real.labels.tolist(), prompt_ids.tolist(), reasons, strict=False)
     ]
     return {"images": data.to_uint8(real.images[:1500]), "prompt_ids": prompt_ids}, rows
@@ -76,7 +77,8 @@ def test_a_figure_that_cannot_be_drawn_replaces_nothing(tmp_path, monkeypatch):
 
 
 def test_a_grid_names_its_rows_and_shows_dollars_as_they_are():
-    figure = pictures.grid(GREY, columns=4, row_titles=["costs $5 or $6", "a long text that has to be broken into lines"])
+    titles = ["costs $5 or $6", "a long text that has to be broken into lines"]
+    figure = pictures.grid(GREY, columns=4, row_titles=titles)
     figure._repr_png_()
     assert "costs $5 or $6" in texts(figure) and "a long text that has to be broken\ninto lines" in texts(figure)
 
@@ -136,7 +138,8 @@ def test_the_glance_draws_the_images_it_counts(candidates):
 
 
 def test_the_glance_leaves_out_filters_that_rejected_nothing_and_shortens_long_prompts():
-    rows = [{"class": "bag", "prompt": "costs $5 and $6, " + "very " * 40 + "long", "reason": why} for why in ("", "blur")]
+    prompt = "costs $5 and $6, " + "very " * 40 + "long"
+    rows = [{"class": "bag", "prompt": prompt, "reason": why} for why in ("", "blur")]
     figure = pictures.at_a_glance({"images": GREY[:2].expand(-1, 3, -1, -1), "prompt_ids": torch.tensor([4, 4])}, rows)
     figure._repr_png_()
     shown = texts(figure)

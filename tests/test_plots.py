@@ -34,7 +34,8 @@ CHARTS = {
     "curves": lambda: plots.curves(CURVE, title="losses"),
     "no curve": lambda: plots.curves([], x="step", title="losses"),
     "effects": lambda: plots.effects({"plain": EFFECTS[:1], "prompts": EFFECTS}),
-    "severity_curves": lambda: plots.severity_curves({"noise": {"a": [3, 2, 1], "b": [2, 2, 2]}, "blur": {"a": [1, 1, 0]}}),
+    "severity_curves": lambda: plots.severity_curves(
+        {"noise": {"a": [3, 2, 1], "b": [2, 2, 2]}, "blur": {"a": [1, 1, 0]}}),
     "heatmap": lambda: plots.heatmap([torch.tensor([1.0, 20.0]), torch.tensor([1.0, 30.5])], rows="ab", columns="xy"),
 }
 

@@ -9,10 +9,10 @@ import pytest
 import torch
 from llm_server import HANG, KEY, answer, completion, failure, good_prompts, serve
 
-from sega_utils import attributes, paths, prompts
+from sega_utils import attributes, llm, paths, prompts
 from sega_utils.artifacts import ArtifactError
-from sega_utils.data import FASHION_MNIST_CLASSES
 from sega_utils.prompts import PromptError, cluster, expand, flatten, load_bank, validate
+from sega_utils.sources import FASHION_MNIST_CLASSES
 
 pytestmark = pytest.mark.filterwarnings("error::UserWarning")
 EMBEDDED = paths.DATA / "prompts" / "fashion-mnist.jsonl"
@@ -80,7 +80,7 @@ def test_a_server_that_says_nothing_of_itself(bank):
     with serve((200, {}, bare)) as server:
         ask(server, bank)
     (record,) = load_bank(bank).values()
-    assert all(record[key] is None for key in prompts.SOURCE) and record["provider"] == "127.0.0.1"
+    assert all(record[key] is None for key in llm.SOURCE) and record["provider"] == "127.0.0.1"
 
 
 def test_temperature_can_be_left_out(bank):
@@ -145,6 +145,8 @@ MALFORMED = {
     "cut off": completion('{"prompts": ["A dark dress'),
     "another schema": completion('{"captions": ["A dark dress on a hanger."]}'),
     "no content": completion(None),
+    "over the limit": completion('{"prompts": ["A dark dress', finish_reason="length"),
+    "filtered": completion(None, finish_reason="content_filter"),
     "no choices": (200, {}, b"{}"),
     "empty choices": (200, {}, b'{"choices": []}'),
     "broken body": (200, {}, b'{"choices": '),

@@ -57,3 +57,14 @@ def test_two_runs_that_differ_only_in_cost_are_comparable():
     assert first != second
     assert records.comparable(first) == records.comparable(second)
     assert records.comparable(first) != records.comparable(write(metrics={"accuracy": 0.81, "n_test": 100}))
+
+
+def test_a_record_is_found_by_exactly_its_parameters_and_inputs():
+    asked = {"parameters": {"seed": 1}, "inputs": {"real": "a"}}
+    where = ("run", "dataset", "training", "x")
+    assert records.find(*where, **asked) is None
+    written = records.write(*where, metrics={"accuracy": 0.5}, cost={}, **asked)
+    assert records.find(*where, **asked) == written
+    assert records.find(*where, parameters={"seed": 2}, inputs={"real": "a"}) is None
+    assert records.find(*where, parameters={"seed": 1}, inputs={"real": "b"}) is None
+    assert records.find(*where, parameters={"seed": 1, "steps": 2}, inputs={"real": "a"}) is None

@@ -128,7 +128,7 @@ def test_records_of_other_parameters_do_not_stand_side_by_side(found, changed):
 
 
 def test_records_of_other_test_images_or_versions_do_not_stand_side_by_side(found):
-    for key in ("input_test", "version_torch"):
+    for key in ("run", "input_test", "version_torch"):
         with pytest.raises(artifacts.ArtifactError, match=key):
             robustness.attack_rows([*found[:2], found[2] | {key: "other"}])
 
@@ -181,3 +181,32 @@ def test_the_findings_stand_beside_what_the_checks_saw(found):
     assert rows[0] == {"arm": "No Aug", "seed": 0} | SOUND | {"findings": "none"}
     assert rows[1]["findings"] == "unbounded epsilon does not reach 0"
     json.dumps(rows)
+
+
+# the command
+
+
+def test_the_command_compares_with_the_reference_and_fails_where_they_differ(trained, monkeypatch, capsys):
+    asked = []
+
+    def compare(model, images, labels, *, eps):
+        asked.append((len(images), eps))
+        return {"n": 7, "accuracy_ours": 0.5, "agreement": 1 - 0.5 * (len(asked) > 2), "seconds_ours": 1.0,
+                "seconds_reference": 4.5, "speedup": 4.5}  # fmt: skip
+
+    monkeypatch.setattr(robustness.autoattack, "compare_with_reference", compare)
+    options = ["--run", RUN, "--images", "7", "--epsilons", "4", "0.5"]
+    assert robustness.main(options) == 0
+    assert asked == [(7, 4 / 255), (7, 0.5 / 255)]
+    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == ["epsilon", "4/255", "0.5/255"]
+    assert robustness.main(options) == 1
+
+
+@pytest.mark.parametrize(("options", "message"), [
+    (["--run", "none"], "classifiers is missing; make it with"), (["--seed", "9"], "9 among its SEEDS"),
+    (["--images", "0"], "allowed are 1 .. 10000"),
+])  # fmt: skip
+def test_the_command_says_what_is_missing_or_wrong(trained, capsys, options, message):
+    assert robustness.main(["--run", RUN, *options]) == 1
+    error = capsys.readouterr().err
+    assert error.startswith("error: ") and message in error

@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 import torch
 
@@ -22,13 +23,56 @@ def make(**options):
 
 def test_the_sets_are_made_once_and_again_only_for_another_request(run, monkeypatch):
     sets, meta = make()
-    assert set(sets) == {"labels", "clean", "inverted", "cluttered"} | {f"{c}_{s}" for c in ("fog", "contrast") for s in range(1, 6)}
+    made = {f"{corruption}_{severity}" for corruption in ("fog", "contrast") for severity in range(1, 6)}
+    assert set(sets) == {"labels", "clean", "inverted", "cluttered"} | made
     assert all(len(images) == 12 for images in sets.values()) and meta["source"] == "generated"
     again = shift.generate_set
     calls = []
     monkeypatch.setattr(shift, "generate_set", lambda *args: calls.append(args) or again(*args))
     assert make()[1]["sha256"] == meta["sha256"] and not calls
     assert make(seed=1)[1]["sha256"] != meta["sha256"] and len(calls) == 2
+
+
+@pytest.mark.parametrize("wrong", [["fog", "rain"], ["fog", "fog"]])
+def test_a_corruption_that_is_unknown_or_named_twice_is_refused_before_any_is_made(run, monkeypatch, tmp_path, wrong):
+    monkeypatch.setattr(shift, "generate_set", lambda *_: pytest.fail("made one already"))
+    for folder in ("", str(tmp_path)):
+        with pytest.raises((ValueError, FileNotFoundError), match=f"corruptions hold '{wrong[1]}'; allowed are"):
+            make(corruptions=wrong, folder=folder)
+    assert not shift.corrupted_path(*RUN).exists()
+
+
+def test_published_files_take_the_place_of_generated_ones(run, tiny, tmp_path):
+    made = np.random.default_rng(0).integers(0, 256, (5, 36, 32, 32, 1), np.uint8)
+    for name, content in (("fog", made.reshape(-1, 32, 32, 1)), ("labels", np.tile(tiny.labels, 5))):
+        np.save(tmp_path / f"{name}.npy", content)
+    listed = [f"{artifacts.sha256(path)}  {path.name}\n" for path in tmp_path.glob("*.npy")]
+    (tmp_path / "SHA256SUMS").write_text("".join(listed))
+    sets, meta = make(corruptions=["fog"], folder=str(tmp_path))
+    assert meta["source"] == "official" and np.array_equal(sets["fog_4"][:, 0], made[3, :12, ..., 0])
+    np.save(tmp_path / "labels.npy", np.tile(tiny.labels.roll(1), 5))
+    listed = [f"{artifacts.sha256(path)}  {path.name}\n" for path in tmp_path.glob("*.npy")]
+    (tmp_path / "SHA256SUMS").write_text("".join(listed))
+    with pytest.raises(ValueError, match="fog.npy is not of this data set's test images"):
+        make(corruptions=["fog"], folder=str(tmp_path))
+
+
+@pytest.mark.parametrize("lacks", ["SEGA-Net", "Std Aug"])
+def test_a_seed_that_one_arm_lacks_is_an_error(run, lacks):
+    make()
+    measured = [shift.measure_shift(*RUN, arm, seed) for arm in ("SEGA-Net", "Std Aug") for seed in (0, 1)]
+    measured = [r for r in measured if (r["param_arm"], r["param_seed"]) != (lacks, 1)]
+    with pytest.raises(ValueError, match="seed"):
+        shift.differences(measured)
+
+
+@pytest.mark.parametrize("change", [{"run": "other"}, {"version_torch": "9"}, {"input_corrupted": "x"},
+                                    {"param_arm": "Magic"}, {"param_seed": 0}], ids=str)  # fmt: skip
+def test_records_that_do_not_belong_together_are_refused(run, change):
+    make()
+    first, second = (shift.measure_shift(*RUN, "Std Aug", seed) for seed in (0, 1))
+    with pytest.raises(artifacts.ArtifactError, match="belong together|no known arm, or another record holds it"):
+        shift.shift_rows([first, second | change])
 
 
 @pytest.mark.parametrize("n", [0, 37])

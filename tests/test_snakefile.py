@@ -15,7 +15,7 @@ from sega_utils import paths
 
 # stages that do not need each other stand together
 ORDER = [{"data"}, {"clip"}, {"prompts", "generator"}, {"projector"}, {"synthesis"}, {"training"},
-         {"shift", "ablations"}, {"report"}]  # fmt: skip
+         {"shift", "adversarial", "ablations", "efficiency"}, {"report"}]  # fmt: skip
 STAGES = sorted(set().union(*ORDER))
 EXECUTE = '''
 import os, sys, time

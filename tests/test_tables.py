@@ -17,6 +17,10 @@ COLUMNS = {
     "shift": ["arm", "shift", "mean", "std", "n"],
     "attacks": ["arm", "attack", "norm", "epsilon", "seed", "accuracy", "n"],
     "ablation": ["name", "value", "mean", "std", "n", "diff", "ci_low", "ci_high"],
+    "efficiency": ["variant", "seconds_per_image", "seconds_per_kept_image", "peak_memory_gb", "params_millions",
+                   "frechet", "features", "precision", "recall", "agreement", "nas", "cas", "fid", "kid"],
+    "kernels": ["kernel", "library", "images", "seconds_ours", "seconds_theirs", "ratio", "ours_q1", "ours_q3",
+                "theirs_q1", "theirs_q3", "difference"],
     "claims": ["claim", "published", "measured", "verdict", "why"],
 }
 
@@ -119,7 +123,7 @@ def test_the_text_says_how_many_how_long_on_what_and_where(run, results, capsys)
     lines = text.splitlines()
     assert lines[4].split() == ["SEGA-Net", "84.25", "±", "0.25", "+2.75", "[+2.13,", "+3.37]", "3", "2.50"]
     assert len({line.index("±") for line in lines[1:5]}) == 1, "columns must be aligned"
-    for part in ("60 training images a class (600 in all)", "10,000 test images", "12 classifiers in 30 seconds", "CPU",
+    for part in ("600 training images (0.01 of the published set)", "10,000 test images", "12 classifiers in 30 seconds", "CPU",
                  "results/fake/fashion-mnist/notebooks", "results/fake/fashion-mnist/report.html"):  # fmt: skip
         assert part in text
     assert str(results) not in text
@@ -148,7 +152,7 @@ def test_the_readme_gets_the_table_between_its_markers(run, tmp_path):
     assert text.startswith(f"# Title\n\n{tables.BEGIN}\n| arm | accuracy (%) |")
     assert text.endswith(f"\n{tables.END}\n\nThe rest | stays.\n") and "old" not in text
     assert "\n| SEGA-Net | 84.25 ± 0.25 | +2.75 [+2.13, +3.37] | 3 | 2.50 |\n" in text
-    for part in ("60 training images a class", "10,000 test images", "12 classifiers in 30 seconds", "CPU"):
+    for part in ("600 training images (0.01 of the published set)", "10,000 test images", "12 classifiers in 30 seconds", "CPU"):
         assert part in text
     tables.update_readme(RUN, DATASET, readme)
     assert readme.read_text(encoding="utf-8") == text, "a second time changes nothing"

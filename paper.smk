@@ -1,0 +1,108 @@
+"""The paper's grid: data sets x fractions x classifiers x arms x seeds. `make paper` is the usual way in.
+
+    snakemake --snakefile paper.smk --workflow-profile profiles/paper --cores all --dry-run
+
+A fraction is a run of its own, paper-0.01, up to the synthetic images; each classifier on it is the run
+paper-0.01@resnet18, which links to these and goes on from there. An arm with a seed is one job.
+"""
+
+import re
+from itertools import product
+from pathlib import Path
+
+from sega_utils import arms, grid
+
+
+config.setdefault("run", "paper")
+config.setdefault("params", "notebooks/params/paper.yaml")
+
+
+include: "Snakefile"
+
+
+GRID = grid.read(Path(config.get("grid", "notebooks/params/grid.yaml")), Path(config["params"]))
+NAMES = {paths.results_name(dataset): dataset for dataset in GRID.datasets}
+BASES = {f"{RUN}-{fraction:g}": fraction for fraction in GRID.fractions}
+RUNS = [f"{base}@{classifier}" for base, classifier in product(BASES, GRID.classifiers)]
+CELLS = {f"{arms.slug(arm)}-seed{seed}": (arm, seed) for arm, seed in product(GRID.arms, GRID.seeds)}
+SHARED = [file for notebook in NOTEBOOKS if notebook < "05" for file in written(notebook)]
+
+
+wildcard_constraints:
+    cell="[^/]+",
+    base="|".join(map(re.escape, BASES)),
+    classifier="|".join(map(re.escape, GRID.classifiers)),
+
+
+localrules: paper, share
+
+
+ruleorder: share > subset > data > clip > prompts > generator > projector > synthesis
+ruleorder: tabulate > training
+
+
+shell.prefix("set -euo pipefail; source profiles/gpu.sh; ")
+
+
+def settings(wildcards):
+    """Return the file of settings of a run's classifier, which its name ends with."""
+    return shown(grid.settings_file(GRID, wildcards.run.partition("@")[2]).resolve())
+
+
+rule paper:
+    default_target: True
+    input:
+        expand([file for notebook in NOTEBOOKS for file in written(notebook)], run=RUNS, dataset=list(NAMES)),
+
+
+rule subset:
+    input:
+        code("00_data"),
+        lambda wildcards: own_images(NAMES[wildcards.dataset]),
+    output: outputs("00_data")
+    params:
+        dataset=given,
+        fraction=lambda wildcards: BASES[wildcards.run],
+    wildcard_constraints:
+        run="|".join(map(re.escape, BASES)),
+    shell: command("00_data") + " -p FRACTION {params.fraction}"
+
+
+rule share:
+    input: [file.replace("{run}", "{base}") for file in SHARED]
+    output: [file.replace("{run}", "{base}@{classifier}") for file in SHARED]
+    run:
+        source = paths.artifact(wildcards.base, wildcards.dataset, "records").parent
+        names = [str(Path(file).absolute().relative_to(source)) for file in input]
+        names += [f"records/{stage}" for stage in grid.SHARED] + [paths.ARTIFACTS["bank"][0]]
+        run = f"{wildcards.base}@{wildcards.classifier}"
+        grid.share(source, paths.artifact(run, wildcards.dataset, "records").parent, names)
+
+
+rule cell:
+    input:
+        code("05_training"), settings,
+        artifacts("real", "clip", "prompts", "generator", "candidates", "synthetic", "provenance"),
+    output: executed("training/{cell}")
+    params:
+        dataset=given,
+        tuned=settings,
+        arms=lambda wildcards: json.dumps([CELLS[wildcards.cell][0]]),
+        seeds=lambda wildcards: json.dumps([CELLS[wildcards.cell][1]]),
+    threads: 1
+    shell:
+        command("05_training") + " -p TUNED {params.tuned} -p ARMS {params.arms:q} -p SEEDS {params.seeds:q} "
+        "-p WORKERS 1 -o {output}"
+
+
+rule tabulate:
+    input:
+        expand(executed("training/{cell}"), cell=CELLS, allow_missing=True),
+    output: outputs("05_training")
+    params:
+        dataset=given,
+        tuned=settings,
+    wildcard_constraints:
+        run="|".join(map(re.escape, RUNS)),
+    threads: 1
+    shell: command("05_training") + " -p TUNED {params.tuned} -p WORKERS 1"

@@ -1,0 +1,56 @@
+"""Rows of the tables about cost, from the records of the stage ``efficiency`` alone."""
+
+from statistics import mean
+
+import numpy as np
+
+EFFICIENCY = ("variant", "seconds_per_image", "seconds_per_kept_image", "peak_memory_gb", "params_millions", "frechet",
+              "features", "precision", "recall", "agreement", "nas", "cas", "fid", "kid")  # fmt: skip
+KERNELS = ("kernel", "library", "images", "seconds_ours", "seconds_theirs", "ratio", "ours_q1", "ours_q3", "theirs_q1",
+           "theirs_q3", "difference")  # fmt: skip
+GROWTH = ("candidates", "kept", "drawing", "filtering", "seconds", "peak_memory_gb")
+
+
+def efficiency_rows(found: list[dict]) -> list[dict]:
+    """Return a row (``EFFICIENCY``) for each variant on record, cheapest first; what was not measured is empty.
+
+    Scores (``nas``, ``cas``) are in percent, the mean over the seeds; the Frechet distance is in CLIP's features.
+    """
+    rows = []
+    for variant in dict.fromkeys(record["param_variant"] for record in found if "param_variant" in record):
+        mine = [record for record in found if record.get("param_variant") == variant]
+        row = next(({"features": "CLIP"} | record for record in mine if "frechet" in record), {})
+        for kind in ("nas", "cas"):
+            values = [100 * record["accuracy"] for record in mine if record.get("param_score") == kind]
+            row |= {kind: mean(values)} if values else {}
+        rows.append({"variant": variant} | {name: row.get(name, "") for name in EFFICIENCY[1:]})
+    return sorted(rows, key=lambda row: row["seconds_per_image"] or np.inf)
+
+
+def kernel_rows(found: list[dict]) -> list[dict]:
+    """Return a row (``KERNELS``) for each kernel and number of images on record; ``ratio`` is theirs to ours.
+
+    Seconds are medians over the turns, ``q1`` and ``q3`` their quartiles.
+    """
+    mine = [record for record in found if "param_kernel" in record]
+    mine.sort(key=lambda record: (record["param_kernel"], record["param_images"]))
+    rows = [record | {name: record[f"param_{name}"] for name in KERNELS[:3]} for record in mine]
+    rows = [row | {"ratio": row["seconds_theirs"] / row["seconds_ours"]} for row in rows]
+    return [{name: row[name] for name in KERNELS} for row in rows]
+
+
+def growth_rows(found: list[dict]) -> list[dict]:
+    """Return a row (``GROWTH``) for each number of candidates on record, in ascending order."""
+    rows = [record | {"candidates": record["param_candidates"]} for record in found if "param_candidates" in record]
+    return [{name: row[name] for name in GROWTH} for row in sorted(rows, key=lambda row: row["candidates"])]
+
+
+def exponent(rows: list[dict], *, y: str = "seconds", x: str = "candidates") -> float:
+    """Return b of the line log y = a + b log x fitted to rows; 1 means that cost grows in proportion, 2 quadratically.
+
+    Raises:
+        ValueError: fewer than two different sizes.
+    """
+    if len({row[x] for row in rows}) < 2:
+        raise ValueError(f"an exponent needs at least two different {x}; received {[row[x] for row in rows]}")
+    return float(np.polyfit(np.log([row[x] for row in rows]), np.log([row[y] for row in rows]), 1)[0])

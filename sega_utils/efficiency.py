@@ -1,0 +1,140 @@
+"""What an image of each variant costs, and what it is worth: one record a measurement."""
+
+from functools import partial
+from pathlib import Path
+
+import torch
+from torch.nn import functional as F
+
+from sega_utils import arms, artifacts, classifiers, clip, data, metrics, paths, records, runtime, synthesis
+from sega_utils.data import Dataset
+from sega_utils.training import train_classifier
+from sega_utils.variants import VARIANTS, load_inputs, produce
+
+REAL = "real images"  # what a score is to be compared with
+
+
+def measure_variant(
+    run: str, dataset: str, variant: str, *, n: int, oversample: int = 4, seed: int = 0, sampling_steps: int = 25,
+    inception: str = "", device: torch.device | str = "cpu",
+) -> dict:  # fmt: skip
+    """Measure what an image of a variant costs and how ``n`` of them look; keep these and return the record.
+
+    A record of the same files and parameters is returned as it stands. Peak memory is the process's, see
+    ``measure_alone``.
+
+    Args:
+        oversample: how many images are drawn for each of ``n`` where some are filtered out.
+        inception: file of Inception weights for FID and KID; neither is measured if empty.
+
+    Raises:
+        ValueError: the filters keep too few of a class.
+        FileNotFoundError, ArtifactError: as ``load_inputs``.
+    """
+    _, networks, filtered = VARIANTS[variant]
+    inputs = load_inputs(run, dataset, networks=networks, device=device)
+    parameters = {"variant": variant, "n": n, "oversample": oversample if filtered else 1, "seed": seed,
+                  "sampling_steps": sampling_steps, "inception": Path(inception).name}  # fmt: skip
+    asked = {"parameters": parameters, "inputs": inputs["digests"]}
+    name, file = f"variant-{arms.slug(variant)}", images_of(run, dataset, variant)
+    if file.exists() and (found := records.find(run, dataset, "efficiency", name, **asked)):
+        return found
+    pool = produce(inputs, variant, n * parameters["oversample"], seed=seed, sampling_steps=sampling_steps)
+    n_classes = len(inputs["real"].class_names)
+    kept, labels = pool["kept"].cpu(), pool["class_ids"]
+    chosen = synthesis.select(kept, labels, n=n, n_classes=n_classes)
+    images, labels = pool["images"].cpu()[chosen], labels[chosen]
+    values = {
+        "seconds_per_image": pool["drawing"] / len(kept), "drawn": len(kept), "kept": int(kept.sum()),
+        "seconds_per_kept_image": pool["cost"]["seconds"] / int(kept.sum()),
+        "params_millions": sum(count(inputs[network]) for network in networks) / 1e6,
+    }  # fmt: skip
+    values |= quality(images, labels, data.load(dataset, "test"), inputs, inception=inception)
+    artifacts.save_tensors(file, {"images": images, "labels": labels}, {"variant": variant})
+    return records.write(run, dataset, "efficiency", name, metrics=values, cost=pool["cost"], **asked)
+
+
+def measure_alone(run: str, dataset: str, variant: str, options: dict) -> dict:
+    """Return the record of ``measure_variant`` with keyword arguments, from a process of its own on one core."""
+    return arms.map_workers(partial(measure_variant, **options), [(run, dataset, variant)], workers=1, label=variant)[0]
+
+
+def measure_growth(run: str, dataset: str, n: int, seed: int = 0, device: torch.device | str = "cpu") -> dict:
+    """Draw ``n`` candidates of SEGA-Net, filter them, and return the record of what that took.
+
+    Peak memory is the process's: call it in one of its own.
+    """
+    inputs = load_inputs(run, dataset, networks=VARIANTS["SEGA-Net"][1], device=device)
+    pool = produce(inputs, "SEGA-Net", n, seed=seed)
+    values = {"kept": int(pool["kept"].sum()), "drawing": pool["drawing"], "filtering": pool["filtering"]}
+    return records.write(
+        run, dataset, "efficiency", f"growth-{n}", metrics=values, cost=pool["cost"], inputs=inputs["digests"],
+        parameters={"candidates": n, "seed": seed},
+    )  # fmt: skip
+
+
+def count(network: object) -> int:
+    """Return the number of parameters of a network, or of the one inside a ``clip.Clip``."""
+    return sum(p.numel() for p in getattr(network, "model", network).parameters())
+
+
+def quality(images: torch.Tensor, labels: torch.Tensor, test: Dataset, inputs: dict, *, inception: str = "") -> dict:
+    """Return Frechet distance, precision and recall in CLIP's features, and how often CLIP sees the class asked for.
+
+    Args:
+        images, labels: uint8 (N, C, 32, 32), int64 (N,); as many test images, balanced, are their peers for precision
+            and recall, all of them for the Frechet distance.
+    """
+    n_classes, everything = len(test.class_names), torch.ones(len(test.labels), dtype=torch.bool)
+    ours, theirs = (clip.embed(inputs["clip"], x).cpu() for x in (data.from_uint8(images), test.images))
+    peers = synthesis.select(everything, test.labels, n=len(labels), n_classes=n_classes)
+    seen = (ours @ inputs["class_embeddings"].T).argmax(1)
+    values = {"agreement": (seen == labels).double().mean().item(), "frechet": metrics.frechet_distance(ours, theirs)}
+    values |= metrics.precision_recall(theirs[peers], ours)
+    if inception:
+        coloured = [x.expand(-1, 3, -1, -1) for x in (data.to_uint8(test.images), images)]
+        values |= metrics.inception_distances(*coloured, weights=Path(inception))
+    return values
+
+
+def images_of(run: str, dataset: str, variant: str) -> Path:
+    """Return where the images that a variant's record is about are kept."""
+    return paths.artifact(run, dataset, "variants") / f"{arms.slug(variant)}.safetensors"
+
+
+def kinds(variant: str) -> tuple[str, ...]:
+    """Return the scores of a variant: real images are only scored alone."""
+    return ("cas",) if variant == REAL else ("cas", "nas")
+
+
+def score(run: str, dataset: str, variant: str, kind: str, seed: int, steps: int) -> dict:
+    """Train one classifier with a variant's images, measure it on the test set, and return the record.
+
+    A record of the same images and parameters is returned as it stands.
+
+    Args:
+        variant: a key of ``VARIANTS`` that ``measure_variant`` has measured, or ``REAL``.
+        kind: ``cas``, on the variant's images alone, or ``nas``, on real images with a share of 0.3 of the variant's.
+
+    Source: classification accuracy score and naive augmentation score, Ravuri and Vinyals 2019.
+    """
+    tensors, meta = artifacts.load_tensors(paths.require(run, dataset, "real"))
+    real = Dataset(data.from_uint8(tensors["images"]), tensors["labels"], tuple(meta["class_names"]))
+    images, labels, drawn = real.images, real.labels, {"real": meta["sha256"]}
+    if variant != REAL:
+        tensors, meta = artifacts.load_tensors(images_of(run, dataset, variant))
+        images, labels = data.from_uint8(tensors["images"]), tensors["labels"]
+        drawn |= {f"images_{arms.slug(variant)}": meta["sha256"]}
+    asked = {"parameters": {"variant": variant, "score": kind, "seed": seed, "steps": steps}, "inputs": drawn}
+    name = f"{kind}-{arms.slug(variant)}-seed{seed}"
+    if found := records.find(run, dataset, "efficiency", name, **asked):
+        return found
+    targets = F.one_hot(labels, len(real.class_names)).float()
+    with runtime.measure() as cost:
+        if kind == "nas":
+            model = train_classifier(real, synthetic=(images, targets), steps=steps, seed=seed)
+        else:
+            model = train_classifier(Dataset(images, labels, real.class_names), steps=steps, seed=seed)
+    test = data.load(dataset, "test")
+    values = {"accuracy": classifiers.accuracy(model, test.images, test.labels)}
+    return records.write(run, dataset, "efficiency", name, metrics=values, cost=cost, **asked)

@@ -1,0 +1,87 @@
+"""Ask an LLM for prompts through the openai SDK: what is transient is asked again, and the key is shown nowhere."""
+
+import os
+from collections.abc import Callable
+
+import openai
+from pydantic import BaseModel, ConfigDict
+
+SOURCE = ("model", "system_fingerprint", "usage", "created")  # what an answer says of its origin
+
+
+class PromptError(RuntimeError):
+    """Prompts that cannot be had: no recorded answer, no key, or an LLM that fails or answers badly."""
+
+
+class Answer(BaseModel):  # no docstring: it would become part of the schema, and so of every digest
+    model_config = ConfigDict(extra="forbid")
+    prompts: list[str]
+
+
+def connect(base_url: str | None, api_key: str | None, timeout: float, max_retries: int) -> openai.OpenAI:
+    """Return a client; see ``prompts.expand`` for the arguments.
+
+    Raises:
+        PromptError: there is no key, or one that no request can carry.
+    """
+    key = (api_key or os.environ.get("OPENAI_API_KEY", "")).strip()
+    if not (key and key.isascii() and key.isprintable() and " " not in key):
+        raise PromptError(f"{'the key holds characters that no key has' if key else 'there is no key'}; "
+                          "set OPENAI_API_KEY, or replay a recorded bank with live=False")  # fmt: skip
+    http = openai.DefaultHttpxClient(event_hooks={"response": [_never_retry_quota]})
+    return openai.OpenAI(api_key=key, base_url=base_url, timeout=timeout, max_retries=max_retries, http_client=http)
+
+
+def _never_retry_quota(response) -> None:
+    # The SDK retries every 429 unless the server says not to, but waiting does not refill a quota.
+    if response.status_code == 429 and b"insufficient_quota" in response.read():
+        response.headers["x-should-retry"] = "false"
+
+
+def ask(
+    client: openai.OpenAI, request: dict, *, subject: str, check: Callable[[list[str]], None]
+) -> tuple[list[str], dict]:
+    """Return the prompts that an LLM answers, and what is known of their origin.
+
+    Args:
+        request: from ``prompts.compose``.
+        subject: what the prompts are for, as an error names it.
+        check: raises PromptError for prompts that are not valid; those are asked for again.
+
+    Raises:
+        PromptError: the LLM refuses, fails, or keeps answering badly.
+    """
+    host = client.base_url.host
+    quote = lambda text: repr(str(text).replace(client.api_key, "[key]")[:500])
+    about = f"no prompts for {subject} from {request['model']} at {host}"
+    for _ in range(1 + client.max_retries):
+        try:
+            answer = client.chat.completions.parse(
+                model=request["model"], messages=request["messages"], response_format=Answer, **request["parameters"]
+            )
+            message = answer.choices[0].message
+            if message.refusal:
+                problem = f"it refused, saying {quote(message.refusal)}"
+                break
+            check(message.parsed.prompts)
+            source = dict.fromkeys(SOURCE) | answer.model_dump(include=set(SOURCE), exclude_unset=True, mode="json")
+            return message.parsed.prompts, source | {"provider": host, "author": source["model"]}
+        except (openai.LengthFinishReasonError, openai.ContentFilterFinishReasonError, PromptError, ValueError,
+                TypeError, AttributeError, IndexError) as error:  # fmt: skip
+            problem = f"{1 + client.max_retries} invalid answers, the last: {quote(error)}"
+        except openai.OpenAIError as error:  # its chain holds the request and so the key: cut it off
+            raise PromptError(f"{about}: {_advice(error)} (received {quote(error)})") from None
+    raise PromptError(f"{about}: {problem}; try again, ask for fewer prompts, rename the class or change model")
+
+
+def _advice(error: openai.OpenAIError) -> str:
+    match error:
+        case openai.AuthenticationError() | openai.PermissionDeniedError():
+            return "the key was refused; check OPENAI_API_KEY"
+        case openai.RateLimitError(code="insufficient_quota"):
+            return "the key's quota is used up; top it up, or replay a recorded bank with live=False"
+        case openai.RateLimitError() | openai.InternalServerError() | openai.APITimeoutError():
+            return "the server kept failing or answered too late; wait or raise timeout, then run again: it resumes"
+        case openai.APIConnectionError():
+            return "the server cannot be reached; check base_url and the network"
+    return "the request failed; check model and base_url"

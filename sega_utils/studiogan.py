@@ -1,0 +1,108 @@
+"""Turn a published checkpoint of PyTorch-StudioGAN into a generator of this project, without running code it holds.
+
+    python -m sega_utils.studiogan model=G_ema-best-weights-step=....pth cifar-10.safetensors --run R --dataset cifar-10
+
+02_generator then takes the new file as its CHECKPOINT.
+"""
+
+import argparse
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+
+from sega_utils import artifacts, paths
+from sega_utils.artifacts import ArtifactError
+from sega_utils.biggan import BLOCKS, BigGan
+from sega_utils.generator import save_generator
+
+
+def load_studiogan(path: Path, device: torch.device | str = "cpu") -> BigGan:
+    """Return the frozen generator, in eval mode, of a StudioGAN checkpoint of a 32x32 BigGAN (``big_resnet``, ``cBN``).
+
+    Its sizes are read off its weights, so that no configuration is needed. Take the averaged one, ``model=G_ema-...``.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ArtifactError: the file is damaged, holds more than weights and plain values, or weights of another layout.
+
+    Source: Kang, Shin and Park 2023, PyTorch-StudioGAN, ``src/models/big_resnet.py``.
+    """
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise
+    except Exception as error:  # a damaged archive and a pickle that asks for code each raise their own
+        raise ArtifactError(f"{paths.shown(path)} is damaged, or holds more than weights and plain values; download it "
+                            "again, from its authors") from error  # fmt: skip
+    try:
+        weights = without_spectral_norm(state["state_dict"])
+        generator = BigGan(**settings_of(weights))
+        generator.load_state_dict(weights)
+    except (KeyError, TypeError, AttributeError, ValueError, IndexError, RuntimeError) as error:
+        raise ArtifactError(
+            f"{paths.shown(path)} is no generator of a 32x32 BigGAN by PyTorch-StudioGAN (big_resnet, cBN): "
+            f"{type(error).__name__}: {str(error)[:300]}; give the file model=G_ema-... of such a model"
+        ) from error
+    return generator.to(device).eval().requires_grad_(False)
+
+
+def without_spectral_norm(state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Return a state whose weights are divided by their spectral norm, once and for all, as evaluation has them.
+
+    Source: Miyato et al. 2018, algorithm 1: the norm of W is u W v, with the u and v that training left.
+    """
+    normalised = ("weight_orig", "weight_u", "weight_v")
+    plain = {name: tensor for name, tensor in state.items() if not name.endswith(normalised)}
+    for name in (name.removesuffix("_orig") for name in state if name.endswith("weight_orig")):
+        weight = state[f"{name}_orig"]
+        plain[name] = weight / (state[f"{name}_u"] @ weight.flatten(1) @ state[f"{name}_v"])
+    return plain
+
+
+def settings_of(weights: Mapping[str, torch.Tensor]) -> dict:
+    """Return the arguments of ``BigGan`` that weights were made with; a missing one is a KeyError."""
+    n_classes, shared_dim = weights["shared.weight"].shape
+    attention = [int(name.split(".")[1]) for name in weights if name.startswith("blocks.") and name.endswith(".sigma")]
+    return {"n_classes": n_classes, "shared_dim": shared_dim, "attention": attention,
+            "z_dim": weights["linear0.weight"].shape[1] * (BLOCKS + 1),
+            "width": weights["conv2d5.weight"].shape[1]}  # fmt: skip
+
+
+def adopt(path: Path, target: Path, *, run: str, dataset: str) -> str:
+    """Convert a checkpoint to a generator for runs that use what ``run`` uses, and return its digest.
+
+    Raises:
+        ValueError: the run uses a part of the training images only, or has another number of classes.
+        FileNotFoundError, ArtifactError: the checkpoint, or the run's real images, are missing or damaged.
+    """
+    generator = load_studiogan(path)
+    _, real = artifacts.load_tensors(paths.require(run, dataset, "real"))
+    if real["fraction"] != 1:
+        raise ValueError(f"run {run!r} uses a share of {real['fraction']} of the training images, but a published "
+                         "generator saw all of them; set FRACTION = 1 in 00_data, or train one")  # fmt: skip
+    if generator.n_classes != len(real["class_names"]):
+        raise ValueError(f"{path.name} draws {generator.n_classes} classes, {dataset} has {len(real['class_names'])}")
+    origin = {"source": path.name, "source_sha256": artifacts.sha256(path)}
+    return save_generator(target, generator, origin | {"data": real["sha256"], "curve": []})
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Convert a checkpoint; return 0, or 1 after an error."""
+    parser = argparse.ArgumentParser("python -m sega_utils.studiogan", description=main.__doc__)
+    parser.add_argument("checkpoint", type=Path, help="model=G_ema-best-weights-step=....pth")
+    parser.add_argument("target", type=Path, help="the .safetensors file to write")
+    parser.add_argument("--run", required=True, help="a run that has been through 00_data with FRACTION = 1")
+    parser.add_argument("--dataset", required=True)
+    args = parser.parse_args(arguments)
+    try:
+        print(f"wrote {args.target}, digest {adopt(args.checkpoint, args.target, run=args.run, dataset=args.dataset)}")
+    except (OSError, ValueError, ArtifactError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

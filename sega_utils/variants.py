@@ -1,0 +1,86 @@
+"""The ways to make images that are compared by cost: how each one draws, what it needs, whether it filters."""
+
+from collections.abc import Callable
+
+import torch
+
+from sega_utils import artifacts, clip, data, diffusion, filters, paths, pools, runtime, synthesis
+from sega_utils.data import Dataset
+from sega_utils.generator import generate, load_generator
+from sega_utils.projector import load_projector
+
+
+def plain(inputs: dict, **_) -> Callable:
+    """Return the GAN's way to draw images of labels (N,) with a seed, latents from the prior."""
+    return lambda labels, seed: generate(inputs["generator"], labels, seed=seed)
+
+
+def prompted(inputs: dict, **_) -> Callable:
+    """Return the way of 04_synthesis: latents from prompts, spread over each class's as ``synthesis.plan`` does."""
+
+    def draw(labels, seed):
+        plan = synthesis.plan(inputs["prompts"]["class_ids"], len(labels), seed=seed)
+        embeddings = inputs["prompts"]["embeddings"].to(inputs["device"])
+        sigma = inputs["recipe"]["draw_sigma"]
+        return synthesis.draw(inputs["generator"], inputs["projector"], embeddings=embeddings, sigma=sigma, **plan)
+
+    return draw
+
+
+def denoised(inputs: dict, *, sampling_steps: int) -> Callable:
+    """Return the diffusion model's way."""
+    return lambda labels, seed: diffusion.sample(inputs["diffusion"], labels, steps=sampling_steps, seed=seed)
+
+
+# variant: (how it draws, which networks it needs, whether its images are filtered)
+VARIANTS = {
+    "GAN-only": (plain, ("generator",), False),
+    "SEGA-Net": (prompted, ("generator", "projector", "clip"), True),
+    "diffusion": (denoised, ("diffusion",), False),
+}
+
+
+def load_inputs(run: str, dataset: str, *, networks: tuple[str, ...], device: torch.device | str = "cpu") -> dict:
+    """Return networks by name on a device, real images, prompts and the run's recipe, with the digests of all files.
+
+    Raises:
+        FileNotFoundError, ArtifactError: a file or record of an earlier stage is missing or damaged.
+    """
+    load = {"generator": load_generator, "projector": load_projector, "diffusion": diffusion.load_diffusion}
+    inputs = {name: load[name](paths.require(run, dataset, name), device) for name in networks if name != "clip"}
+    digests = {name: network.meta["sha256"] for name, network in inputs.items()}
+    files = {name: artifacts.load_tensors(paths.require(run, dataset, name)) for name in ("real", "prompts")}
+    (real, meta), (prompts, _) = files.values()
+    model = clip.load_run_clip(run, dataset, device)
+    digests |= {name: meta["sha256"] for name, (_, meta) in files.items()} | {"clip": model.sha256}
+    images = data.from_uint8(real["images"]).to(device)
+    return inputs | {
+        "clip": model, "class_embeddings": prompts["class_embeddings"], "prompts": prompts, "device": device,
+        "real": Dataset(images, real["labels"], tuple(meta["class_names"])), "digests": digests,
+        "recipe": pools.recipe_of(run, dataset),
+    }  # fmt: skip
+
+
+def produce(inputs: dict, variant: str, n: int, *, seed: int, sampling_steps: int = 25) -> dict:
+    """Draw ``n`` images of a variant, the classes alternating, filter them if that belongs to it, and time both.
+
+    Args:
+        inputs: what ``load_inputs`` returned.
+
+    Returns:
+        ``images`` uint8 (n, C, 32, 32), ``class_ids`` int64 (n,), ``kept`` bool (n,), the seconds that ``drawing`` and
+        ``filtering`` took, and the ``cost`` of both as records hold it.
+    """
+    make, _, filtered = VARIANTS[variant]
+    draw, labels = make(inputs, sampling_steps=sampling_steps), torch.arange(n) % len(inputs["real"].class_names)
+    with runtime.measure() as drawing:
+        images = data.to_uint8(draw(labels, seed))
+    pool = {"images": images, "class_ids": labels, "kept": torch.ones(n, dtype=torch.bool)}
+    with runtime.measure() as filtering:
+        if filtered:
+            known = {"clip": inputs["clip"], "class_embeddings": inputs["class_embeddings"]}
+            pool["class_scores"] = filters.class_scores(data.from_uint8(images), **known)
+            pool["kept"] = pools.keep(pool, inputs, inputs["recipe"])
+    cost = {key: max(drawing[key], filtering[key]) for key in drawing}
+    seconds = {"drawing": drawing["seconds"], "filtering": filtering["seconds"]}
+    return pool | seconds | {"cost": cost | {"seconds": sum(seconds.values())}}

@@ -1,0 +1,189 @@
+"""The plan of a small grid and what it does after a kill, on a stand-in: the real paper.smk, notebooks of no time."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections import Counter
+
+import pytest
+import test_snakefile
+import yaml
+
+from sega_utils import arms, grid, paths
+
+EXECUTE = '''
+import json, os, sys, time
+from pathlib import Path
+from sega_utils import paths
+name, *given = Path(sys.argv[1]).stem, *sys.argv[2:]
+after = lambda option: given[given.index(option) + 1]
+run, dataset = after("RUN"), after("DATASET")
+folder = paths.artifact(run, dataset, "records").parent
+made = [file if "." in file else f"{file}/part" for file, writer in paths.ARTIFACTS.values() if writer == name]
+output = folder / "notebooks" / f"{name}.ipynb"
+if "-o" in given:
+    output = Path(after("-o"))
+    made = [f"classifiers/{output.stem}"]
+with open(paths.ROOT / "executed", "a") as log:
+    print(run, dataset, name if "-o" not in given else output.stem, os.environ.get("CUDA_VISIBLE_DEVICES"), file=log)
+for path in [folder / file for file in [*made, f"records/{name.partition('_')[2]}/{output.stem}.json"]]:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(f"{path.name} of {run} {dataset} {given}")
+    if os.environ.get("STOP_IN") == output.stem:
+        time.sleep(300)
+output.parent.mkdir(exist_ok=True)
+output.write_text(" ".join(given))
+'''
+# what a plan needs of the modules that take seconds to import
+STUBS = {
+    "arms": f"ARMS = {arms.ARMS!r}\nSETTINGS = {{}}\nslug = lambda arm: '-'.join(arm.lower().split())\n"
+            "settings_of = lambda arm, tuned: tuned\n",
+    "classifiers": "CLASSIFIERS = ['resnet18', 'vgg16']\n", "data": "DATASETS = ['mnist', 'svhn']\n", "artifacts": "",
+    "execute": EXECUTE,
+}  # fmt: skip
+GRID = {"datasets": ["mnist", "svhn"], "fractions": [0.01, 1], "classifiers": ["resnet18", "vgg16"]}
+PARAMS = {"05_training": {"ARMS": ["Std Aug", "SEGA-Net"], "SEEDS": [0, 1]}}
+BEFORE = ("00_data", "01_clip", "01_prompts", "02_generator", "03_projector", "04_synthesis")
+AFTER = ("05_training", "06_shift", "07_adversarial", "08_ablations", "09_efficiency", "10_report")
+CELLS = ("std-aug-seed0", "std-aug-seed1", "sega-net-seed0", "sega-net-seed1")
+
+
+@pytest.fixture
+def project(tmp_path):
+    """Return a stand-in with a grid of 2 data sets, 2 fractions, 2 classifiers, 2 arms and 2 seeds."""
+    return build(tmp_path / "project", GRID)
+
+
+def build(root, content):
+    """Make a folder with the workflow, a package that executes nothing, and a grid."""
+    test_snakefile.build(root)
+    shutil.copytree(paths.ROOT / "profiles", root / "profiles")
+    copied = ["paper.smk", "notebooks/05_training.ipynb"]
+    copied += [f"sega_utils/{name}.py" for name in ("grid", "parameters", "formats")]
+    copied += [f"notebooks/params/tuned-{name}.yaml" for name in content["classifiers"]]
+    for file in copied:
+        shutil.copy(paths.ROOT / file, root / file)
+    for name, source in STUBS.items():
+        (root / "sega_utils" / f"{name}.py").write_text(source)
+    for name, value in (("grid", content), ("paper", PARAMS)):
+        (root / f"notebooks/params/{name}.yaml").write_text(yaml.safe_dump(value))
+    return root
+
+
+def start(root, *options, **environment):
+    """Start the grid with the workflow's own profile."""
+    environment = os.environ | {"PYTHONPATH": str(root), "SEGA_RESULTS": str(root / "results")} | environment
+    command = [sys.executable, "-m", "snakemake", "--snakefile", "paper.smk", "--workflow-profile", "profiles/paper",
+               "--cores", "2", *options]  # fmt: skip
+    return subprocess.Popen(command, cwd=root, env=environment, text=True, start_new_session=True,
+                            stdout=subprocess.PIPE, stderr=subprocess.STDOUT)  # fmt: skip
+
+
+def run(root, *options, **environment):
+    """Return what a grid printed and what it executed: run, data set, notebook or cell, GPU."""
+    log = root / "executed"
+    log.unlink(missing_ok=True)
+    process = start(root, *options, **environment)
+    output, _ = process.communicate()
+    assert process.returncode == 0, output
+    return output, [tuple(line.split()) for line in log.read_text().splitlines()] if log.exists() else []
+
+
+def expected(content):
+    """Return how often each (run, data set, notebook or cell) is to be executed."""
+    jobs = Counter()
+    for dataset in content["datasets"]:
+        for base in (f"paper-{fraction:g}" for fraction in content["fractions"]):
+            jobs.update((base, dataset, name) for name in BEFORE)
+            runs = [f"{base}@{classifier}" for classifier in content["classifiers"]]
+            jobs.update((name, dataset, job) for name in runs for job in (*AFTER, *CELLS))
+    return jobs
+
+
+def test_the_plan_counts_every_job_and_shared_stages_once(project):
+    plan, executed = run(project, "--dry-run")
+    counted = dict(line.split() for line in plan.partition("Job stats:")[2].splitlines()[3:] if len(line.split()) == 2)
+    assert executed == [] and counted["cell"] == "32" and counted["share"] == "8" and counted["tabulate"] == "8"
+    assert {counted[name] for name in ("subset", "clip", "prompts", "generator", "projector", "synthesis")} == {"4"}
+    assert "training" not in counted and "data" not in counted
+    assert int(counted["total"]) == 1 + expected(GRID).total() + 8  # all and the links beside what is executed
+
+
+def test_after_a_kill_the_same_command_ends_as_an_undisturbed_grid(tmp_path):
+    small = {"datasets": ["mnist"], "fractions": [0.01], "classifiers": ["resnet18", "vgg16"]}
+    undisturbed, project = build(tmp_path / "a" / "project", small), build(tmp_path / "b" / "project", small)
+    executed = run(undisturbed)[1]
+    assert Counter(job[:3] for job in executed) == expected(small)
+
+    process, log = start(project, STOP_IN=CELLS[3]), project / "executed"
+    test_snakefile.wait_until(lambda: log.exists() and CELLS[3] in log.read_text(), process)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+    stopped = [tuple(line.split())[:3] for line in log.read_text().splitlines()]
+    resumed = [job[:3] for job in run(project)[1]]
+    twice = Counter(stopped) + Counter(resumed) - expected(small)
+    assert {job[2] for job in twice} >= {CELLS[3]} and twice.total() <= 2  # what ran on the two cores
+    strip = lambda root: {path: text.replace(bytes(root), b"") for path, text in test_snakefile.contents(root).items()}
+    assert strip(project) == strip(undisturbed)
+    assert run(project)[1] == []
+
+    shared = project / "results/paper-0.01@vgg16/mnist"
+    assert (shared / "real.safetensors").resolve() == project / "results/paper-0.01/mnist/real.safetensors"
+    assert (shared / "records/synthesis/04_synthesis.json").is_file() and not (shared / "classifiers").is_symlink()
+    told = (shared / "notebooks/training" / f"{CELLS[2]}.ipynb").read_text()
+    assert "-p TUNED notebooks/params/tuned-vgg16.yaml" in told and '-p ARMS ["SEGA-Net"] -p SEEDS [0]' in told
+    assert "-p FRACTION 0.01" in (shared / "notebooks/00_data.ipynb").read_text()
+
+
+def test_each_job_gets_a_gpu_that_no_other_has(tmp_path):
+    hold = 'set -euo pipefail; source "$0/profiles/gpu.sh"; echo "$CUDA_VISIBLE_DEVICES"; read -r'
+    environment = os.environ | {"TMPDIR": str(tmp_path), "CUDA_VISIBLE_DEVICES": "2,5"}
+    shells = [subprocess.Popen(["bash", "-c", hold, paths.ROOT], env=environment, text=True, stdin=subprocess.PIPE,
+                               stdout=subprocess.PIPE) for _ in range(2)]  # fmt: skip
+    assert {shell.stdout.readline().strip() for shell in shells} == {"2", "5"}
+    shells[0].kill()
+    shells[0].communicate()
+    once = subprocess.run(["bash", "-c", hold, paths.ROOT], env=environment, text=True, input="\n", capture_output=True)
+    shells[1].communicate("\n")
+    assert once.returncode == 0 and once.stdout.strip() in {"2", "5"}
+
+
+def test_the_projects_own_grid_is_whole():
+    found = grid.read()
+    assert len(found.datasets) == 5 and len(found.classifiers) == 4 and found.arms == list(arms.ARMS)
+    for classifier in found.classifiers:
+        budgets = {(s["steps"], s["batch_size"]) for s in grid.settings(found, classifier).values()}
+        assert len(budgets) == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [({"datasets": ["cifar"]}, "known are fashion-mnist"), ({"classifiers": ["resnet"]}, "known are resnet8"),
+     ({"classifiers": ["resnet8"]}, "tuned-resnet8.yaml"), ({"fractions": [0]}, "allowed is 0 .. 1"),
+     ({"fractions": []}, "different values"), ({"seeds": [0]}, "must hold datasets")],
+)  # fmt: skip
+def test_a_grid_that_cannot_be_run_is_refused(change, message, tmp_path):
+    file = tmp_path / "grid.yaml"
+    shutil.copy(paths.PARAMS / "tuned-resnet18.yaml", tmp_path)
+    file.write_text(yaml.safe_dump({"datasets": ["svhn"], "fractions": [1], "classifiers": ["resnet18"]} | change))
+    with pytest.raises((ValueError, FileNotFoundError), match=message):
+        grid.read(file)
+
+
+def test_the_estimate_scales_measured_seconds_by_steps_and_counts_shared_stages_once():
+    small = grid.Grid(["svhn", "mnist"], [0.1], ["resnet18", "vgg16"], ["Std Aug"], [0, 1, 2], paths.PARAMS)
+    found = [
+        {"stage": "training", "run": "a", "dataset": "b", "param_classifier": "resnet18", "param_arm": "Std Aug",
+         "param_steps": 100, "seconds": 36.0},
+        *({"stage": "shift", "run": "a", "dataset": "b", "seconds": 1800.0} for _ in range(2)),
+        {"stage": "clip", "run": "a", "dataset": "b", "seconds": 3600.0},
+    ]  # fmt: skip
+    rows = {row["job"]: row for row in grid.estimate(small, found)}
+    steps = grid.settings(small, "resnet18")["Std Aug"]["steps"]
+    expected_hours = f"{6 * steps * 36 / 100 / 3600:.1f}"
+    assert rows["resnet18, Std Aug"] == {"job": "resnet18, Std Aug", "jobs": 6, "GPU hours": expected_hours}
+    assert rows["clip"] == {"job": "clip", "jobs": 2, "GPU hours": "2.0"}
+    assert rows["shift"] == {"job": "shift", "jobs": 4, "GPU hours": "4.0"}
+    assert rows["vgg16, Std Aug"]["GPU hours"] == "" == rows["generator"]["GPU hours"]
