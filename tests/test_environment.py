@@ -40,7 +40,8 @@ def test_each_package_has_one_version_for_the_python_of_the_environment(lock, de
 
 
 def test_make_refuses_a_variable_that_it_does_not_know():
-    make = lambda *given: subprocess.run(["make", "--no-print-directory", "help", *given], cwd=paths.ROOT, capture_output=True, text=True)
+    command = ["make", "--no-print-directory", "help"]
+    make = lambda *given: subprocess.run([*command, *given], cwd=paths.ROOT, capture_output=True, text=True)
     typo = make("DATSET=mnist")
     assert typo.returncode and "unknown variable DATSET; known are PYTHON RUN DATASET" in typo.stderr
     assert not typo.stdout
