@@ -64,6 +64,11 @@ def is_current(found: dict) -> bool:
     return path.exists() and artifacts.load_json(path)["input_weights"] == found["input_reference"]
 
 
+def current(run: str, dataset: str) -> list[dict]:
+    """Return a run's ablation records whose SEGA-Net is the present one."""
+    return [record for record in records.read(run, dataset, "ablation") if is_current(record)]
+
+
 def estimate(run: str, dataset: str, wanted: list[Entry], seeds: list[int], *, workers: int) -> list[dict]:
     """Return, for each name and in all, how many (entry, seed) there are, how many are on record, and minutes left.
 
@@ -77,7 +82,7 @@ def estimate(run: str, dataset: str, wanted: list[Entry], seeds: list[int], *, w
     if workers < 1:
         raise ValueError(f"workers is {workers}; allowed is 1 or more")
     references = [ablate.trained(run, dataset, ablate.REFERENCE, seed) for seed in seeds]
-    found = [r for r in records.read(run, dataset, "ablation") if is_current(r)]
+    found = current(run, dataset)
     done = {(r["param_ablation"], r["param_value"], r["param_seed"]) for r in found}
     timed = [r for r in found if r["input_weights"] != r["input_reference"] and r["param_from_run"] == run]
     seconds = mean(r["seconds"] for r in timed or references)

@@ -11,12 +11,12 @@ REPRODUCED, NOT_REPRODUCED, INCOMPARABLE = "reproduced", "not reproduced", "cann
 OURS, BASELINE = "SEGA-Net", "Std Aug"
 
 
-def claim_rows(found: dict[str, list[dict]], efficiency: list[dict], ablation: list[dict]) -> list[dict[str, str]]:
+def claim_rows(found: dict[str, list[dict]], efficiency: list[dict]) -> list[dict[str, str]]:
     """Return a row (``COLUMNS``) for each claim of ``data/paper/claims.csv``.
 
     Args:
         found: the run's records by stage; a stage may have none.
-        efficiency, ablation: the rows of those tables.
+        efficiency: the rows of that table.
     """
     gain = lambda stage, score, over: lambda: paired(found.get(stage, []), score, over)
     measure = {
@@ -24,7 +24,7 @@ def claim_rows(found: dict[str, list[dict]], efficiency: list[dict], ablation: l
         "corruption": gain("shift", corrupted, BASELINE), "corruption_none": gain("shift", corrupted, "No Aug"),
         "shift": gain("shift", shifted, BASELINE), "attacks": gain("attacks", attacked, BASELINE),
         "alignment": lambda: risen(found.get("synthesis", [])), "efficiency": lambda: faster(efficiency),
-        "ablation": lambda: costs(ablation),
+        "ablation": lambda: costs(found.get("ablation", [])),
     }  # fmt: skip
     rows = []
     for claim in artifacts.load_csv(paths.DATA / "paper" / "claims.csv"):
@@ -32,9 +32,9 @@ def claim_rows(found: dict[str, list[dict]], efficiency: list[dict], ablation: l
         said, why = judge(measured, least) if measured else (INCOMPARABLE, "this run did not measure it")
         if measured and claim["id"] in UNKNOWN:
             said, why = INCOMPARABLE, UNKNOWN[claim["id"]]
-        value = formats.interval(*(measured[k] for k in ("difference", "ci_low", "ci_high"))) if measured else ""
-        rows.append({"claim": claim["claim"], "published": f"at least {least:g} {unit}",
-                     "measured": f"{value} {unit}" if measured else "", "verdict": said, "why": why})  # fmt: skip
+        value = f"{gained(measured)} {unit}" if measured else ""
+        rows.append({"claim": claim["claim"], "published": f"at least {least:g} {unit}", "measured": value,
+                     "verdict": said, "why": why})  # fmt: skip
     return rows
 
 
@@ -46,7 +46,15 @@ UNKNOWN = {
 
 
 def judge(measured: dict[str, float], at_least: float) -> tuple[str, str]:
-    """Return the verdict on a gain (``difference``, ``ci_low``, ``ci_high``), ``at_least`` of which is claimed; why."""
+    """Return the verdict on a gain (``difference``, ``ci_low``, ``ci_high``), ``at_least`` of which is claimed; why.
+
+    A gain measured once has no interval; its value decides.
+    """
+    if "ci_low" not in measured:
+        once = "measured once, without an interval: the value"
+        if measured["difference"] < at_least:
+            return NOT_REPRODUCED, f"{once} lies below the claim"
+        return REPRODUCED, f"{once} reaches the claim"
     low, high = measured["ci_low"], measured["ci_high"]
     if high < 0:
         return NOT_REPRODUCED, "the effect has the opposite sign"
@@ -79,9 +87,7 @@ def ahead(found: dict[str, list[dict]], arms: Iterable[str]) -> list[dict[str, s
         leads = {title: paired(found.get(stage, []), score, arm) for title, stage, score in (
             ("clean images", "training", clean), ("corrupted images", "shift", corrupted))}  # fmt: skip
         if arm != OURS and leads["clean images"]:
-            leads = {title: formats.interval(*(lead[k] for k in ("difference", "ci_low", "ci_high"))) if lead else ""
-                     for title, lead in leads.items()}  # fmt: skip
-            rows.append({f"{OURS} minus": arm} | leads)
+            rows.append({f"{OURS} minus": arm} | {title: gained(lead) if lead else "" for title, lead in leads.items()})
     return rows
 
 
@@ -111,25 +117,38 @@ def attacked(record: dict) -> float | None:
     return mean_of(record, lambda name: float(name.rpartition("_")[2]) > 0)
 
 
-def point(value: float) -> dict[str, float]:
-    """Return a measurement whose spread is not known: its interval is the value."""
-    return {"difference": value, "ci_low": value, "ci_high": value}
+def gained(measured: dict[str, float]) -> str:
+    """Return a gain for people, with its 95 % interval if it has one."""
+    if "ci_low" not in measured:
+        return f"{measured['difference']:+.2f}"
+    return formats.interval(*(measured[key] for key in ("difference", "ci_low", "ci_high")))
 
 
 def risen(found: list[dict]) -> dict[str, float] | None:
     """Return by how much the filters raise the median alignment."""
-    return point(found[0]["alignment_post_median"] - found[0]["alignment_pre_median"]) if found else None
+    if not found:
+        return None
+    return {"difference": found[0]["alignment_post_median"] - found[0]["alignment_pre_median"]}
 
 
 def faster(efficiency: list[dict]) -> dict[str, float] | None:
     """Return how many times longer an image of the diffusion model takes than one of SEGA-Net."""
     seconds = {row["variant"]: float(row["seconds_per_image"]) for row in efficiency if row["seconds_per_image"] != ""}
     slow = [value for variant, value in seconds.items() if "diffusion" in variant.lower() or "DDIM" in variant]
-    return point(slow[0] / seconds[OURS]) if slow and OURS in seconds else None
+    return {"difference": slow[0] / seconds[OURS]} if slow and OURS in seconds else None
 
 
 def costs(ablation: list[dict]) -> dict[str, float] | None:
-    """Return what the poster's reduced variants cost on average, in points; ``None`` unless all were measured."""
-    lost = {row["value"]: -float(row["diff"]) for row in ablation if row["name"] == "components" and row["diff"] != ""}
-    reduced = set(COMPONENTS) - {OURS}
-    return point(mean(lost[name] for name in reduced)) if reduced <= lost.keys() else None
+    """Return what the poster's reduced variants cost on average, in points, paired by seed.
+
+    Only seeds that every variant was measured with count; ``None`` if there are fewer than two.
+    """
+    scores: dict[int, dict[str, float]] = {}
+    for record in ablation:
+        if record["param_ablation"] == "components":
+            scores.setdefault(record["param_seed"], {})[record["param_value"]] = 100 * record["accuracy"]
+    complete = {seed: mine for seed, mine in scores.items() if mine.keys() == set(COMPONENTS)}
+    if len(complete) < 2:
+        return None
+    reduced = {seed: mean(mine[name] for name in mine if name != OURS) for seed, mine in complete.items()}
+    return metrics.paired_difference({seed: mine[OURS] for seed, mine in complete.items()}, reduced)

@@ -7,6 +7,10 @@ The constants of the five severities are those that CIFAR-10-C was made with. Wh
 - arithmetic: in double precision, rounded down to 8 bit once at the end, as the original; its intermediate roundings
   are kept only where a step is 8 bit by nature (glass blur's scattering, pixelate, JPEG);
 - motion blur, also of snow, follows ImageMagick's, which the original calls; gray images go the way of colour images.
+
+A higher severity lies farther from the clean image, but where the constants themselves say otherwise: the severities of
+elastic transform and of glass blur trade one strength for another, and single steps of frost and motion blur come out
+level.
 """
 
 import io

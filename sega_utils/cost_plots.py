@@ -30,6 +30,8 @@ def growth_curves(rows: Sequence[dict]) -> Drawing:
     right.set(ylabel="peak memory of the process in GiB", ylim=(0, None))
     for axes in (left, right):
         axes.set(xlabel="candidates", xscale="log")
+        axes.set_xticks(n, [f"{value:,}" for value in n])
+        axes.minorticks_off()
     left.set_yscale("log")
     return figure
 

@@ -155,6 +155,6 @@ def load_diffusion(path: Path, device: torch.device | str = "cpu") -> UNet2DMode
         model = build(**meta["settings"])
         model.load_state_dict({name: tensor.float() for name, tensor in tensors.items()})
     except (KeyError, TypeError, RuntimeError) as error:
-        raise artifacts.ArtifactError(f"{paths.shown(path)} holds no diffusion model: {error}") from error
+        raise artifacts.ArtifactError(f"{paths.shown(path)} holds no diffusion model of this package") from error
     model.meta = meta
     return model.to(device).eval().requires_grad_(False)

@@ -4,9 +4,7 @@ import re
 from pathlib import Path
 from typing import NamedTuple
 
-import yaml
-
-from sega_utils import arms, augment, filters, paths
+from sega_utils import arms, augment, filters, parameters, paths
 
 # The rows of the poster's table, which defines none of them. GAN: the generator is told the class. LLM: the latents
 # come from the prompts. Without either: a generator of the average class, and latents of the prior.
@@ -69,12 +67,7 @@ def read(file: Path) -> tuple[list[Entry], list[int]]:
         FileNotFoundError: no such file.
         ValueError: not such a file, an unknown name, or a value that is not allowed or there twice.
     """
-    if not file.is_file():
-        raise FileNotFoundError(f"there is no file of ablations {paths.shown(file)}")
-    try:
-        content = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ValueError(f"{paths.shown(file)} is not valid YAML: {error}") from error
+    content = parameters.load_yaml(file)
     if not isinstance(content, dict) or not all(isinstance(values, list) and values for values in content.values()):
         raise ValueError(f"{paths.shown(file)} must hold 'seeds: [0, ...]' and lines 'name: [value, ...]'")
     seeds = content.pop("seeds", [])

@@ -129,7 +129,8 @@ def load_generator(path: Path, device: torch.device | str = "cpu") -> Generator 
         generator = NETWORKS[settings.pop("network", "own")](**settings)
         generator.load_state_dict(tensors)
     except (KeyError, TypeError, RuntimeError) as error:
-        raise artifacts.ArtifactError(f"{paths.shown(path)} holds no generator of this package: {error}") from error
+        raise artifacts.ArtifactError(f"{paths.shown(path)} holds no generator of this package, or other weights "
+                                      "than it says") from error  # fmt: skip
     generator.meta = meta
     return generator.to(device).eval().requires_grad_(False)
 

@@ -142,15 +142,37 @@ def read_file(path: Path, notebook: Path) -> dict:
         FileNotFoundError: no such file.
         ValueError: not YAML, not a mapping, or a section named like no notebook.
     """
-    if not path.is_file():
-        raise FileNotFoundError(f"there is no parameters file {path}")
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    except (UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ValueError(f"{paths.shown(path)} is not valid YAML: {error}") from error
+    content = load_yaml(path) or {}
     if not isinstance(content, dict):
         raise ValueError(f"{paths.shown(path)} holds a {type(content).__name__}; it must hold lines 'NAME: value'")
     sections = {name: value for name, value in content.items() if isinstance(value, dict)}
     if strange := [name for name in sections if not notebook.with_name(f"{name}.ipynb").is_file()]:
         raise ValueError(f"{paths.shown(path)} has a section {strange[0]!r}, but no notebook is named so")
     return {name: value for name, value in content.items() if name not in sections} | sections.get(notebook.stem, {})
+
+
+class _UniqueKeys(yaml.SafeLoader):
+    """YAML as PyYAML reads it, but a name that stands there twice is an error instead of the last one winning."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
+        names = [self.construct_object(key, deep=True) for key, _ in node.value]
+        for name, (key, _) in zip(names, node.value, strict=True):
+            if names.count(name) > 1:
+                problem = f"{name!r} is there twice; leave one"
+                raise yaml.constructor.ConstructorError(problem=problem, problem_mark=key.start_mark)
+        return super().construct_mapping(node, deep)
+
+
+def load_yaml(path: Path) -> object:
+    """Return what a YAML file holds, None if it is empty.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: not YAML, or a name twice in one mapping; the message says where.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no file {paths.shown(path)}")
+    try:
+        return yaml.load(path.read_text(encoding="utf-8"), _UniqueKeys)  # a SafeLoader
+    except (UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ValueError(f"{paths.shown(path)} is not valid YAML: {error}") from error

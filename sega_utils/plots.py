@@ -225,7 +225,9 @@ def attack_curves(rows: Sequence[dict], published: Sequence[dict[str, str]] = ()
             for row in published:
                 if (row["method"], row["attack"]) == (arm, attack):
                     axes.axhline(float(row["accuracy"]), color=f"C{i}", linewidth=0.8, linestyle="--")
-        axes.set_xscale("symlog", base=2, linthresh=min((t for t in ticks if t > 0), default=1))
+        smallest = min((tick for tick in ticks if tick > 0), default=1)
+        axes.set_xscale("symlog", base=2, linthresh=smallest)
+        axes.set_xlim(-smallest / 4, 1.2 * max(ticks[-1], smallest))
         axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks], rotation=90)
         axes.set(title=attack, xlabel="epsilon in 1/255", ylim=(-2, 102))
         axes.minorticks_off()

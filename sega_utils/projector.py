@@ -124,6 +124,6 @@ def load_projector(path: Path, device: torch.device | str = "cpu") -> nn.Sequent
         projector = build(tensors["0.weight"].shape[1], tensors["3.weight"].shape[0])
         projector.load_state_dict(tensors)
     except (KeyError, RuntimeError) as error:
-        raise artifacts.ArtifactError(f"{paths.shown(path)} holds no projector: {error}") from error
+        raise artifacts.ArtifactError(f"{paths.shown(path)} holds no projector of this package") from error
     projector.meta = meta
     return projector.to(device).eval().requires_grad_(False)

@@ -87,7 +87,8 @@ def rejections(run: str, dataset: str) -> list[dict]:
 def claimed(run: str, dataset: str) -> list[dict]:
     """Return the poster's claims with our verdicts, see ``claims.claim_rows``."""
     found = load(run, dataset) | {stage: evaluated(run, dataset, stage) for stage in ("shift", "attacks")}
-    return claims.claim_rows(found, cost_tables.efficiency_rows(costed(run, dataset)), ablated(run, dataset))
+    found["ablation"] = ablations.current(run, dataset)
+    return claims.claim_rows(found, cost_tables.efficiency_rows(costed(run, dataset)))
 
 
 def ahead(run: str, dataset: str) -> list[dict[str, str]]:
@@ -97,8 +98,7 @@ def ahead(run: str, dataset: str) -> list[dict[str, str]]:
 
 def ablated(run: str, dataset: str) -> list[dict]:
     """Return a row for each ablation on record of today's SEGA-Net, see ``ablations.ablation_rows``."""
-    found = [record for record in records.read(run, dataset, "ablation") if ablations.is_current(record)]
-    return ablations.ablation_rows(found)
+    return ablations.ablation_rows(ablations.current(run, dataset))
 
 
 def costed(run: str, dataset: str) -> list[dict]:

@@ -7,7 +7,8 @@ import torch
 from torch.nn import functional as F
 
 from sega_utils import (
-    ablate, ablations, arms, artifacts, clip, data, entries, filters, metrics, paths, plots, pools, records, synthesis,
+    ablate, ablations, arms, artifacts, clip, data, entries, filters, metrics, parameters, paths, plots, pools, records,
+    synthesis,
 )  # fmt: skip
 from sega_utils.artifacts import ArtifactError
 from sega_utils.entries import Entry
@@ -351,7 +352,7 @@ def test_a_run_of_another_fraction_than_its_name_says_is_refused(low):
 def test_every_fraction_has_its_file_of_parameters():
     values = {entry.value for entry in entries.read(ablations.FILE)[0] if entry.name.startswith(entries.FRACTION)}
     for value in values - {0.01}:
-        content = entries.yaml.safe_load((paths.PARAMS / f"fraction-{value:g}.yaml").read_text())
+        content = parameters.load_yaml(paths.PARAMS / f"fraction-{value:g}.yaml")
         assert content["00_data"] == {"FRACTION": value}
 
 

@@ -10,9 +10,9 @@ def records(stage: str, **scores: tuple[float, ...]) -> list[dict]:
             for arm, values in scores.items() for seed, value in enumerate(values)]  # fmt: skip
 
 
-def verdicts(found: dict[str, list[dict]], efficiency=(), ablation=()) -> dict[str, dict]:
+def verdicts(found: dict[str, list[dict]], efficiency=()) -> dict[str, dict]:
     ids = [row["id"] for row in artifacts.load_csv(paths.DATA / "paper" / "claims.csv")]
-    return dict(zip(ids, claims.claim_rows(found, list(efficiency), list(ablation)), strict=True))
+    return dict(zip(ids, claims.claim_rows(found, list(efficiency)), strict=True))
 
 
 def test_what_was_not_measured_cannot_be_compared():
@@ -56,17 +56,35 @@ def test_a_claim_that_depends_on_what_the_poster_hides_has_no_verdict_but_a_valu
     assert row["verdict"] == claims.INCOMPARABLE and "epsilon" in row["why"] and row["measured"].startswith("+10.25")
 
 
-def test_alignment_efficiency_and_ablation_come_from_their_tables():
+def test_what_is_measured_once_has_no_interval_and_its_value_decides():
     found = {"synthesis": [{"alignment_pre_median": 0.4, "alignment_post_median": 0.55}]}
-    efficiency = [{"variant": "SEGA-Net", "seconds_per_image": "0.01"}, {"variant": "DDIM", "seconds_per_image": "0.08"}]
-    losses = {"GAN-only": -1.0, "LLM-only": -1.0, "GAN+LLM": -1.5, "GAN+Filter": -2.0, "LLM+Filter": -2.0, "SEGA-Net": ""}
-    ablation = [{"name": "components", "value": value, "diff": lost} for value, lost in losses.items()]
-    assert verdicts({}, [], ablation[1:])["ablation"]["verdict"] == claims.INCOMPARABLE, "one of the five is missing"
-    rows = verdicts(found, efficiency, ablation)
-    assert [rows[k]["measured"][:5] for k in ("alignment", "efficiency", "ablation")] == ["+0.15", "+8.00", "+1.50"]
-    assert [rows[k]["verdict"] for k in ("alignment", "efficiency", "ablation")] == [
-        claims.REPRODUCED, claims.REPRODUCED, claims.NOT_REPRODUCED,
-    ]  # fmt: skip
+    efficiency = [{"variant": "SEGA-Net", "seconds_per_image": "0.01"}, {"variant": "DDIM", "seconds_per_image": "0.02"}]
+    rows = verdicts(found, efficiency)
+    assert [rows[k]["measured"] for k in ("alignment", "efficiency")] == ["+0.15 cosine", "+2.00 times"]
+    assert [rows[k]["verdict"] for k in ("alignment", "efficiency")] == [claims.REPRODUCED, claims.NOT_REPRODUCED]
+    assert all("measured once" in rows[k]["why"] for k in ("alignment", "efficiency"))
+
+
+def components(*losses: float) -> list[dict]:
+    """Return ablation records in which each reduced variant loses so many points with the seeds 0, 1, ..."""
+    names = ("GAN-only", "LLM-only", "GAN+LLM", "GAN+Filter", "LLM+Filter")
+    return [{"param_ablation": "components", "param_value": name, "param_seed": seed, "accuracy": 0.9 - part * lost / 100}
+            for seed, lost in enumerate(losses)
+            for name, part in ((names[0], 0), (names[1], 2), *((name, 1) for name in names[2:]), ("SEGA-Net", 0))]  # fmt: skip
+
+
+@pytest.mark.parametrize("losses, measured, verdict", [
+    ((4, 4.2, 4.4), "+4.20 [", claims.REPRODUCED), ((1, 1.2, 1.4), "+1.20 [", claims.NOT_REPRODUCED),
+])  # fmt: skip
+def test_what_a_component_costs_is_paired_by_seed(losses, measured, verdict):
+    row = verdicts({"ablation": components(*losses)})["ablation"]
+    assert row["measured"].startswith(measured) and row["verdict"] == verdict
+
+
+def test_a_seed_that_lacks_a_component_does_not_count():
+    found = components(4, 4.2, 4.4)
+    assert verdicts({"ablation": found[:-1]})["ablation"]["measured"].startswith("+4.10 [")
+    assert verdicts({"ablation": found[:-7]})["ablation"]["verdict"] == claims.INCOMPARABLE
 
 
 def test_the_lead_over_each_arm_is_paired_and_empty_where_nothing_was_measured():

@@ -114,7 +114,7 @@ def test_a_notebook_that_ends_early_has_failed(stop, reason, make, folder):
 @pytest.mark.parametrize("arguments, message", [
     (["-p", "SEDE", "1"], "unknown parameter 'SEDE'; did you mean SEED?"), (["-p", "SEED", "10"], "0 .. 9"),
     (["-p", "SEED", "x"], "0 .. 9"), (["-p", "RUN", "a/b"], "the name of one folder"),
-    (["-f", "gone.yaml"], "there is no parameters file"),
+    (["-f", "gone.yaml"], "there is no file"),
 ])  # fmt: skip
 def test_a_wrong_request_says_what_is_allowed_and_writes_nothing(arguments, message, make, results, capsys):
     assert execute.main([str(make("print(1)")), *arguments]) == 2

@@ -116,12 +116,13 @@ def test_a_file_holds_parameters_for_all_notebooks_and_sections_for_one(tmp_path
 
 
 @pytest.mark.parametrize("content, message", [
-    ("RUN: [", "not valid YAML"), ("- RUN", "holds a list"), ("03_gone: {A: 1}", "no notebook is named so")
+    ("RUN: [", "not valid YAML"), ("- RUN", "holds a list"), ("03_gone: {A: 1}", "no notebook is named so"),
+    ("SEED: 1\nRUN: a\nSEED: 2", "'SEED' is there twice"), ("01_one: {A: 1, A: 2}", "'A' is there twice"),
 ])  # fmt: skip
 def test_an_unusable_file_is_refused(content, message, tmp_path):
     notebook, file = write(tmp_path / "01_one.ipynb", "A = 1"), tmp_path / "paper.yaml"
     file.write_text(content)
     with pytest.raises(ValueError, match=message):
         parameters.read_file(file, notebook)
-    with pytest.raises(FileNotFoundError, match="there is no parameters file"):
+    with pytest.raises(FileNotFoundError, match="there is no file"):
         parameters.read_file(tmp_path / "gone.yaml", notebook)

@@ -43,7 +43,7 @@ def test_an_unknown_artifact_lists_the_known_ones():
         paths.artifact("embedded", "fashion-mnist", "reel")
 
 
-@pytest.mark.parametrize("name", ["", ".", "..", "a/b", "../a", "a\\b"])
+@pytest.mark.parametrize("name", ["", ".", "..", "a/b", "../a", "a\\b", "a b", "a;b", "$a", "a*", "-a", "a{b}"])
 def test_a_run_or_data_set_is_one_folders_name(name):
     with pytest.raises(ValueError, match="run is .*must be the name of one folder"):
         paths.artifact(name, "fashion-mnist", "real")
