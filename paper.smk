@@ -10,7 +10,7 @@ import re
 from itertools import product
 from pathlib import Path
 
-from sega_utils import arms, grid
+from sega_utils import grid, recipes
 
 
 config.setdefault("run", "paper")
@@ -22,9 +22,8 @@ include: "Snakefile"
 
 GRID = grid.read(Path(config.get("grid", "notebooks/params/grid.yaml")), Path(config["params"]))
 NAMES = {paths.results_name(dataset): dataset for dataset in GRID.datasets}
-BASES = {f"{RUN}-{fraction:g}": fraction for fraction in GRID.fractions}
-RUNS = [f"{base}@{classifier}" for base, classifier in product(BASES, GRID.classifiers)]
-CELLS = {f"{arms.slug(arm)}-seed{seed}": (arm, seed) for arm, seed in product(GRID.arms, GRID.seeds)}
+BASES, RUNS = grid.bases(GRID, RUN), grid.runs(GRID, RUN)
+CELLS = {f"{recipes.slug(arm)}-seed{seed}": (arm, seed) for arm, seed in product(GRID.arms, GRID.seeds)}
 SHARED = [file for notebook in NOTEBOOKS if notebook < "05" for file in written(notebook)]
 
 

@@ -1,4 +1,4 @@
-"""The arms that are compared: what each one trains on, and runs of (arm, seed) that can be resumed."""
+"""What each arm trains on, and runs of (arm, seed) that can be resumed; what the arms are is in ``recipes``."""
 
 from concurrent.futures import ProcessPoolExecutor
 from functools import lru_cache
@@ -10,49 +10,9 @@ from torch.nn import functional as F
 from sega_utils import artifacts, classifiers, data, paths, records, runtime
 from sega_utils.clip import embed, load_run_clip
 from sega_utils.generator import generate, load_generator
+from sega_utils.recipes import ARMS, SETTINGS, differences, settings_of, slug  # noqa: F401
 from sega_utils.synthesis import quota, select
 from sega_utils.training import train_classifier
-
-# What makes an arm itself; everything else in SETTINGS is tuned for each arm alike. The poster trains SEGA-Net with
-# pixel-based and mixing-based augmentation ("Robust Training"): beside Std Aug + MixUp, only the images differ.
-ARMS = {
-    "No Aug": {"pixel": False},
-    "Std Aug": {},
-    "Std Aug + MixUp": {"mixing": "mixup"},
-    "GAN-only": {"synthetic": "plain"},
-    "GAN-only + CLIP labels": {"synthetic": "plain", "labels": "clip"},
-    "SEGA-Net": {"synthetic": "filtered", "mixing": "mixup"},
-}
-
-# synthetic: none, plain (z from the prior, unfiltered) or filtered (prompted, kept by the filters)
-# labels: of the synthetic images, or of the real ones where there are no others: class (the label drawn for) or clip
-# (CLIP's distribution over the classes)
-# amount: distinct synthetic images, in multiples of N_syn
-# temperature: of CLIP's distribution, in multiples of the temperature it learned
-SETTINGS = {
-    "classifier": "resnet8-half", "steps": 1000, "batch_size": 64, "lr": 0.1, "weight_decay": 1e-3, "pixel": True,
-    "policy": "none", "mixing": "none", "mix": "replace", "ratio": 0.3, "synthetic": "none", "labels": "class",
-    "amount": 1, "temperature": 1.0,
-}  # fmt: skip
-
-
-def settings_of(arm: str, tuned: dict | None = None) -> dict:
-    """Return an arm's complete settings: defaults, then tuned values, then what makes the arm itself.
-
-    Raises:
-        ValueError: unknown arm or setting.
-    """
-    if arm not in ARMS:
-        raise ValueError(f"unknown arm {arm!r}; known are {', '.join(ARMS)}")
-    if unknown := set(tuned or {}) - set(SETTINGS):
-        raise ValueError(f"unknown settings {sorted(unknown)}; known are {', '.join(SETTINGS)}")
-    return SETTINGS | (tuned or {}) | ARMS[arm]
-
-
-def differences(names: list[str], tuned: dict[str, dict]) -> dict[str, dict]:
-    """Return the settings in which each arm differs from the defaults."""
-    complete = {arm: settings_of(arm, tuned[arm]) for arm in names}
-    return {arm: {k: v for k, v in s.items() if v != SETTINGS[k]} for arm, s in complete.items()}
 
 
 @lru_cache(maxsize=1)
@@ -137,11 +97,6 @@ def run_arm(run: str, dataset: str, arm: str, seed: int, tuned: dict, device: st
     shape = {"n_classes": len(inputs["real"].class_names), "channels": inputs["real"].images.shape[1]}
     artifacts.save_tensors(weights, model.state_dict(), {"key": key, "classifier": settings["classifier"]} | shape)
     return written
-
-
-def slug(arm: str) -> str:
-    """Return an arm's name as a file may carry it."""
-    return "-".join(arm.lower().replace("+", "plus").split())
 
 
 def one_thread() -> None:

@@ -19,8 +19,10 @@ def load(run: str, dataset: str) -> dict[str, list[dict]]:
     found = {stage: records.read(run, dataset, stage) for stage in STAGES}
     trained = found["training"]
     names = check_arms(trained)
-    check_same([record for stage in STAGES for record in found[stage]], lambda key: is_input(key) or is_run(key))
-    check_same(trained, is_budget)
+    everything = [record for stage in STAGES for record in found[stage]]
+    check_same(everything, is_input)
+    check_same([of_base(record) for record in everything], is_run)
+    check_same(trained, lambda key: is_run(key) or is_budget(key))
     for arm in names:
         check_same([record for record in trained if record["param_arm"] == arm], is_setting)
     return found
@@ -53,6 +55,11 @@ def is_input(key: str) -> bool:
 def is_run(key: str) -> bool:
     """Return whether a key names the run; a data set may be spelled in two ways, and its digest tells it apart."""
     return key == "run"
+
+
+def of_base(record: dict) -> dict:
+    """Return a record as of its run's base: in the grid, ``paper-1@vgg16`` goes on from the stages of ``paper-1``."""
+    return record | {"run": record["run"].partition("@")[0]} if "run" in record else record
 
 
 def is_budget(key: str) -> bool:

@@ -1,17 +1,14 @@
-"""The paper's grid, and its cost in GPU hours from what is on record: ``python -m sega_utils.grid``."""
+"""The paper's grid: what is multiplied, and where its runs are. Each job plans it anew, so nothing here needs torch."""
 
-import argparse
 import os
-import sys
 from collections.abc import Iterable
+from itertools import product
 from pathlib import Path
-from statistics import mean
 from typing import NamedTuple
 
 import yaml
 
-from sega_utils import arms, artifacts, classifiers, data, parameters, paths
-from sega_utils.formats import aligned
+from sega_utils import parameters, paths, recipes
 
 FILE, PARAMS = paths.PARAMS / "grid.yaml", paths.PARAMS / "paper.yaml"
 AXES = ("datasets", "fractions", "classifiers")
@@ -48,15 +45,26 @@ def read(file: Path = FILE, params: Path = PARAMS) -> Grid:
     given = parameters.check(parameters.read_file(params, TRAINING), known)
     chosen = {name: given.get(name.upper(), known[name.upper()].default) for name in ("arms", "seeds")}
     found = Grid(**content, **chosen, folder=file.parent)
-    for what, values, allowed in (("data set", found.datasets, data.DATASETS),
-                                  ("classifier", found.classifiers, classifiers.CLASSIFIERS)):  # fmt: skip
-        if strange := [value for value in values if value not in allowed and not str(value).startswith(paths.OWN)]:
-            raise ValueError(f"{paths.shown(file)} has the {what} {strange[0]!r}; known are {', '.join(allowed)}")
+    for dataset in found.datasets:
+        try:
+            parameters.check({"DATASET": dataset}, known)
+        except ValueError as error:
+            raise ValueError(f"{paths.shown(file)}: {error}") from error
     if strange := [f for f in found.fractions if type(f) not in {int, float} or not 0 < f <= 1]:
         raise ValueError(f"{paths.shown(file)} has the fraction {strange[0]!r}; allowed is 0 .. 1 without 0")
     for classifier in found.classifiers:
         settings(found, classifier)
     return found
+
+
+def bases(grid: Grid, name: str = "paper") -> dict[str, float]:
+    """Return the runs that hold what comes before any classifier, and the fraction of each."""
+    return {f"{name}-{fraction:g}": fraction for fraction in grid.fractions}
+
+
+def runs(grid: Grid, name: str = "paper") -> list[str]:
+    """Return the runs that end with a report: each classifier on each of the ``bases``."""
+    return [f"{base}@{classifier}" for base, classifier in product(bases(grid, name), grid.classifiers)]
 
 
 def settings_file(grid: Grid, classifier: str) -> Path:
@@ -73,11 +81,13 @@ def settings(grid: Grid, classifier: str) -> dict[str, dict]:
     """
     file = settings_file(grid, classifier)
     if not file.is_file():
-        raise FileNotFoundError(f"the classifier {classifier} needs its settings of each arm in {paths.shown(file)}")
+        there = ", ".join(sorted(path.stem.partition("-")[2] for path in grid.folder.glob("tuned-*.yaml")))
+        raise FileNotFoundError(f"the classifier {classifier} needs its settings of each arm in {paths.shown(file)}; "
+                                f"there are those of {there or 'none'}")  # fmt: skip
     tuned = yaml.safe_load(file.read_text(encoding="utf-8"))
     if missing := [name for name in grid.arms if name not in tuned]:
         raise ValueError(f"{paths.shown(file)} lacks the arm {missing[0]!r}")
-    found = {name: arms.settings_of(name, tuned[name]) for name in grid.arms}
+    found = {name: recipes.settings_of(name, tuned[name]) for name in grid.arms}
     if strange := {s["classifier"] for s in found.values()} - {classifier}:
         raise ValueError(f"{paths.shown(file)} is for {classifier} but names {strange.pop()}")
     return found
@@ -93,71 +103,3 @@ def share(source: Path, target: Path, names: Iterable[str]) -> None:
         link.parent.mkdir(parents=True, exist_ok=True)
         link.unlink(missing_ok=True)
         link.symlink_to(os.path.relpath(source / name, link.parent))
-
-
-def on_gpu(root: Path) -> list[dict]:
-    """Return the records below a results folder that were measured on a GPU, each once."""
-    files = (file for file in root.glob("*/*/records/*/*.json") if not file.parent.is_symlink())
-    found = [artifacts.load_json(file) for file in sorted(files)]
-    return [record for record in found if "seconds" in record and " CPU" not in record.get("device", " CPU")]
-
-
-def estimate(grid: Grid, found: list[dict]) -> list[dict]:
-    """Return a row for each kind of job: how many there are, and GPU hours for all; empty where nothing was measured.
-
-    A training takes its steps times the mean seconds a step of its classifier and arm. Any other stage takes the mean
-    over the measured runs of the sum of its records' seconds, and is counted once a run.
-
-    Args:
-        found: records with ``seconds``, see ``on_gpu``.
-    """
-    per_step: dict[tuple, list[float]] = {}
-    per_run: dict[str, dict[tuple, float]] = {}
-    for r in found:
-        if r["stage"] == "training":
-            key = r["param_classifier"], r["param_arm"]
-            per_step.setdefault(key, []).append(r["seconds"] / r["param_steps"])
-        else:
-            total = per_run.setdefault(r["stage"], {})
-            total[r["run"], r["dataset"]] = total.get((r["run"], r["dataset"]), 0) + r["seconds"]
-    bases = len(grid.datasets) * len(grid.fractions)
-    rows = []
-    for stage in (*SHARED, *sorted(set(per_run) - set(SHARED))):
-        runs = bases * (1 if stage in SHARED else len(grid.classifiers))
-        rows.append({"job": stage, "jobs": runs, "GPU hours": hours(runs, per_run.get(stage, {}).values())})
-    for classifier in grid.classifiers:
-        for arm, chosen in settings(grid, classifier).items():
-            jobs = bases * len(grid.seeds)
-            each = [chosen["steps"] * seconds for seconds in per_step.get((classifier, arm), [])]
-            rows.append({"job": f"{classifier}, {arm}", "jobs": jobs, "GPU hours": hours(jobs, each)})
-    return rows
-
-
-def hours(jobs: int, seconds: Iterable[float]) -> str:
-    """Return the hours that jobs take, from the seconds that each of some took; empty if none was measured."""
-    seconds = list(seconds)
-    return f"{jobs * mean(seconds) / 3600:.1f}" if seconds else ""
-
-
-def main(arguments: list[str] | None = None) -> int:
-    """Print what the grid costs, from the records of GPU runs; return 0, or 1 after an error."""
-    parser = argparse.ArgumentParser("python -m sega_utils.grid", description=main.__doc__)
-    parser.add_argument("--grid", type=Path, default=FILE)
-    parser.add_argument("--params", type=Path, default=PARAMS)
-    args = parser.parse_args(arguments)
-    try:
-        found = on_gpu(paths.results_root())
-        rows = estimate(read(args.grid, args.params), found)
-    except (OSError, ValueError, artifacts.ArtifactError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    print(aligned(rows))
-    known = [float(row["GPU hours"]) for row in rows if row["GPU hours"]]
-    devices = " and ".join(sorted({record["device"] for record in found}))
-    print(f"\n{sum(row['jobs'] for row in rows):,} jobs; {sum(known):,.1f} GPU hours on {devices or 'no GPU'}, "
-          f"{len(rows) - len(known)} of {len(rows)} rows without a measurement on a GPU")  # fmt: skip
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -17,6 +17,20 @@ def test_records_of_one_run_belong_together():
         "clip": 1, "projector": 1, "synthesis": 1, "training": 3 * len(ACCURACY)}  # fmt: skip
 
 
+def test_a_run_of_the_grid_goes_on_from_the_stages_of_its_base_and_of_no_other():
+    names = [f"{arm}-seed{seed}" for arm in map(arms.slug, ACCURACY) for seed in range(3)]
+    for name in names:
+        change("training", name, run=f"{RUN}@resnet18")
+    consistency.load(RUN, DATASET)
+    change("training", names[0], run=f"{RUN}@vgg16")
+    with pytest.raises(ArtifactError, match=f"run is '{RUN}@resnet18' in .*; '{RUN}@vgg16' in .*{names[0]}.json"):
+        consistency.load(RUN, DATASET)
+    for name in names:
+        change("training", name, run="other@resnet18")
+    with pytest.raises(ArtifactError, match=f"run is '{RUN}' in .*; 'other' in .*{names[0]}.json"):
+        consistency.load(RUN, DATASET)
+
+
 def test_a_run_without_records_has_none():
     assert consistency.load("none", DATASET) == {stage: [] for stage in consistency.STAGES}
 

@@ -11,7 +11,7 @@ import pytest
 import test_snakefile
 import yaml
 
-from sega_utils import arms, grid, paths
+from sega_utils import artifacts, classifiers, data, grid, grid_tables, parameters, paths, recipes
 
 EXECUTE = '''
 import json, os, sys, time
@@ -36,13 +36,6 @@ for path in [folder / file for file in [*made, f"records/{name.partition('_')[2]
 output.parent.mkdir(exist_ok=True)
 output.write_text(" ".join(given))
 '''
-# what a plan needs of the modules that take seconds to import
-STUBS = {
-    "arms": f"ARMS = {arms.ARMS!r}\nSETTINGS = {{}}\nslug = lambda arm: '-'.join(arm.lower().split())\n"
-            "settings_of = lambda arm, tuned: tuned\n",
-    "classifiers": "CLASSIFIERS = ['resnet18', 'vgg16']\n", "data": "DATASETS = ['mnist', 'svhn']\n", "artifacts": "",
-    "execute": EXECUTE,
-}  # fmt: skip
 GRID = {"datasets": ["mnist", "svhn"], "fractions": [0.01, 1], "classifiers": ["resnet18", "vgg16"]}
 PARAMS = {"05_training": {"ARMS": ["Std Aug", "SEGA-Net"], "SEEDS": [0, 1]}}
 BEFORE = ("00_data", "01_clip", "01_prompts", "02_generator", "03_projector", "04_synthesis")
@@ -61,12 +54,11 @@ def build(root, content):
     test_snakefile.build(root)
     shutil.copytree(paths.ROOT / "profiles", root / "profiles")
     copied = ["paper.smk", "notebooks/05_training.ipynb"]
-    copied += [f"sega_utils/{name}.py" for name in ("grid", "parameters", "formats")]
+    copied += [f"sega_utils/{name}.py" for name in ("grid", "parameters", "recipes")]
     copied += [f"notebooks/params/tuned-{name}.yaml" for name in content["classifiers"]]
     for file in copied:
         shutil.copy(paths.ROOT / file, root / file)
-    for name, source in STUBS.items():
-        (root / "sega_utils" / f"{name}.py").write_text(source)
+    (root / "sega_utils/execute.py").write_text(EXECUTE)
     for name, value in (("grid", content), ("paper", PARAMS)):
         (root / f"notebooks/params/{name}.yaml").write_text(yaml.safe_dump(value))
     return root
@@ -150,9 +142,17 @@ def test_each_job_gets_a_gpu_that_no_other_has(tmp_path):
     assert once.returncode == 0 and once.stdout.strip() in {"2", "5"}
 
 
+def test_a_plan_needs_no_torch():
+    check = "import sys, sega_utils.grid; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", check], cwd=paths.ROOT).returncode == 0
+
+
 def test_the_projects_own_grid_is_whole():
     found = grid.read()
-    assert len(found.datasets) == 5 and len(found.classifiers) == 4 and found.arms == list(arms.ARMS)
+    assert len(found.datasets) == 5 and len(found.classifiers) == 4 and found.arms == list(recipes.ARMS)
+    assert set(found.classifiers) <= set(classifiers.CLASSIFIERS)
+    allowed = parameters.read(grid.TRAINING)["DATASET"].allowed
+    assert allowed == f"one of: {' | '.join([*data.DATASETS, 'folder:PATH'])}"
     for classifier in found.classifiers:
         budgets = {(s["steps"], s["batch_size"]) for s in grid.settings(found, classifier).values()}
         assert len(budgets) == 1
@@ -160,8 +160,8 @@ def test_the_projects_own_grid_is_whole():
 
 @pytest.mark.parametrize(
     ("change", "message"),
-    [({"datasets": ["cifar"]}, "known are fashion-mnist"), ({"classifiers": ["resnet"]}, "known are resnet8"),
-     ({"classifiers": ["resnet8"]}, "tuned-resnet8.yaml"), ({"fractions": [0]}, "allowed is 0 .. 1"),
+    [({"datasets": ["cifar"]}, "one of: fashion-mnist"), ({"classifiers": ["resnet8"]}, "tuned-resnet8.yaml; there are those of resnet18"),
+     ({"fractions": [0]}, "allowed is 0 .. 1"),
      ({"fractions": []}, "different values"), ({"seeds": [0]}, "must hold datasets")],
 )  # fmt: skip
 def test_a_grid_that_cannot_be_run_is_refused(change, message, tmp_path):
@@ -180,10 +180,30 @@ def test_the_estimate_scales_measured_seconds_by_steps_and_counts_shared_stages_
         *({"stage": "shift", "run": "a", "dataset": "b", "seconds": 1800.0} for _ in range(2)),
         {"stage": "clip", "run": "a", "dataset": "b", "seconds": 3600.0},
     ]  # fmt: skip
-    rows = {row["job"]: row for row in grid.estimate(small, found)}
+    rows = {row["job"]: row for row in grid_tables.estimate(small, found)}
     steps = grid.settings(small, "resnet18")["Std Aug"]["steps"]
     expected_hours = f"{6 * steps * 36 / 100 / 3600:.1f}"
     assert rows["resnet18, Std Aug"] == {"job": "resnet18, Std Aug", "jobs": 6, "GPU hours": expected_hours}
     assert rows["clip"] == {"job": "clip", "jobs": 2, "GPU hours": "2.0"}
     assert rows["shift"] == {"job": "shift", "jobs": 4, "GPU hours": "4.0"}
     assert rows["vgg16, Std Aug"]["GPU hours"] == "" == rows["generator"]["GPU hours"]
+
+
+def test_one_table_holds_every_finished_run(results, tmp_path, capsys):
+    file, params = tmp_path / "grid.yaml", tmp_path / "params.yaml"
+    shutil.copy(paths.PARAMS / "tuned-resnet18.yaml", tmp_path)
+    content = {"datasets": ["svhn", "folder:mine"], "fractions": [0.01, 1], "classifiers": ["resnet18"]}
+    file.write_text(yaml.safe_dump(content))
+    params.write_text("")
+    options = ["accuracy", "--grid", str(file), "--params", str(params), "--run", "mine"]
+    assert grid_tables.main(options) == 1 and "no run of the grid mine is finished" in capsys.readouterr().err
+    for dataset, fraction, mean in (("svhn", 1, 90.5), ("folder:mine", 0.01, 40.25)):
+        rows = [{"arm": "Std Aug", "classifier": "resnet18", "fraction": fraction, "mean": mean, "n": 5}]
+        name = paths.artifact(f"mine-{fraction}@resnet18", dataset, "tables") / "accuracy.csv"
+        artifacts.save_csv(name, rows, grid_tables.ACCURACY[1:])
+    assert grid_tables.main(options) == 0
+    assert "2 of 4 runs are finished; written to results/mine.csv" in capsys.readouterr().out
+    found = [[row[key] for key in ("dataset", "fraction", "classifier", "arm", "mean")]
+             for row in artifacts.load_csv(results / "mine.csv")]  # fmt: skip
+    assert found == [["svhn", "1", "resnet18", "Std Aug", "90.5"],
+                     ["folder:mine", "0.01", "resnet18", "Std Aug", "40.25"]]  # fmt: skip

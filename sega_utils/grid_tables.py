@@ -1,0 +1,113 @@
+"""What the paper's grid costs and what it found, in one table each: ``python -m sega_utils.grid_tables``."""
+
+import argparse
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from statistics import mean
+
+from sega_utils import artifacts, paths, tables
+from sega_utils.formats import aligned
+from sega_utils.grid import FILE, PARAMS, SHARED, Grid, read, runs, settings
+
+ACCURACY = ("dataset", *tables.ACCURACY)
+
+
+def accuracies(grid: Grid, name: str = "paper") -> list[dict[str, str]]:
+    """Return the rows of ``tables/accuracy.csv`` of every run that has one, each with its data set: ``ACCURACY``.
+
+    A run has one once its report is written; see ``tables.accuracy`` for what the columns mean.
+    """
+    found = [(dataset, paths.artifact(run, dataset, "tables") / "accuracy.csv")
+             for dataset in grid.datasets for run in runs(grid, name)]  # fmt: skip
+    return [{"dataset": dataset} | row for dataset, file in found if file.exists() for row in artifacts.load_csv(file)]
+
+
+def on_gpu(root: Path) -> list[dict]:
+    """Return the records below a results folder that were measured on a GPU, each once."""
+    files = (file for file in root.glob("*/*/records/*/*.json") if not file.parent.is_symlink())
+    found = [artifacts.load_json(file) for file in sorted(files)]
+    return [record for record in found if "seconds" in record and " CPU" not in record.get("device", " CPU")]
+
+
+def estimate(grid: Grid, found: list[dict]) -> list[dict]:
+    """Return a row for each kind of job: how many there are, and GPU hours for all; empty where nothing was measured.
+
+    A training takes its steps times the mean seconds a step of its classifier and arm. Any other stage takes the mean
+    over the measured runs of the sum of its records' seconds, and is counted once a run.
+
+    Args:
+        found: records with ``seconds``, see ``on_gpu``.
+    """
+    per_step: dict[tuple, list[float]] = {}
+    per_run: dict[str, dict[tuple, float]] = {}
+    for r in found:
+        if r["stage"] == "training":
+            key = r["param_classifier"], r["param_arm"]
+            per_step.setdefault(key, []).append(r["seconds"] / r["param_steps"])
+        else:
+            total = per_run.setdefault(r["stage"], {})
+            total[r["run"], r["dataset"]] = total.get((r["run"], r["dataset"]), 0) + r["seconds"]
+    bases = len(grid.datasets) * len(grid.fractions)
+    rows = []
+    for stage in (*SHARED, *sorted(set(per_run) - set(SHARED))):
+        runs = bases * (1 if stage in SHARED else len(grid.classifiers))
+        rows.append({"job": stage, "jobs": runs, "GPU hours": hours(runs, per_run.get(stage, {}).values())})
+    for classifier in grid.classifiers:
+        for arm, chosen in settings(grid, classifier).items():
+            jobs = bases * len(grid.seeds)
+            each = [chosen["steps"] * seconds for seconds in per_step.get((classifier, arm), [])]
+            rows.append({"job": f"{classifier}, {arm}", "jobs": jobs, "GPU hours": hours(jobs, each)})
+    return rows
+
+
+def hours(jobs: int, seconds: Iterable[float]) -> str:
+    """Return the hours that jobs take, from the seconds that each of some took; empty if none was measured."""
+    seconds = list(seconds)
+    return f"{jobs * mean(seconds) / 3600:.1f}" if seconds else ""
+
+
+def cost_text(grid: Grid) -> str:
+    """Return the jobs and GPU hours of the grid, from the records of GPU runs, in aligned columns."""
+    found = on_gpu(paths.results_root())
+    rows = estimate(grid, found)
+    known = [float(row["GPU hours"]) for row in rows if row["GPU hours"]]
+    devices = " and ".join(sorted({record["device"] for record in found}))
+    return (f"{aligned(rows)}\n\n{sum(row['jobs'] for row in rows):,} jobs; {sum(known):,.1f} GPU hours on "
+            f"{devices or 'no GPU'}, {len(rows) - len(known)} of {len(rows)} rows without a measurement on a GPU")  # fmt: skip
+
+
+def accuracy_text(grid: Grid, name: str = "paper") -> str:
+    """Write the accuracies of the grid to ``results/<name>.csv``; return them in aligned columns, and how many runs.
+
+    Raises:
+        FileNotFoundError: no run is finished.
+    """
+    rows, expected = accuracies(grid, name), len(grid.datasets) * len(runs(grid, name))
+    if not rows:
+        raise FileNotFoundError(f"no run of the grid {name} is finished; make them with: make paper")
+    file = paths.results_root() / f"{name}.csv"
+    artifacts.save_csv(file, rows, ACCURACY)
+    finished = len({(row["dataset"], row["classifier"], row["fraction"]) for row in rows})
+    return f"{aligned(rows)}\n\n{finished} of {expected} runs are finished; written to {paths.shown(file)}"
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Print what the grid costs, or the accuracies of its finished runs; return 0, or 1 after an error."""
+    parser = argparse.ArgumentParser("python -m sega_utils.grid_tables", description=main.__doc__)
+    parser.add_argument("what", choices=("cost", "accuracy"))
+    parser.add_argument("--grid", type=Path, default=FILE)
+    parser.add_argument("--params", type=Path, default=PARAMS)
+    parser.add_argument("--run", default="paper", help="what the names of its runs begin with")
+    args = parser.parse_args(arguments)
+    try:
+        grid = read(args.grid, args.params)
+        print(cost_text(grid) if args.what == "cost" else accuracy_text(grid, args.run))
+    except (OSError, ValueError, artifacts.ArtifactError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,47 @@
+"""The arms that are compared and their settings: plain data, so that planning a grid needs no torch."""
+
+# What makes an arm itself; everything else in SETTINGS is tuned for each arm alike. The poster trains SEGA-Net with
+# pixel-based and mixing-based augmentation ("Robust Training"): beside Std Aug + MixUp, only the images differ.
+ARMS = {
+    "No Aug": {"pixel": False},
+    "Std Aug": {},
+    "Std Aug + MixUp": {"mixing": "mixup"},
+    "GAN-only": {"synthetic": "plain"},
+    "GAN-only + CLIP labels": {"synthetic": "plain", "labels": "clip"},
+    "SEGA-Net": {"synthetic": "filtered", "mixing": "mixup"},
+}
+
+# synthetic: none, plain (z from the prior, unfiltered) or filtered (prompted, kept by the filters)
+# labels: of the synthetic images, or of the real ones where there are no others: class (the label drawn for) or clip
+# (CLIP's distribution over the classes)
+# amount: distinct synthetic images, in multiples of N_syn
+# temperature: of CLIP's distribution, in multiples of the temperature it learned
+SETTINGS = {
+    "classifier": "resnet8-half", "steps": 1000, "batch_size": 64, "lr": 0.1, "weight_decay": 1e-3, "pixel": True,
+    "policy": "none", "mixing": "none", "mix": "replace", "ratio": 0.3, "synthetic": "none", "labels": "class",
+    "amount": 1, "temperature": 1.0,
+}  # fmt: skip
+
+
+def settings_of(arm: str, tuned: dict | None = None) -> dict:
+    """Return an arm's complete settings: defaults, then tuned values, then what makes the arm itself.
+
+    Raises:
+        ValueError: unknown arm or setting.
+    """
+    if arm not in ARMS:
+        raise ValueError(f"unknown arm {arm!r}; known are {', '.join(ARMS)}")
+    if unknown := set(tuned or {}) - set(SETTINGS):
+        raise ValueError(f"unknown settings {sorted(unknown)}; known are {', '.join(SETTINGS)}")
+    return SETTINGS | (tuned or {}) | ARMS[arm]
+
+
+def differences(names: list[str], tuned: dict[str, dict]) -> dict[str, dict]:
+    """Return the settings in which each arm differs from the defaults."""
+    complete = {arm: settings_of(arm, tuned[arm]) for arm in names}
+    return {arm: {k: v for k, v in s.items() if v != SETTINGS[k]} for arm, s in complete.items()}
+
+
+def slug(arm: str) -> str:
+    """Return an arm's name as a file may carry it."""
+    return "-".join(arm.lower().replace("+", "plus").split())
