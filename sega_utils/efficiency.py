@@ -83,11 +83,12 @@ def quality(images: torch.Tensor, labels: torch.Tensor, test: Dataset, inputs: d
 
     Args:
         images, labels: uint8 (N, C, 32, 32), int64 (N,); as many test images, balanced, are their peers for precision
-            and recall, all of them for the Frechet distance.
+            and recall, fewer if some class has fewer; all of them for the Frechet distance.
     """
     n_classes, everything = len(test.class_names), torch.ones(len(test.labels), dtype=torch.bool)
     ours, theirs = (clip.embed(inputs["clip"], x).cpu() for x in (data.from_uint8(images), test.images))
-    peers = synthesis.select(everything, test.labels, n=len(labels), n_classes=n_classes)
+    n = min(len(labels), n_classes * int(test.labels.bincount(minlength=n_classes).min()))
+    peers = synthesis.select(everything, test.labels, n=n, n_classes=n_classes)
     seen = (ours @ inputs["class_embeddings"].T).argmax(1)
     values = {"agreement": (seen == labels).double().mean().item(), "frechet": metrics.frechet_distance(ours, theirs)}
     values |= metrics.precision_recall(theirs[peers], ours)

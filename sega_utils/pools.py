@@ -42,7 +42,7 @@ def recipe_of(run: str, dataset: str) -> dict:
         | {"cluster_seed": found["prompts"]["param_seed"], "projector_seed": found["projector"]["param_seed"]}
         | {"draw_seed": found["synthesis"]["param_seed"] + 2, "draw_sigma": found["synthesis"]["param_sigma"]}
         | {"conditioning": "class", "latents": "prompt", "prompts": "own", "choice": "filtered"}
-        | {"use": " ".join(filters.FILTERS)}
+        | {"use": found["synthesis"]["param_filters"]}
     )
 
 

@@ -21,7 +21,7 @@ def train_classifier(
     batch_size: int = 64,
     lr: float = 0.1,
     weight_decay: float = 1e-3,
-    pixel: bool = True,
+    pixel: bool | str = True,
     policy: str = "none",
     mixing: str = "none",
     mix: str = "replace",
@@ -37,7 +37,8 @@ def train_classifier(
         real_targets: float32 (N, n_classes) instead of the labels, e.g. CLIP's class distribution.
         lr: peak learning rate of SGD with Nesterov momentum 0.9 (AdamW for a transformer); one cosine cycle after 10 %
             of warm-up.
-        pixel: crop (up to 2 pixels) and flip real and synthetic images.
+        pixel: crop (up to 2 pixels) and flip real and synthetic images; ``crop`` for a crop alone, where a mirrored
+            image would be of no class, as with digits.
         policy: a key of ``augment.POLICIES``, applied image by image after crop and flip.
         mixing: a key of ``augment.MIXING``.
         mix: ``replace`` gives synthetic images ``ratio`` of every batch, ``add`` puts ``ratio`` / (1 - ratio) of a
@@ -45,7 +46,7 @@ def train_classifier(
         ratio: synthetic share of what a step sees, 0 .. 1 exclusive; the poster's is 0.3.
 
     Raises:
-        ValueError: unknown mix, policy, mixing or classifier, or a ratio outside its range.
+        ValueError: unknown pixel, mix, policy, mixing or classifier, or a ratio outside its range.
         FloatingPointError: the loss is not finite.
 
     Source: poster, Robust Training with Augmentation (70:30, pixel-based and mixing-based augmentation).
@@ -58,6 +59,8 @@ def train_classifier(
         raise ValueError(f"mixing is {mixing!r}; allowed are {', '.join(augment.MIXING)}")
     if not 0 < ratio < 1:
         raise ValueError(f"ratio is {ratio}; allowed is 0 .. 1, both excluded; leave synthetic away for none")
+    if pixel not in {True, False, "crop"}:
+        raise ValueError(f"pixel is {pixel!r}; allowed are true, false and 'crop'")
     torch.manual_seed(seed)
     model = classifiers.build(classifier, n_classes=len(real.class_names), channels=real.images.shape[1]).to(device)
     if classifier in classifiers.TRANSFORMERS:
@@ -80,7 +83,7 @@ def train_classifier(
         picked = [(x[i], y[i]) for x, y, stream in streams for i in [next(stream)]]
         images, targets = (torch.cat(parts) for parts in zip(*picked, strict=True))
         if pixel:
-            images = augment.shift(images, rng, pad=2)
+            images = augment.shift(images, rng, pad=2, flip=pixel != "crop")
         images = augment.POLICIES[policy](images)
         if mixing != "none":
             order = torch.randperm(len(images), generator=rng, device=device)  # partners across real and synthetic

@@ -19,7 +19,7 @@ RUN = ("mine", "fashion-mnist")
 COST = {"seconds": 1.0, "peak_memory_gb": 0.1}
 OWN = {"sigma": 1.0, "tau": 0.1, "lam": 0.01, "lr": 0.001, "steps": 2, "batch_size": 4, "seed": 0}
 FILTERING = {"oversample": 20, "sigma": 1.0, "alignment_percentile": 0, "blur_percentile": 0, "max_distance": 0,
-             "min_ssim": 1.0, "seed": 0}  # fmt: skip
+             "min_ssim": 1.0, "seed": 0, "filters": " ".join(filters.FILTERS)}  # fmt: skip
 
 
 @pytest.fixture
@@ -121,6 +121,12 @@ def test_entries_are_chosen_by_name_or_by_name_and_value():
 def test_a_pool_like_the_runs_own_is_the_runs_own(run):
     pool = pools.make(*RUN, inputs(), pools.recipe_of(*RUN), n=3)
     assert torch.equal(pool["images"], inputs()["candidates"]["images"])
+
+
+def test_a_run_that_leaves_filters_out_leaves_them_out_of_its_recipe(run):
+    file = records.path(*RUN, "synthesis", "synthesis")
+    artifacts.save_json(file, artifacts.load_json(file) | {"param_filters": "blur duplicate"})
+    assert pools.recipe_of(*RUN)["use"] == "blur duplicate"
 
 
 def test_a_redrawn_pool_is_what_the_synthesis_draws(run, prompts, generator):

@@ -75,6 +75,15 @@ def test_the_returned_weights_are_averaged_with_the_decay(tiny):
             assert torch.equal(weight, last[name])
 
 
+@pytest.mark.parametrize("flip", [False, True])
+def test_images_are_mirrored_only_where_that_is_asked_for(tiny, monkeypatch, flip):
+    seen, shift = [], clip_training.augment.shift
+    monkeypatch.setattr(clip_training.augment, "shift",
+                        lambda *given, **options: seen.append(options["flip"]) or shift(*given, **options))
+    train_clip(tiny, steps=2, seed=0, batch_size=8, flip=flip)
+    assert seen == [flip, flip]
+
+
 def test_a_loss_that_is_not_finite_stops_training(tiny):
     broken = tiny._replace(images=tiny.images * float("nan"))
     with pytest.raises(FloatingPointError, match="the CLIP loss is nan at step 1; lower the learning rate"):

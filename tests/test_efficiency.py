@@ -81,6 +81,13 @@ def test_real_images_are_of_perfect_quality(run, tiny, clip_model, prompts):
     assert found["frechet"] == pytest.approx(0, abs=1e-3) and found["precision"] == found["recall"] == 1
 
 
+def test_drawn_images_may_be_more_than_the_test_images(run, tiny, clip_model, prompts):
+    inputs = {"clip": clip_model, "class_embeddings": prompts["centroids"][::2]}
+    few = data.take(tiny, torch.arange(33))
+    found = efficiency.quality(data.to_uint8(tiny.images), tiny.labels, few, inputs)
+    assert found["precision"] > 0.9 and found["recall"] == 1
+
+
 def test_scores_are_of_what_they_say(run, monkeypatch):
     seen, original = [], efficiency.train_classifier
 

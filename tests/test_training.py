@@ -112,6 +112,14 @@ def test_pixel_augmentation_is_for_real_and_synthetic_images_alike(tiny, synthet
     assert calls == ([8] * 3 if pixel else [])
 
 
+@pytest.mark.parametrize(("pixel", "turned"), [("crop", False), (True, True)])
+def test_a_crop_alone_mirrors_no_image(tiny, batches, pixel, turned):
+    left = torch.zeros(36, 1, 32, 32)
+    left[..., 4:12] = 1  # a crop moves it by two pixels, a mirror to the other side
+    train(tiny._replace(images=left), pixel=pixel)
+    assert any(bool(images[..., 16:].any()) for images in batches) == turned
+
+
 @pytest.mark.parametrize("mixing", augment.MIXING)
 def test_mixing_works_with_soft_targets_and_synthetic_images(tiny, synthetic, batches, targets, mixing):
     train(tiny, synthetic=synthetic, mixing=mixing)
@@ -171,6 +179,7 @@ def test_there_is_no_order_of_no_images(tiny):
     ({"mix": "blend"}, "mix is 'blend'; allowed are 'replace' and 'add'"),
     ({"mixing": "augmix"}, "mixing is 'augmix'; allowed are none, mixup, cutmix, saliencymix"),
     ({"classifier": "vgg"}, "unknown classifier 'vgg'; known are resnet8-half"),
+    ({"pixel": "flip"}, "pixel is 'flip'; allowed are true, false and 'crop'"),
     ({"policy": "rand"}, "policy is 'rand'; allowed are none, trivial"),
     *(({"ratio": ratio}, f"ratio is {ratio}; allowed is 0 .. 1, both excluded") for ratio in (0.0, 1.0, -0.3, 1.5)),
 ])  # fmt: skip

@@ -1,0 +1,74 @@
+"""Every notebook on a folder of one's own images: three of scikit-learn's digits, at sizes that say nothing."""
+
+import shutil
+
+import pytest
+import yaml
+
+from sega_utils import arms, artifacts, digits, parameters, paths, records
+
+KEPT = 40  # images of each digit
+ARMS, SEEDS = ["Std Aug", "SEGA-Net"], [0, 1]
+BRIEF = {"classifier": "resnet8-half", "steps": 60, "batch_size": 16, "pixel": "crop"}
+# an untrained generator draws nothing that a filter on looks would keep
+SIZES = {
+    "00_data": {"FRACTION": 1.0},
+    "01_clip": {"TRAIN": True, "STEPS": 3, "FLIP": False},
+    "01_prompts": {},
+    "02_generator": {"TRAIN": True, "STEPS": 2, "WIDTH": 16, "N_EVAL": 100},
+    "03_projector": {"STEPS": 2, "N_EVAL": 100},
+    "04_synthesis": {"OVERSAMPLE": 4, "FILTERS": ["duplicate"], "MAX_DISTANCE": 0, "MIN_SSIM": 1.0},
+    "05_training": {"ARMS": ARMS, "SEEDS": SEEDS},
+    "06_shift": {"ARMS": ARMS, "SEEDS": SEEDS, "N_TEST": 12, "CORRUPTIONS": ["fog"]},
+    "07_adversarial": {"ARMS": ARMS, "SEEDS": [0], "EPSILONS": [0.0, 8.0], "N_TEST": 12, "N_AUTOATTACK": 12},
+    "08_ablations": {},
+    "09_efficiency": {"TRAIN": True, "STEPS": 2, "SAMPLING_STEPS": 2, "N_IMAGES": 60, "KERNEL_IMAGES": [20],
+                      "REPEATS": 1, "CANDIDATES": [30], "SCORE_STEPS": 4},
+    "10_report": {},
+}  # fmt: skip
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Write three digits only, with their names, descriptions and recorded prompts."""
+    folder = tmp_path / "my digits"
+    digits.write_digits(folder)
+    for name in map(str, range(3, 10)):
+        shutil.rmtree(folder / name)
+    for name in map(str, range(3)):
+        for file in sorted((folder / name).iterdir())[KEPT:]:
+            file.unlink()
+    about = yaml.safe_load((folder / "classes.yaml").read_text())
+    about["classes"] = {name: entry for name, entry in about["classes"].items() if name in {"0", "1", "2"}}
+    (folder / "classes.yaml").write_text(yaml.safe_dump(about))
+    return folder
+
+
+def execute(name: str, given: dict) -> None:
+    """Run a notebook's cells here, so that what is patched stays patched and nothing is imported twice."""
+    notebook = paths.NOTEBOOKS / f"{name}.ipynb"
+    given, scope = parameters.check(given, parameters.read(notebook)), {}
+    for cell in artifacts.load_json(notebook)["cells"]:
+        if cell["cell_type"] == "code":
+            exec(compile("".join(cell["source"]), name, "exec"), scope)
+            scope |= given if "parameters" in cell["metadata"].get("tags", []) else {}
+
+
+def test_the_whole_pipeline_runs_on_them(folder, results, tmp_path, monkeypatch):
+    monkeypatch.setattr(arms, "map_workers", lambda function, jobs, **_: [function(*job) for job in jobs])
+    tuned = tmp_path / "arms.yaml"
+    tuned.write_text(yaml.safe_dump({arm: BRIEF for arm in ARMS}))
+    where = {"RUN": "mine", "DATASET": f"folder:{folder}"}
+    for name, sizes in SIZES.items():
+        execute(name, where | sizes | ({"TUNED": str(tuned)} if name == "05_training" else {}))
+    written = results / "mine" / paths.results_name(where["DATASET"])
+    assert "did synthetic images help?" in (written / "report.html").read_text(encoding="utf-8")
+    stages = {folder.name for folder in (written / "records").iterdir()}
+    assert stages == {"data", "clip", "prompts", "generator", "projector", "synthesis", "training", "shift", "attacks",
+                      "ablation", "efficiency"}  # fmt: skip
+    trained = records.read(*where.values(), "training")
+    assert {(r["param_arm"], r["param_seed"]) for r in trained} == {(arm, seed) for arm in ARMS for seed in SEEDS}
+    assert {(r["n_real"], r["n_test"]) for r in trained} == {(3 * KEPT * 4 // 5, 3 * KEPT // 5)}
+    rows = artifacts.load_csv(written / "tables" / "shift.csv")
+    assert {row["shift"] for row in rows} == {"clean", "mean corruption"}  # nobody knows to what these images shift
+    assert {row["class"] for row in artifacts.load_csv(written / "synthetic.csv")} == {"zero", "one", "two"}
