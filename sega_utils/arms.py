@@ -35,6 +35,9 @@ SETTINGS = {
     "amount": 1, "temperature": 1.0,
 }  # fmt: skip
 
+# How a step is computed, for those who ask for it; at these defaults it is no part of the settings, and of no record.
+SPEED = {"precision": "float32", "compile": False}
+
 
 def settings_of(arm: str, tuned: dict | None = None) -> dict:
     """Return an arm's complete settings: defaults, then tuned values, then what makes the arm itself.
@@ -44,15 +47,16 @@ def settings_of(arm: str, tuned: dict | None = None) -> dict:
     """
     if arm not in ARMS:
         raise ValueError(f"unknown arm {arm!r}; known are {', '.join(ARMS)}")
-    if unknown := set(tuned or {}) - set(SETTINGS):
-        raise ValueError(f"unknown settings {sorted(unknown)}; known are {', '.join(SETTINGS)}")
-    return SETTINGS | (tuned or {}) | ARMS[arm]
+    if unknown := set(tuned or {}) - set(SETTINGS | SPEED):
+        raise ValueError(f"unknown settings {sorted(unknown)}; known are {', '.join(SETTINGS | SPEED)}")
+    settings = SETTINGS | (tuned or {}) | ARMS[arm]
+    return {name: value for name, value in settings.items() if name in SETTINGS or value != SPEED[name]}
 
 
 def differences(names: list[str], tuned: dict[str, dict]) -> dict[str, dict]:
     """Return the settings in which each arm differs from the defaults."""
     complete = {arm: settings_of(arm, tuned[arm]) for arm in names}
-    return {arm: {k: v for k, v in s.items() if v != SETTINGS[k]} for arm, s in complete.items()}
+    return {arm: {k: v for k, v in s.items() if v != SETTINGS.get(k)} for arm, s in complete.items()}
 
 
 @lru_cache(maxsize=1)
@@ -95,14 +99,15 @@ def fit(inputs: dict, settings: dict, seed: int, device: str = "cpu") -> torch.n
     if settings["labels"] == "clip":
         clip, temperature = inputs["clip"], inputs["clip"].temperature * settings["temperature"]
         targets_of = lambda x, y: (embed(clip, x) @ inputs["class_embeddings"].T / temperature).softmax(1)
-    names = ("classifier", "steps", "batch_size", "lr", "weight_decay", "pixel", "policy", "mixing", "mix", "ratio")
+    names = ("classifier", "steps", "batch_size", "lr", "weight_decay", "pixel", "policy", "mixing", "mix", "ratio",
+             *SPEED)  # fmt: skip
     return train_classifier(
         real,
         synthetic=None if images is None else (images, targets_of(images, labels)),
         real_targets=targets_of(real.images, real.labels) if images is None else None,
         seed=seed,
         device=device,
-        **{name: settings[name] for name in names},
+        **{name: (SPEED | settings)[name] for name in names},
     )
 
 
