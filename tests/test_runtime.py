@@ -47,7 +47,7 @@ def test_a_generator_is_seeded():
     assert draw(1) == draw(1) != draw(2)
 
 
-def test_bfloat16_is_for_products_only_and_only_inside(monkeypatch):
+def test_bfloat16_is_for_products_only_and_only_inside():
     x = torch.rand(3, 3)
     with runtime.autocast("bfloat16", "cpu"):
         assert ((x @ x).dtype, (x + x).dtype) == (torch.bfloat16, torch.float32)

@@ -198,11 +198,10 @@ class Waits(TorchDispatchMode):
         return result
 
 
-@pytest.mark.parametrize("policy", augment.POLICIES)
 @pytest.mark.parametrize("mixing", augment.MIXING)
-def test_the_host_waits_for_nothing_but_the_check_of_the_loss(tiny, synthetic, mixing, policy):
+def test_the_host_waits_for_nothing_but_the_check_of_the_loss(tiny, synthetic, mixing):
     with Waits(tiny.images, *synthetic) as waits:
-        train(tiny, synthetic=synthetic, mixing=mixing, policy=policy)
+        train(tiny, synthetic=synthetic, mixing=mixing)
     assert waits.count == 1
 
 
