@@ -45,7 +45,7 @@ def train_entry(run: str, dataset: str, entry: Entry, seed: int) -> dict:
     if {name: reference.get(f"input_{name}") for name in inputs["digests"]} != inputs["digests"]:
         raise artifacts.ArtifactError(f"{consistency.file_of(reference)} of run {run} is of other files than those "
                                       "there now; run 05_training again")  # fmt: skip
-    base = {name: reference[f"param_{name}"] for name in arms.SETTINGS}
+    base = {name: reference[f"param_{name}"] for name in arms.SETTINGS | arms.SPEED if f"param_{name}" in reference}
     in_settings, in_recipe = entries.ABLATIONS[entry.name][1](entry.value)
     settings, recipe = base | in_settings, own | in_recipe
 

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from sega_utils import artifacts, classifiers, data, paths, records, runtime
 from sega_utils.clip import embed, load_run_clip
 from sega_utils.generator import generate, load_generator
-from sega_utils.recipes import ARMS, SETTINGS, differences, settings_of, slug  # noqa: F401
+from sega_utils.recipes import ARMS, SETTINGS, SPEED, differences, settings_of, slug  # noqa: F401
 from sega_utils.synthesis import quota, select
 from sega_utils.training import train_classifier
 
@@ -55,14 +55,15 @@ def fit(inputs: dict, settings: dict, seed: int, device: str = "cpu") -> torch.n
     if settings["labels"] == "clip":
         clip, temperature = inputs["clip"], inputs["clip"].temperature * settings["temperature"]
         targets_of = lambda x, y: (embed(clip, x) @ inputs["class_embeddings"].T / temperature).softmax(1)
-    names = ("classifier", "steps", "batch_size", "lr", "weight_decay", "pixel", "policy", "mixing", "mix", "ratio")
+    names = ("classifier", "steps", "batch_size", "lr", "weight_decay", "pixel", "policy", "mixing", "mix", "ratio",
+             *SPEED)  # fmt: skip
     return train_classifier(
         real,
         synthetic=None if images is None else (images, targets_of(images, labels)),
         real_targets=targets_of(real.images, real.labels) if images is None else None,
         seed=seed,
         device=device,
-        **{name: settings[name] for name in names},
+        **{name: (SPEED | settings)[name] for name in names},
     )
 
 

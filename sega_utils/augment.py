@@ -73,6 +73,8 @@ def saliencymix(images: torch.Tensor, targets: torch.Tensor) -> tuple[torch.Tens
 def trivial(images: torch.Tensor) -> torch.Tensor:
     """Change every image by one random operation of random strength (Mueller and Hutter 2021); torchvision's.
 
+    It goes image by image, and what is drawn for one comes from the host: nothing else here keeps a GPU waiting.
+
     Args:
         images: float (N, C, H, W) in [0, 1]. The randomness is torch's own generator; no gradients flow.
     """

@@ -109,10 +109,7 @@ def measure_kernel(
         while len(turns) < repeats and sum(map(sum, turns)) < limit:
             seconds, results = zip(*map(timed, (ours, theirs)), strict=True)
             turns.append(seconds)
-    values = {"difference": difference(*results), "turns": len(turns)}
-    quartiles = np.quantile(turns, (0.25, 0.5, 0.75), axis=0)
-    for side, (low, median, high) in zip(("ours", "theirs"), quartiles.T, strict=True):
-        values |= {f"{side}_q1": float(low), f"seconds_{side}": float(median), f"{side}_q3": float(high)}
+    values = {"difference": difference(*results), "turns": len(turns)} | quartiles(turns)
     return records.write(
         run, dataset, "efficiency", f"kernel-{arms.slug(kernel)}-{n}", metrics=values, cost=cost,
         parameters={"kernel": kernel, "library": library, "images": n, "repeats": repeats},
@@ -125,6 +122,14 @@ def timed(function: Callable) -> tuple[float, object]:
     with runtime.measure() as cost:
         result = function()
     return cost["seconds"], result
+
+
+def quartiles(turns: list[tuple[float, float]]) -> dict[str, float]:
+    """Return the median and the quartiles of our seconds and of theirs over the turns, named as in the records."""
+    values = {}
+    for side, found in zip(("ours", "theirs"), np.quantile(turns, (0.25, 0.5, 0.75), axis=0).T, strict=True):
+        values |= zip((f"{side}_q1", f"seconds_{side}", f"{side}_q3"), found.tolist(), strict=True)
+    return values
 
 
 def measure(

@@ -126,8 +126,8 @@ def predict(model: nn.Module, images: torch.Tensor, *, batch: int = 500) -> torc
     if model.training:
         raise ValueError("the model is in train mode; call model.eval() first")
     device = next((tensor.device for tensor in model.parameters()), images.device)
-    parts = [model(part.to(device)).argmax(1).to(images.device) for part in images.split(batch)]
-    return torch.cat(parts) if parts else torch.empty(0, dtype=torch.int64)
+    parts = [model(part.to(device)).argmax(1) for part in images.split(batch)]
+    return torch.cat(parts).to(images.device) if parts else torch.empty(0, dtype=torch.int64)
 
 
 def accuracy(model: nn.Module, images: torch.Tensor, labels: torch.Tensor) -> float:

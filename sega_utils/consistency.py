@@ -6,6 +6,7 @@ from sega_utils import arms, records
 from sega_utils.artifacts import ArtifactError
 
 STAGES = ("data", "clip", "prompts", "generator", "projector", "synthesis", "training")
+UNSAID = {f"param_{name}": value for name, value in arms.SPEED.items()}  # in records that do not say it
 
 
 def load(run: str, dataset: str) -> dict[str, list[dict]]:
@@ -64,7 +65,8 @@ def of_base(record: dict) -> dict:
 
 def is_budget(key: str) -> bool:
     """Return whether a key must be the same for every arm, or the comparison is of something else."""
-    same = {"python", "param_classifier", "param_steps", "fraction", "n_real", "n_test"}
+    same = {"python", "param_classifier", "param_steps", "param_precision", "param_compile", "fraction", "n_real",
+            "n_test"}  # fmt: skip
     return key in same or key.startswith("version_")
 
 
@@ -81,7 +83,7 @@ def check_same(found: list[dict], concerns: Callable[[str], bool]) -> None:
     """
     for key in sorted(filter(concerns, set().union(*found))):
         files: dict[str, list[str]] = {}
-        for record in found:
+        for record in (UNSAID | record for record in found):
             if key in record:
                 files.setdefault(repr(record[key]), []).append(file_of(record))
         if len(files) > 1:

@@ -4,6 +4,8 @@ from statistics import mean
 
 import numpy as np
 
+from sega_utils.formats import interval, spread
+
 EFFICIENCY = ("variant", "seconds_per_image", "seconds_per_kept_image", "peak_memory_gb", "params_millions", "frechet",
               "features", "precision", "recall", "agreement", "nas", "cas", "fid", "kid")  # fmt: skip
 KERNELS = ("kernel", "library", "images", "seconds_ours", "seconds_theirs", "ratio", "ours_q1", "ours_q3", "theirs_q1",
@@ -37,6 +39,35 @@ def kernel_rows(found: list[dict]) -> list[dict]:
     rows = [record | {name: record[f"param_{name}"] for name in KERNELS[:3]} for record in mine]
     rows = [row | {"ratio": row["seconds_theirs"] / row["seconds_ours"]} for row in rows]
     return [{name: row[name] for name in KERNELS} for row in rows]
+
+
+def loop_rows(found: list[dict]) -> list[dict[str, str]]:
+    """Return two rows for people for each comparison of training loops on record: ours, and the plain one.
+
+    Times are medians over the turns, with quartiles; accuracies are in percent, mean ± standard deviation over the
+    turns' seeds. The plain loop's row has the ratio of its time to ours, and our accuracy less its own, paired by seed,
+    with 95 % interval.
+    """
+    mine = [record for record in found if "param_loop" in record]
+    named = ("param_classifier", "param_batch_size", "param_precision", "param_compile", "param_workers")
+    rows = []
+    for record in sorted(mine, key=lambda record: [record[name] for name in named]):
+        ratio = record["seconds_theirs"] / record["seconds_ours"]
+        lead = interval(*(100 * record[name] for name in ("difference", "ci_low", "ci_high")))
+        for side, loop, workers, times, gained in (
+            ("ours", "ours", "", "", ""),
+            ("theirs", record["param_loop"], record["param_workers"], f"{ratio:.2f}", lead),
+        ):  # fmt: skip
+            low, median, high = (1000 * record[name] for name in (f"{side}_q1", f"seconds_{side}", f"{side}_q3"))
+            rows.append({
+                "classifier": record["param_classifier"], "precision": record["param_precision"],
+                "compiled": "yes" if record["param_compile"] else "no", "loop": loop, "workers": workers,
+                "ms a step": f"{median:.2f} [{low:.2f}, {high:.2f}]", "ratio": times,
+                "images/s": f"{1000 * record['param_batch_size'] / median:,.0f}",
+                "accuracy (%)": spread(100 * record[f"accuracy_{side}"], 100 * record[f"std_{side}"]),
+                "ours - plain": gained, "n": record["param_turns"],
+            })  # fmt: skip
+    return rows
 
 
 def growth_rows(found: list[dict]) -> list[dict]:

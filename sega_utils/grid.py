@@ -6,8 +6,6 @@ from itertools import product
 from pathlib import Path
 from typing import NamedTuple
 
-import yaml
-
 from sega_utils import parameters, paths, recipes
 
 FILE, PARAMS = paths.PARAMS / "grid.yaml", paths.PARAMS / "paper.yaml"
@@ -34,9 +32,7 @@ def read(file: Path = FILE, params: Path = PARAMS) -> Grid:
         FileNotFoundError: no such file, or no settings of a classifier.
         ValueError: not such a file, or a name or number that is not allowed; the message lists what is.
     """
-    if not file.is_file():
-        raise FileNotFoundError(f"there is no grid {paths.shown(file)}")
-    content = yaml.safe_load(file.read_text(encoding="utf-8"))
+    content = parameters.load_yaml(file)
     if not isinstance(content, dict) or set(content) != set(AXES) or not all(
         isinstance(values, list) and values and len(set(values)) == len(values) for values in content.values()
     ):
@@ -84,7 +80,7 @@ def settings(grid: Grid, classifier: str) -> dict[str, dict]:
         there = ", ".join(sorted(path.stem.partition("-")[2] for path in grid.folder.glob("tuned-*.yaml")))
         raise FileNotFoundError(f"the classifier {classifier} needs its settings of each arm in {paths.shown(file)}; "
                                 f"there are those of {there or 'none'}")  # fmt: skip
-    tuned = yaml.safe_load(file.read_text(encoding="utf-8"))
+    tuned = parameters.load_yaml(file)
     if missing := [name for name in grid.arms if name not in tuned]:
         raise ValueError(f"{paths.shown(file)} lacks the arm {missing[0]!r}")
     found = {name: recipes.settings_of(name, tuned[name]) for name in grid.arms}

@@ -22,6 +22,9 @@ SETTINGS = {
     "amount": 1, "temperature": 1.0,
 }  # fmt: skip
 
+# How a step is computed, for those who ask for it; at these defaults it is no part of the settings, and of no record.
+SPEED = {"precision": "float32", "compile": False}
+
 
 def settings_of(arm: str, tuned: dict | None = None) -> dict:
     """Return an arm's complete settings: defaults, then tuned values, then what makes the arm itself.
@@ -31,15 +34,16 @@ def settings_of(arm: str, tuned: dict | None = None) -> dict:
     """
     if arm not in ARMS:
         raise ValueError(f"unknown arm {arm!r}; known are {', '.join(ARMS)}")
-    if unknown := set(tuned or {}) - set(SETTINGS):
-        raise ValueError(f"unknown settings {sorted(unknown)}; known are {', '.join(SETTINGS)}")
-    return SETTINGS | (tuned or {}) | ARMS[arm]
+    if unknown := set(tuned or {}) - set(SETTINGS | SPEED):
+        raise ValueError(f"unknown settings {sorted(unknown)}; known are {', '.join(SETTINGS | SPEED)}")
+    settings = SETTINGS | (tuned or {}) | ARMS[arm]
+    return {name: value for name, value in settings.items() if name in SETTINGS or value != SPEED[name]}
 
 
 def differences(names: list[str], tuned: dict[str, dict]) -> dict[str, dict]:
     """Return the settings in which each arm differs from the defaults."""
     complete = {arm: settings_of(arm, tuned[arm]) for arm in names}
-    return {arm: {k: v for k, v in s.items() if v != SETTINGS[k]} for arm, s in complete.items()}
+    return {arm: {k: v for k, v in s.items() if v != SETTINGS.get(k)} for arm, s in complete.items()}
 
 
 def slug(arm: str) -> str:

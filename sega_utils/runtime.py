@@ -48,6 +48,24 @@ def generator(seed: int, device: torch.device | str = "cpu") -> torch.Generator:
     return torch.Generator(device).manual_seed(seed)
 
 
+def autocast(precision: str, device: torch.device | str) -> torch.autocast:
+    """Return the context in which networks compute in a precision; their weights stay float32 in either.
+
+    Args:
+        precision: ``float32``, or ``bfloat16`` for products and convolutions, whose results are bfloat16 then.
+
+    Raises:
+        ValueError: an unknown precision, or ``bfloat16`` on a GPU that only emulates it.
+    """
+    if precision not in {"float32", "bfloat16"}:
+        raise ValueError(f"precision is {precision!r}; allowed are 'float32' and 'bfloat16'")
+    kind, reduced = torch.device(device).type, precision == "bfloat16"
+    if reduced and kind == "cuda" and not torch.cuda.is_bf16_supported(including_emulation=False):
+        raise ValueError(f"precision is 'bfloat16', which {torch.cuda.get_device_name()} does not compute in; use "
+                         "'float32', or a GPU of compute capability 8.0 or more")  # fmt: skip
+    return torch.autocast(kind, torch.bfloat16, enabled=reduced)
+
+
 def describe() -> dict[str, str]:
     """Return what produced a record: device, threads, library versions and git commit."""
     if torch.cuda.is_available():

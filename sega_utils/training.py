@@ -1,7 +1,7 @@
 """Train one classifier on real and synthetic images with a fixed number of optimiser steps."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import nn
@@ -26,6 +26,8 @@ def train_classifier(
     mixing: str = "none",
     mix: str = "replace",
     ratio: float = 0.3,
+    precision: str = "float32",
+    compile: bool = False,
     seed: int = 0,
     device: torch.device | str = "cpu",
 ) -> nn.Module:
@@ -44,9 +46,14 @@ def train_classifier(
         mix: ``replace`` gives synthetic images ``ratio`` of every batch, ``add`` puts ``ratio`` / (1 - ratio) of a
             batch on top of a full real one.
         ratio: synthetic share of what a step sees, 0 .. 1 exclusive; the poster's is 0.3.
+        precision: of the classifier's forward and backward pass, see ``runtime.autocast``; loss, optimiser, and the
+            model that is returned are float32.
+        compile: fuse the classifier's operations with torch.compile, which takes minutes at first and rounds otherwise.
+        device: where images, augmentation and mixing stay for all steps.
 
     Raises:
-        ValueError: unknown pixel, mix, policy, mixing or classifier, or a ratio outside its range.
+        ValueError: unknown pixel, mix, policy, mixing or classifier, a ratio outside its range, or as
+            ``runtime.autocast``.
         FloatingPointError: the loss is not finite.
 
     Source: poster, Robust Training with Augmentation (70:30, pixel-based and mixing-based augmentation).
@@ -61,13 +68,8 @@ def train_classifier(
         raise ValueError(f"ratio is {ratio}; allowed is 0 .. 1, both excluded; leave synthetic away for none")
     if pixel not in {True, False, "crop"}:
         raise ValueError(f"pixel is {pixel!r}; allowed are true, false and 'crop'")
-    torch.manual_seed(seed)
-    model = classifiers.build(classifier, n_classes=len(real.class_names), channels=real.images.shape[1]).to(device)
-    if classifier in classifiers.TRANSFORMERS:
-        optimiser = torch.optim.AdamW(model.parameters(), lr, weight_decay=weight_decay)
-    else:
-        optimiser = torch.optim.SGD(model.parameters(), lr, momentum=0.9, nesterov=True, weight_decay=weight_decay)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: one_cycle(step / steps))
+    model, optimise = prepare(real, classifier=classifier, steps=steps, lr=lr, weight_decay=weight_decay,
+                              precision=precision, compile=compile, seed=seed, device=device)  # fmt: skip
     if real_targets is None:
         real_targets = F.one_hot(real.labels, len(real.class_names)).float()
     extra = 0 if synthetic is None else round(batch_size * (ratio if mix == "replace" else ratio / (1 - ratio)))
@@ -88,14 +90,41 @@ def train_classifier(
         if mixing != "none":
             order = torch.randperm(len(images), generator=rng, device=device)  # partners across real and synthetic
             images, targets = augment.MIXING[mixing](images[order], targets[order])
-        loss = F.cross_entropy(model(images), targets)
+        loss = optimise(images, targets)
+        if ((step + 1) % 100 == 0 or step + 1 == steps) and not math.isfinite(loss.item()):
+            raise FloatingPointError(f"the loss is {loss.item()} at step {step + 1}; lower the learning rate ({lr})")
+    return model.eval()
+
+
+def prepare(
+    real: Dataset, *, classifier: str, steps: int, lr: float, weight_decay: float, precision: str, compile: bool,
+    seed: int, device: torch.device | str,
+) -> tuple[nn.Module, Callable[[torch.Tensor, torch.Tensor], torch.Tensor]]:  # fmt: skip
+    """Return a new classifier, and what takes a batch and its targets, makes one of ``steps`` and returns the loss.
+
+    Arguments and errors are those of ``train_classifier``; targets are distributions or int64 labels.
+    """
+    autocast = runtime.autocast(precision, device)
+    torch.manual_seed(seed)
+    model = classifiers.build(classifier, n_classes=len(real.class_names), channels=real.images.shape[1]).to(device)
+    if classifier in classifiers.TRANSFORMERS:
+        optimiser = torch.optim.AdamW(model.parameters(), lr, weight_decay=weight_decay)
+    else:
+        optimiser = torch.optim.SGD(model.parameters(), lr, momentum=0.9, nesterov=True, weight_decay=weight_decay)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: one_cycle(step / steps))
+    forward = torch.compile(model) if compile else model
+
+    def optimise(images: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        with autocast:
+            logits = forward(images)
+        loss = F.cross_entropy(logits.float(), targets)
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         optimiser.step()
         schedule.step()
-        if ((step + 1) % 100 == 0 or step + 1 == steps) and not math.isfinite(loss.item()):
-            raise FloatingPointError(f"the loss is {loss.item()} at step {step + 1}; lower the learning rate ({lr})")
-    return model.eval()
+        return loss
+
+    return model, optimise
 
 
 def shuffled(n: int, size: int, rng: torch.Generator) -> Iterator[torch.Tensor]:

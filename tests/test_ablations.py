@@ -254,6 +254,13 @@ def test_an_entry_changes_its_settings_and_nothing_else(run, fitted, name, value
     assert ("kept_share" in record) == (settings["synthetic"] == "filtered")
 
 
+def test_an_entry_computes_in_the_precision_of_the_sega_net_it_is_paired_with(run, fitted):
+    arms.run_arm(*RUN, "SEGA-Net", 0, {"steps": 2, "batch_size": 8, "precision": "bfloat16"})
+    fitted.clear()
+    record = measure("labels", "clip")[0]
+    assert fitted[0][1]["precision"] == record["param_precision"] == "bfloat16"
+
+
 @pytest.mark.parametrize("value", [value for value in entries.COMPONENTS if value != "SEGA-Net"])
 def test_every_component_trains_on_a_pool_of_its_own(run, fitted, value, monkeypatch):
     keep = lambda images, *_, use, **__: (torch.arange(len(images)) % 5 < 5 - len(use) // 2, {})

@@ -68,6 +68,13 @@ def test_only_the_settings_that_differ_from_the_defaults_are_shown():
     assert arms.differences(["No Aug", "Std Aug"], tuned) == {"No Aug": {"pixel": False, "lr": 0.2}, "Std Aug": {}}
 
 
+def test_how_a_step_is_computed_is_a_setting_only_where_it_is_not_as_usual():
+    assert arms.settings_of("Std Aug", dict(arms.SPEED)) == arms.SETTINGS
+    fast = {"precision": "bfloat16", "compile": True}
+    assert arms.settings_of("Std Aug", fast) == arms.SETTINGS | fast
+    assert arms.differences(["Std Aug"], {"Std Aug": fast}) == {"Std Aug": fast}
+
+
 def test_arms_have_names_that_files_may_carry():
     names = [arms.slug(arm) for arm in arms.ARMS]
     assert len(set(names)) == len(arms.ARMS) and names[:3] == ["no-aug", "std-aug", "std-aug-plus-mixup"]
@@ -124,6 +131,13 @@ def test_clip_labels_are_clips_distribution_over_the_classes(run, trained):
     similarity = clip.embed(inputs["clip"], inputs["real"].images) @ inputs["class_embeddings"].T
     expected = (similarity / (2.0 * inputs["clip"].temperature)).softmax(1)
     torch.testing.assert_close(trained[0]["real_targets"], expected)
+
+
+def test_precision_reaches_the_training_and_the_record(run, trained):
+    usual, reduced = run_arm(), run_arm(precision="bfloat16")
+    assert [options["precision"] for options in trained] == ["float32", "bfloat16"]
+    assert "param_precision" not in usual and reduced["param_precision"] == "bfloat16"
+    assert usual["input_weights"] != reduced["input_weights"]
 
 
 # resuming

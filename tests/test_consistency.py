@@ -59,6 +59,14 @@ def test_seeds_of_an_arm_share_its_settings_but_arms_may_be_tuned_apart(key):
         consistency.load(RUN, DATASET)
 
 
+def test_records_that_do_not_say_how_a_step_was_computed_mean_the_usual_way():
+    change("training", "sega-net-seed1", param_precision="float32", param_compile=False)
+    consistency.load(RUN, DATASET)
+    change("training", "sega-net-seed1", param_precision="bfloat16")
+    with pytest.raises(ArtifactError, match="param_precision is 'float32' in .*'bfloat16' in .*sega-net-seed1.json"):
+        consistency.load(RUN, DATASET)
+
+
 def test_what_differs_between_runs_of_the_same_code_is_allowed():
     change("training", "sega-net-seed1", seconds=99.0, peak_memory_gb=9.0, git_commit="1" * 40, device="another GPU",
            input_weights="other weights")  # fmt: skip

@@ -18,6 +18,13 @@ KERNELS = [
      "ours_q1": 0.4, "ours_q3": 0.6, "theirs_q1": 3.0, "theirs_q3": 5.0, "difference": 0.0}
     for kernel, n in [("pHash", 10_000), ("SSIM", 1000), ("pHash", 1000)]
 ]  # fmt: skip
+LOOPS = [
+    {"param_loop": "plain", "param_classifier": "net", "param_batch_size": 64, "param_precision": precision,
+     "param_compile": False, "param_workers": 2, "param_turns": 3, "seconds_ours": 0.002, "ours_q1": 0.001,
+     "ours_q3": 0.004, "seconds_theirs": 0.008, "theirs_q1": 0.007, "theirs_q3": 0.009, "accuracy_ours": 0.875,
+     "std_ours": 0.01, "accuracy_theirs": 0.87, "std_theirs": 0.02, "difference": 0.005, "ci_low": -0.01,
+     "ci_high": 0.02} for precision in ("float32", "bfloat16")
+]  # fmt: skip
 GROWTH = [
     {"param_candidates": n, "kept": n // 2, "drawing": n * 1e-3, "filtering": n**1.5 * 1e-4, "seconds": n**1.25,
      "peak_memory_gb": 1.0} for n in (1000, 100, 300)
@@ -43,6 +50,17 @@ def test_kernels_are_in_order_with_the_ratio_of_the_medians():
     rows = cost_tables.kernel_rows(MEASURED + KERNELS)
     assert [(row["kernel"], row["images"]) for row in rows] == [("SSIM", 1000), ("pHash", 1000), ("pHash", 10_000)]
     assert all(tuple(row) == cost_tables.KERNELS and row["ratio"] == 8 for row in rows)
+
+
+def test_loops_stand_one_above_the_other_with_ratio_and_difference_of_accuracy():
+    rows = cost_tables.loop_rows(KERNELS + LOOPS)
+    assert [row["precision"] for row in rows] == ["bfloat16"] * 2 + ["float32"] * 2
+    ours, plain = rows[:2]
+    assert (ours["loop"], ours["ms a step"], ours["images/s"]) == ("ours", "2.00 [1.00, 4.00]", "32,000")
+    assert (plain["loop"], plain["ms a step"], plain["images/s"]) == ("plain", "8.00 [7.00, 9.00]", "8,000")
+    assert (ours["accuracy (%)"], plain["accuracy (%)"]) == ("87.50 ± 1.00", "87.00 ± 2.00")
+    assert (plain["ratio"], plain["ours - plain"]) == ("4.00", "+0.50 [-1.00, +2.00]")
+    assert (ours["workers"], ours["ratio"], ours["ours - plain"]) == ("", "", "") and plain["workers"] == 2
 
 
 def test_the_exponent_is_that_of_a_power_law():

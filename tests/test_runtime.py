@@ -47,6 +47,22 @@ def test_a_generator_is_seeded():
     assert draw(1) == draw(1) != draw(2)
 
 
+def test_bfloat16_is_for_products_only_and_only_inside():
+    x = torch.rand(3, 3)
+    with runtime.autocast("bfloat16", "cpu"):
+        assert ((x @ x).dtype, (x + x).dtype) == (torch.bfloat16, torch.float32)
+    with runtime.autocast("float32", "cpu"):
+        assert (x @ x).dtype == torch.float32
+    assert (x @ x).dtype == torch.float32
+
+
+def test_a_gpu_that_only_emulates_bfloat16_is_not_asked_for_it(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True: including_emulation)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "Tesla V100")
+    with pytest.raises(ValueError, match="bfloat16', which Tesla V100 does not compute in; use 'float32'"):
+        runtime.autocast("bfloat16", "cuda")
+
+
 def test_a_description_is_text_and_names_every_library():
     description = runtime.describe()
     assert all(isinstance(value, str) and value for value in description.values())

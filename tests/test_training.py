@@ -1,6 +1,11 @@
+from functools import partial
+
 import pytest
 import torch
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+from torch.utils.weak import WeakTensorKeyDictionary
 
 from sega_utils import artifacts, augment, classifiers, runtime, training
 from sega_utils.training import shuffled, train_classifier
@@ -150,6 +155,75 @@ def test_the_learning_rate_warms_up_and_falls_to_zero():
     assert rate[:101] == sorted(rate[:101]) and rate[100:] == sorted(rate[100:], reverse=True)
 
 
+# speed
+
+
+def test_in_bfloat16_the_network_computes_and_loss_and_weights_stay_float32(tiny, batches, monkeypatch):
+    kinds, loss = [], training.F.cross_entropy
+    forward = nn.Linear.forward
+    monkeypatch.setattr(nn.Linear, "forward", lambda self, x: kinds.append((y := forward(self, x)).dtype) or y)
+    monkeypatch.setattr(training.F, "cross_entropy", lambda x, y: kinds.append(x.dtype) or loss(x, y))
+    model = train(tiny, precision="bfloat16")
+    assert kinds == [torch.bfloat16, torch.float32] * 3
+    assert {value.dtype for value in model.state_dict().values()} == {torch.float32}
+    assert model(tiny.images).dtype == torch.float32
+
+
+def test_bfloat16_learns_as_well_and_is_not_float32(tiny):
+    model = train(tiny, steps=60, batch_size=16, precision="bfloat16")
+    assert classifiers.accuracy(model, tiny.images, tiny.labels) == 1.0
+    assert digest(train(tiny)) == digest(train(tiny, precision="float32")) != digest(train(tiny, precision="bfloat16"))
+
+
+def test_a_classifier_is_compiled_as_a_whole_and_once_for_all_trainings(tiny, monkeypatch):
+    graphs = []
+    backend = lambda graph, inputs: graphs.append(graph) or graph.forward
+    torch.compiler.reset()
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend=backend))
+    compiled = [digest(train(tiny, compile=True, seed=seed)) for seed in (0, 1)]
+    assert len(graphs) == 1
+    assert compiled == [digest(train(tiny, seed=seed)) for seed in (0, 1)] and len(graphs) == 1
+
+
+class Waits(TorchDispatchMode):
+    """Counts how often the host reads a value that comes from some tensors: on a GPU, it waits for it each time."""
+
+    READING = {torch.ops.aten.nonzero, torch.ops.aten._local_scalar_dense, torch.ops.aten.equal}
+
+    def __init__(self, *tensors: torch.Tensor):
+        super().__init__()
+        self.followed, self.count = WeakTensorKeyDictionary(), 0
+        self.followed.update(dict.fromkeys(tensors))
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        tensors = lambda tree: [leaf for leaf in tree_leaves(tree) if isinstance(leaf, torch.Tensor)]
+        result = function(*args, **kwargs or {})
+        if any(tensor in self.followed for tensor in tensors((args, kwargs))):
+            masked = any(index.dtype == torch.bool for index in tensors(args[1:]))
+            self.count += function.overloadpacket in self.READING
+            self.count += function.overloadpacket == torch.ops.aten.index and masked
+            self.followed.update(dict.fromkeys(tensors(result)))
+        return result
+
+
+@pytest.mark.parametrize("mixing", augment.MIXING)
+def test_the_host_waits_for_nothing_but_the_check_of_the_loss(tiny, synthetic, mixing):
+    with Waits(tiny.images, *synthetic) as waits:
+        train(tiny, synthetic=synthetic, mixing=mixing)
+    assert waits.count == 1
+
+
+@pytest.mark.parametrize("policy", [
+    lambda images: images * (1 if images.mean() > -1 else 0), lambda images: images[images.flatten(1).amin(1) > -1],
+    lambda images: images + images.sum().item(),
+])  # fmt: skip
+def test_a_wait_in_each_step_is_noticed(tiny, monkeypatch, policy):
+    monkeypatch.setitem(augment.POLICIES, "none", policy)
+    with Waits(tiny.images) as waits:
+        train(tiny)
+    assert waits.count == 1 + 3
+
+
 # the order of images
 
 
@@ -180,6 +254,7 @@ def test_there_is_no_order_of_no_images(tiny):
     ({"mixing": "augmix"}, "mixing is 'augmix'; allowed are none, mixup, cutmix, saliencymix"),
     ({"classifier": "vgg"}, "unknown classifier 'vgg'; known are resnet8-half"),
     ({"pixel": "flip"}, "pixel is 'flip'; allowed are true, false and 'crop'"),
+    ({"precision": "float16"}, "precision is 'float16'; allowed are 'float32' and 'bfloat16'"),
     ({"policy": "rand"}, "policy is 'rand'; allowed are none, trivial"),
     *(({"ratio": ratio}, f"ratio is {ratio}; allowed is 0 .. 1, both excluded") for ratio in (0.0, 1.0, -0.3, 1.5)),
 ])  # fmt: skip
