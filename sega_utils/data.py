@@ -19,24 +19,51 @@ class Dataset(NamedTuple):
 
 
 class Source(NamedTuple):
-    """How a data set is read, see ``sources``, and what an LLM is told that its images are."""
+    """How a data set is read, see ``sources``; its bank in ``data/prompts``; what an LLM is told of its images."""
 
     read: Callable[[str], sources.Images]
-    domain: str
+    bank: str
+    told: dict  # arguments of ``prompts.expand``
 
 
-CLOTHES, DIGIT = "32x32 greyscale photo of a clothing item", "32x32 greyscale scan of a handwritten digit"
-THING = "32x32 colour photo of an animal, a plant, a person, a place or a thing"
+# Only the grey images have measured attributes and words for them; of a colour photo, any may be said.
+CLOTHES = {"domain": "32x32 greyscale photo of a clothing item"}
+DIGIT = {"domain": "32x32 greyscale scan of a handwritten digit"}
+NUMBER = {"domain": "32x32 colour photo of a house number, cut out around a single digit", "words": ()}
+VEHICLE = {"domain": "32x32 colour photo of an animal or a vehicle", "words": ()}
+THING = {
+    "domain": "32x32 colour photo of an animal, a plant, a person, a landscape, a building, a vehicle or an object",
+    "words": (),
+    "descriptions": {
+        "can": "a container of sheet metal", "keyboard": "of a computer", "mouse": "the rodent", "orange": "the fruit",
+        "plain": "wide flat land", "plate": "tableware", "poppy": "the flower", "ray": "the flat fish",
+        "rose": "the flower", "seal": "the marine mammal", "tank": "the armoured vehicle",
+    },
+}  # fmt: skip
+OBJECT = {
+    "domain": "small colour photo of an animal, food, clothing, a vehicle, a device, a building or a landscape",
+    "words": (),
+    "descriptions": {
+        "alp": "a high mountain", "beacon": "a lighthouse", "brass": "a memorial plaque", "chain": "of metal links",
+        "chest": "a large box with a lid", "crane": "the lifting machine", "drumstick": "of a drummer",
+        "fly": "the insect", "monarch": "the butterfly", "nail": "of metal, to be hammered",
+        "organ": "the musical instrument", "plate": "a meal as it is served", "pole": "a long rod",
+        "projectile": "a missile", "reel": "a winder for line, thread or film", "tabby": "the cat",
+        "teddy": "the toy bear", "torch": "a stick with a flame", "vestment": "a priest's garment",
+        "walking stick": "the insect",
+    },
+}  # fmt: skip
 DATASETS = {
-    "fashion-mnist": Source(sources.read_embedded, CLOTHES),
+    "fashion-mnist": Source(sources.read_embedded, "fashion-mnist", CLOTHES),
     "fashion-mnist-full": Source(
-        partial(sources.read_idx, folder="fashion-mnist", class_names=sources.FASHION_MNIST_CLASSES), CLOTHES),
-    "mnist": Source(partial(sources.read_idx, folder="mnist", class_names=sources.DIGITS), DIGIT),
-    "cifar-10": Source(partial(sources.read_cifar, folder="cifar-10"), "32x32 colour photo of an animal or a vehicle"),
-    "cifar-100": Source(partial(sources.read_cifar, folder="cifar-100"), THING),
-    "svhn": Source(sources.read_svhn, "32x32 colour photo of a house number, cut out around one digit"),
-    "tiny-imagenet": Source(sources.read_tiny_imagenet, THING),
-    "tiny-imagenet-64": Source(partial(sources.read_tiny_imagenet, size=64), THING.replace("32x32", "64x64")),
+        partial(sources.read_idx, folder="fashion-mnist", class_names=sources.FASHION_MNIST_CLASSES),
+        "fashion-mnist", CLOTHES),
+    "mnist": Source(partial(sources.read_idx, folder="mnist", class_names=sources.DIGITS), "mnist", DIGIT),
+    "cifar-10": Source(partial(sources.read_cifar, folder="cifar-10"), "cifar-10", VEHICLE),
+    "cifar-100": Source(partial(sources.read_cifar, folder="cifar-100"), "cifar-100", THING),
+    "svhn": Source(sources.read_svhn, "svhn", NUMBER),
+    "tiny-imagenet": Source(sources.read_tiny_imagenet, "tiny-imagenet", OBJECT),
+    "tiny-imagenet-64": Source(partial(sources.read_tiny_imagenet, size=64), "tiny-imagenet", OBJECT),
 }  # fmt: skip
 PART = {"fashion-mnist": 0.1}  # share of the published training images that the data set has; 1 where absent
 
@@ -61,8 +88,8 @@ def load(dataset: str, split: str) -> Dataset:
     return Dataset(from_uint8(images), labels, class_names)
 
 
-def about(dataset: str) -> tuple[str, dict[str, str], Path]:
-    """Return what an LLM is told of the images, of some classes by their names, and where recorded answers would be.
+def about(dataset: str) -> tuple[dict, Path]:
+    """Return what an LLM is told of the images, as arguments of ``prompts.expand``, and where its answers are recorded.
 
     Raises:
         ValueError: unknown data set, or a folder that cannot be used.
@@ -70,8 +97,9 @@ def about(dataset: str) -> tuple[str, dict[str, str], Path]:
     if dataset.startswith(paths.OWN):
         folder = paths.own_folder(dataset)
         domain, _, descriptions = folders.about(folder)
-        return domain, descriptions, folder / "prompts.jsonl"
-    return _source(dataset).domain, {}, paths.DATA / "prompts" / f"{dataset}.jsonl"
+        return {"domain": domain, "descriptions": descriptions}, folder / "prompts.jsonl"
+    source = _source(dataset)
+    return source.told, paths.DATA / "prompts" / f"{source.bank}.jsonl"
 
 
 def _source(dataset: str) -> Source:

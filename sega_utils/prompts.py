@@ -23,8 +23,13 @@ You write captions for small images. The user's message is a JSON object; its va
 Write exactly n_prompts English captions, each of a different image of class_name that fits the domain.
 Every caption is one sentence of {MIN_LENGTH} to {MAX_LENGTH} characters.
 It contains class_name word for word and names no other class. No two captions are alike in wording or build.
+"""
+VARIETY = {  # by whether words for looks are given
+    True: """\
 Where a caption describes looks, use 1 to 3 of the given words; over all captions use each of these words,
-in varied and sensible combinations."""
+in varied and sensible combinations.""",
+    False: "Over all captions, viewpoint, light, colours and surroundings vary.",
+}
 
 
 def expand(
@@ -48,7 +53,7 @@ def expand(
     Args:
         bank: JSONL file of recorded answers; a live answer is added to it before the next class is asked.
         descriptions: class name to what its images show, for those classes that need it.
-        words: words for looks that the text encoder knows.
+        words: words for looks that the text encoder knows; if empty, the LLM is free in its choice.
         temperature: of the LLM's sampling; None leaves it out, for models that refuse it.
         base_url: of any server compatible with OpenAI's; absent, the SDK's own default.
         api_key: absent, the environment variable OPENAI_API_KEY; read only when ``live``, stored nowhere.
@@ -66,7 +71,7 @@ def expand(
     if n_prompts < 1 or max_retries < 0 or timeout <= 0:
         raise ValueError(f"n_prompts is {n_prompts}, max_retries {max_retries}, timeout {timeout}; allowed are "
                          "n_prompts >= 1, max_retries >= 0 and timeout > 0")  # fmt: skip
-    task = {"n_prompts": n_prompts, "domain": domain, "words": list(words)}
+    task = {"n_prompts": n_prompts, "domain": domain} | ({"words": list(words)} if words else {})
     about = {name: {"class_name": name, "description": text} for name, text in (descriptions or {}).items()}
     requests = {name: compose(about.get(name, {"class_name": name}) | task, model, temperature) for name in class_names}
     records = load_bank(bank) if Path(bank).exists() else {}
@@ -95,7 +100,7 @@ def compose(task: dict, model: str, temperature: float | None) -> dict:
     return {
         "model": model,
         "messages": [
-            {"role": "system", "content": INSTRUCTIONS},
+            {"role": "system", "content": INSTRUCTIONS + VARIETY["words" in task]},
             {"role": "user", "content": json.dumps(task, ensure_ascii=False)},
         ],
         "schema": llm.Answer.model_json_schema(),

@@ -44,11 +44,11 @@ def record(
     Raises:
         PromptError, ValueError, FileNotFoundError, ArtifactError: as ``prompts.expand`` and ``data.load``.
     """
-    domain, descriptions, recorded = data.about(dataset)
+    told, recorded = data.about(dataset)
     bank = bank or recorded
     known = load_bank(bank) if bank.exists() else {}
-    prompts.expand(data.load(dataset, "test").class_names, bank=bank, n_prompts=n_prompts, domain=domain,
-                   descriptions=descriptions, model=model, live=True, base_url=base_url)  # fmt: skip
+    class_names = data.load(dataset, "test").class_names
+    prompts.expand(class_names, bank=bank, n_prompts=n_prompts, model=model, live=True, base_url=base_url, **told)
     return tokens(answer for digest, answer in load_bank(bank).items() if digest not in known)
 
 
@@ -67,7 +67,7 @@ def main(arguments: list[str] | None = None) -> int:
     except (OSError, ValueError, artifacts.ArtifactError, prompts.PromptError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    bank = args.bank or data.about(args.dataset)[2]
+    bank = args.bank or data.about(args.dataset)[1]
     print(f"{used['answers']} new answers of {args.model} in {paths.shown(bank)}: {used['read']:,} tokens read, "
           f"{used['written']:,} written; {used['unmetered']} answers came without a count")  # fmt: skip
     print(f"cost: {cost(used, args.prices):.4f}" if args.prices else "cost: unknown; give --prices READ WRITTEN")

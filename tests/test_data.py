@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from sega_utils import data, paths, prompts, sources
+from sega_utils import data, paths, sources
 
 
 @pytest.fixture(scope="module")
@@ -113,10 +113,9 @@ def test_take_keeps_images_and_labels_together():
 # what an LLM is told
 
 
-def test_the_embedded_domain_is_the_one_its_prompts_were_recorded_with():
-    domain, descriptions, bank = data.about("fashion-mnist")
-    assert (descriptions, bank) == ({}, paths.DATA / "prompts/fashion-mnist.jsonl")
-    assert prompts.expand(sources.FASHION_MNIST_CLASSES, bank=bank, domain=domain)
+def test_sizes_of_a_data_set_share_what_is_told_and_its_bank():
+    assert data.about("fashion-mnist-full") == data.about("fashion-mnist")
+    assert data.about("tiny-imagenet-64") == data.about("tiny-imagenet") != data.about("cifar-100")
 
 
 def test_a_folder_brings_its_own_domain_descriptions_and_bank(tmp_path):
@@ -125,7 +124,8 @@ def test_a_folder_brings_its_own_domain_descriptions_and_bank(tmp_path):
     text = "domain: photo of a leaf\nclasses: {a: {name: ash, description: many parts}}"
     (tmp_path / "classes.yaml").write_text(text)
     found = data.about(f"folder:{tmp_path}")
-    assert found == ("photo of a leaf", {"ash": "many parts"}, tmp_path / "prompts.jsonl")
+    told = {"domain": "photo of a leaf", "descriptions": {"ash": "many parts"}}
+    assert found == (told, tmp_path / "prompts.jsonl")
     with pytest.raises(ValueError, match="unknown data set 'folders'"):
         data.about("folders")
 

@@ -13,8 +13,8 @@ def test_the_digits_become_a_data_set_with_names_descriptions_and_prompts(tmp_pa
     assert train.images.shape[1:] == (1, 32, 32) and len(train.labels) + len(test.labels) == 1797
     assert train.class_names == DIGITS and int(test.labels.bincount().min()) > 30
     assert float(train.images.min()) == 0 and float(train.images.max()) == 1
-    domain, descriptions, file = data.about(f"folder:{folder}")
-    assert domain == digits.DOMAIN and list(descriptions) == list(DIGITS)
+    told, file = data.about(f"folder:{folder}")
+    assert told == {"domain": digits.DOMAIN, "descriptions": dict(zip(DIGITS, digits.SHAPES, strict=True))}
     assert file.read_bytes() == (paths.DATA / "prompts/digits.jsonl").read_bytes()
     with pytest.raises(FileExistsError, match="is there already"):
         digits.write_digits(folder)

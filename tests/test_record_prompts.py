@@ -69,9 +69,9 @@ def test_what_was_recorded_before_a_failure_stays(bank, capsys, monkeypatch):
 
 
 def test_without_a_bank_the_data_sets_own_is_completed(tmp_path, monkeypatch, capsys):
-    shutil.copy(record_prompts.data.about("fashion-mnist")[2], tmp_path / "prompts.jsonl")
+    shutil.copy(record_prompts.data.about("fashion-mnist")[1], tmp_path / "prompts.jsonl")
     about = record_prompts.data.about
-    monkeypatch.setattr(record_prompts.data, "about", lambda name: (*about(name)[:2], tmp_path / "prompts.jsonl"))
+    monkeypatch.setattr(record_prompts.data, "about", lambda name: (about(name)[0], tmp_path / "prompts.jsonl"))
     monkeypatch.delenv("OPENAI_API_KEY")
     assert record_prompts.main(["--dataset", "fashion-mnist"]) == 0  # all of it is there: nothing is asked
     assert "0 new answers of gpt-4o-mini in prompts.jsonl" in capsys.readouterr().out
