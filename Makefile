@@ -94,7 +94,7 @@ environment.yml: uv.lock pyproject.toml $(READY)
 	@{ echo "# The pins of uv.lock for conda users; made by: make environment.yml"; \
 	  echo "name: sega-net"; echo "channels: [conda-forge]"; echo "dependencies:"; \
 	  echo "  - python=3.11"; echo "  - pip"; echo "  - pip:"; \
-	  $(BIN)/uv export --quiet --frozen --no-hashes --no-emit-project --no-annotate --no-header | \
+	  $(BIN)/uv export --quiet --frozen --all-groups --no-hashes --no-emit-project --no-annotate --no-header | \
 	    sed 's/.*/      - "&"/'; echo '      - "-e ."'; } > $@
 
 clean:

@@ -166,7 +166,7 @@ rule prompts:
 rule generator:
     input:
         code("02_generator"), tracked("models"),
-        artifacts("real", "clip"),
+        artifacts("real", "clip", "prompts"),
     output: outputs("02_generator")
     threads: os.cpu_count()
     params: dataset=given

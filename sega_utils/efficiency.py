@@ -16,7 +16,7 @@ REAL = "real images"  # what a score is to be compared with
 
 def measure_variant(
     run: str, dataset: str, variant: str, *, n: int, oversample: int = 4, seed: int = 0, sampling_steps: int = 25,
-    inception: str = "", device: torch.device | str = "cpu",
+    inception: str = "", pipeline: str = "", device: torch.device | str = "cpu",
 ) -> dict:  # fmt: skip
     """Measure what an image of a variant costs and how ``n`` of them look; keep these and return the record.
 
@@ -26,15 +26,18 @@ def measure_variant(
     Args:
         oversample: how many images are drawn for each of ``n`` where some are filtered out.
         inception: file of Inception weights for FID and KID; neither is measured if empty.
+        pipeline: folder or tag of Stable Diffusion, for the variant of that name.
 
     Raises:
         ValueError: the filters keep too few of a class.
         FileNotFoundError, ArtifactError: as ``load_inputs``.
     """
     _, networks, filtered = VARIANTS[variant]
-    inputs = load_inputs(run, dataset, networks=networks, device=device)
+    inputs = load_inputs(run, dataset, networks=networks, pipeline=pipeline, device=device)
     parameters = {"variant": variant, "n": n, "oversample": oversample if filtered else 1, "seed": seed,
                   "sampling_steps": sampling_steps, "inception": Path(inception).name}  # fmt: skip
+    if variant == "Stable Diffusion":
+        parameters["pipeline"] = Path(pipeline).name if Path(pipeline).exists() else pipeline
     asked = {"parameters": parameters, "inputs": inputs["digests"]}
     name, file = f"variant-{arms.slug(variant)}", images_of(run, dataset, variant)
     if file.exists() and (found := records.find(run, dataset, "efficiency", name, **asked)):
@@ -74,8 +77,9 @@ def measure_growth(run: str, dataset: str, n: int, seed: int = 0, device: torch.
 
 
 def count(network: object) -> int:
-    """Return the number of parameters of a network, or of the one inside a ``clip.Clip``."""
-    return sum(p.numel() for p in getattr(network, "model", network).parameters())
+    """Return the number of parameters of a network, of the one inside a ``clip.Clip``, or of all in a pipeline."""
+    parts = network.components.values() if hasattr(network, "components") else [getattr(network, "model", network)]
+    return sum(p.numel() for part in parts if isinstance(part, torch.nn.Module) for p in part.parameters())
 
 
 def quality(images: torch.Tensor, labels: torch.Tensor, test: Dataset, inputs: dict, *, inception: str = "") -> dict:

@@ -102,6 +102,24 @@ def require(run: str, dataset: str, name: str) -> Path:
     return path
 
 
+def pretrained(dataset: str, kind: str, given: str = "") -> Path:
+    """Return a frozen checkpoint: the one given, as ``located``, or if that is empty the data set's own in ``data/``.
+
+    Args:
+        kind: clip, generator or diffusion.
+
+    Raises:
+        FileNotFoundError: it does not exist.
+    """
+    path = located(given) if given else DATA / "models" / f"{results_name(dataset)}-{kind}.safetensors"
+    if not path.exists():
+        raise FileNotFoundError(
+            f"{shown(path)} is missing{'' if given else f': no {kind} for {dataset} comes with the project'}; set "
+            f"TRAIN = True to train one on this run's images, or name a {kind} in the notebook's parameters"
+        )
+    return path
+
+
 def shown(path: Path) -> str:
     """Return a path as outputs may show it: relative to the project, to the results or to the downloads."""
     path = Path(path).resolve()

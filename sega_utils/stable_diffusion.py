@@ -46,15 +46,16 @@ def load_pipeline(name: str, device: torch.device | str = "cpu", *, dtype: torch
 
 @torch.no_grad()
 def draw(
-    pipeline, texts: list[str], seeds: torch.Tensor, *, steps: int = 50, guidance: float = 7.5, size: int = 512,
-    channels: int = 3,
+    pipeline, texts: list[str], seeds: torch.Tensor, *, steps: int = 50, guidance: float = 7.5,
+    size: int | None = None, channels: int = 3,
 ) -> torch.Tensor:  # fmt: skip
     """Draw one image for every (text, seed) at once.
 
     Args:
         seeds: int64 (N,); each image's noise comes from its own, on the CPU, so that a GPU begins with the same.
         steps: evaluations of the denoiser; 50 and ``guidance`` are diffusers' defaults, unspecified in the source.
-        size: pixels of a side before resizing, a multiple of 8.
+        size: pixels of a side before resizing, a multiple of 8; those the pipeline was made for if absent, which is
+            512 for the first Stable Diffusion.
         channels: 3, or 1 for grey.
 
     Returns:

@@ -1,15 +1,23 @@
 """What a variant costs and is worth: on a small run of untrained networks, with what is on record not repeated."""
 
 import pytest
+import tiny_pipeline
 import torch
 
-from sega_utils import artifacts, data, diffusion, efficiency, paths, pools, records, variants
+from sega_utils import artifacts, data, diffusion, efficiency, paths, pools, records, stable_diffusion, variants
 from sega_utils.generator import save_generator
 from sega_utils.projector import build, save_projector
 
 RUN = ("small", "fashion-mnist")
 RECIPE = {"draw_sigma": 1.0, "alignment_percentile": 0, "blur_percentile": 0, "max_distance": 0, "min_ssim": 1.0,
           "use": "", "choice": "filtered"}  # fmt: skip
+
+TEXTS = [f"a {look} {thing}" for thing in ("coat", "bag", "boot") for look in ("dark", "grey", "wide", "long")]
+
+
+@pytest.fixture(scope="module")
+def pipeline(tmp_path_factory):
+    return str(tiny_pipeline.write(tmp_path_factory.mktemp("pipeline")))
 
 
 @pytest.fixture
@@ -20,7 +28,7 @@ def run(tiny, prompts, clip_model, generator, monkeypatch):
     real = {"images": data.to_uint8(tiny.images), "labels": tiny.labels}
     artifacts.save_tensors(place("real"), real, {"class_names": list(tiny.class_names)})
     classes = {"class_embeddings": prompts["centroids"][::2].contiguous()}
-    artifacts.save_tensors(place("prompts"), prompts | classes)
+    artifacts.save_tensors(place("prompts"), prompts | classes, {"prompts": TEXTS})
     save_generator(place("generator"), generator, {})
     save_projector(place("projector"), build(clip_model.dim, generator.z_dim), {})
     diffusion.save_diffusion(place("diffusion"), diffusion.build(n_classes=3, width=8), {})
@@ -34,11 +42,11 @@ def measure(variant, **options):
 
 
 @pytest.mark.parametrize("variant", variants.VARIANTS)
-def test_a_variant_is_measured_on_the_images_that_are_kept(run, variant):
-    record = measure(variant)
+def test_a_variant_is_measured_on_the_images_that_are_kept(run, variant, pipeline):
+    record = measure(variant, pipeline=pipeline)
     kept, meta = artifacts.load_tensors(efficiency.images_of(*RUN, variant))
     assert kept["images"].shape == (9, 1, 32, 32) and kept["labels"].bincount().tolist() == [3, 3, 3]
-    assert record["drawn"] == (36 if variant == "SEGA-Net" else 9) >= record["kept"] >= 9
+    assert record["drawn"] == (36 if variants.VARIANTS[variant][2] else 9) >= record["kept"] >= 9
     assert record["seconds"] / record["kept"] == pytest.approx(record["seconds_per_kept_image"])
     assert 0 < record["seconds_per_image"] <= record["seconds_per_kept_image"]
     assert record["params_millions"] > 0 and all(0 <= record[k] <= 1 for k in ("precision", "recall", "agreement"))
@@ -54,6 +62,29 @@ def test_only_what_the_filters_keep_is_counted_and_chosen(run, monkeypatch):
     drawn = variants.produce(inputs, "SEGA-Net", 36, seed=0)["images"]
     kept = artifacts.load_tensors(efficiency.images_of(*RUN, "SEGA-Net"))[0]["images"]
     assert sorted(map(bytes, kept.numpy())) == sorted(map(bytes, drawn[18:27].numpy()))
+
+
+def test_stable_diffusion_draws_from_the_prompts_and_is_not_drawn_again(run, pipeline, clip_model, monkeypatch):
+    asked, draw = [], stable_diffusion.draw
+    spy = lambda pipeline, texts, seeds, **options: asked.extend(texts) or draw(pipeline, texts, seeds, **options)
+    monkeypatch.setattr(stable_diffusion, "draw", spy)
+    record = measure("Stable Diffusion", pipeline=pipeline, oversample=2)
+    # the classes alternate, and so do the four prompts of each
+    assert asked == [TEXTS[4 * (i % 3) + i // 3 % 4] for i in range(18)]
+    loaded = stable_diffusion.load_pipeline(pipeline)
+    networks = (loaded.unet, loaded.vae, loaded.text_encoder, clip_model.model)
+    assert record["params_millions"] == sum(p.numel() for network in networks for p in network.parameters()) / 1e6
+    assert record["param_pipeline"] == "pipeline" and record["input_pipeline"] == loaded.sha256
+    records.path(*RUN, "efficiency", "variant-stable-diffusion").unlink()  # as after a kill
+    again = measure("Stable Diffusion", pipeline=pipeline, oversample=2)
+    assert len(asked) == 18 and again["seconds_per_image"] == record["seconds_per_image"], "the first drawing's cost"
+
+
+def test_stable_diffusion_is_compared_if_one_is_named(run):
+    assert variants.compared("") == ["GAN-only", "SEGA-Net", "diffusion"]
+    assert variants.compared("some/pipeline") == list(variants.VARIANTS)
+    with pytest.raises(artifacts.ArtifactError, match="no Stable Diffusion from 'nowhere'"):
+        measure("Stable Diffusion", pipeline="nowhere")
 
 
 def test_parameters_of_every_network_count(run, generator, clip_model):

@@ -80,3 +80,14 @@ def test_shown_paths_name_no_machine_and_are_found_again(results):
 def test_a_path_elsewhere_is_shown_by_its_name_and_located_as_it_is(tmp_path):
     assert paths.shown(tmp_path / "clip.safetensors") == "clip.safetensors"
     assert paths.located(str(tmp_path / "clip.safetensors")) == tmp_path / "clip.safetensors"
+
+
+def test_a_checkpoint_is_the_data_sets_own_unless_one_is_named(tmp_path):
+    own = paths.pretrained("fashion-mnist", "generator")
+    assert own == paths.DATA / "models/fashion-mnist-generator.safetensors"
+    assert paths.pretrained("cifar-10", "generator", paths.shown(own)) == own
+    for kind in ("clip", "generator", "diffusion"):
+        with pytest.raises(FileNotFoundError, match=f"cifar-10-{kind}.* no {kind} for cifar-10 .*TRAIN = True"):
+            paths.pretrained("cifar-10", kind)
+    with pytest.raises(FileNotFoundError, match="gone.safetensors is missing; set TRAIN"):
+        paths.pretrained("fashion-mnist", "clip", str(tmp_path / "gone.safetensors"))

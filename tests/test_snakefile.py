@@ -14,7 +14,7 @@ import pytest
 from sega_utils import paths
 
 # stages that do not need each other stand together
-ORDER = [{"data"}, {"clip"}, {"prompts", "generator"}, {"projector"}, {"synthesis"}, {"training"},
+ORDER = [{"data"}, {"clip"}, {"prompts"}, {"generator"}, {"projector"}, {"synthesis"}, {"training"},
          {"shift", "adversarial", "ablations", "efficiency"}, {"report"}]  # fmt: skip
 STAGES = sorted(set().union(*ORDER))
 EXECUTE = '''

@@ -1,0 +1,151 @@
+"""Every parameter set of the paper's grid: its names and values, and data, generator and classifiers at tiny scale.
+
+The data are small files in the formats that the authors publish, see test_sources.
+"""
+
+import io
+import zipfile
+
+import numpy as np
+import pytest
+import scipy.io
+import torch
+import yaml
+from PIL import Image
+from test_sources import archive, idx, pickled, publish  # noqa: F401
+
+from sega_utils import arms, classifiers, data, gan_training, generator, grid, parameters, paths, sources
+
+PARAMS = sorted(paths.PARAMS.glob("*.yaml"))
+NOTEBOOKS = sorted(paths.NOTEBOOKS.glob("*.ipynb"))
+PAPER, GRID = yaml.safe_load(grid.PARAMS.read_text()), grid.read()
+GAN = PAPER["02_generator"]
+CLASSES, EACH = 3, 4  # of the data sets whose files say which classes there are; images of each
+RNG = np.random.default_rng(0)
+
+
+# names and values
+
+
+def sections(file):
+    """Return what a file gives each notebook, or nothing if it is about something else."""
+    content = yaml.safe_load(file.read_text())
+    return {name: given for name, given in content.items() if (paths.NOTEBOOKS / f"{name}.ipynb").exists()}
+
+
+@pytest.mark.parametrize("file", [file for file in PARAMS if sections(file)], ids=lambda file: file.stem)
+def test_a_notebook_takes_every_parameter_that_a_file_gives_it(file):
+    for notebook in NOTEBOOKS:
+        given = parameters.read_file(file, notebook)
+        checked = parameters.check(given, parameters.read(notebook))
+        assert checked.keys() == given.keys() and checked.keys() >= sections(file).get(notebook.stem, {}).keys()
+
+
+@pytest.mark.parametrize("file", [file for file in PARAMS if sections(file)], ids=lambda file: file.stem)
+def test_where_no_checkpoint_of_the_project_fits_all_are_trained(file):
+    given = sections(file)
+    trains = {name: given.get(name, {}).get("TRAIN", False) for name in ("02_generator", "09_efficiency")}
+    assert given["02_generator"]["TRAIN"] and all(trains.values())
+    assert given["01_clip"].get("TRAIN") or given["01_clip"]["CLIP"]
+
+
+@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.stem)
+def test_a_notebook_takes_every_data_set_and_fraction_of_the_grid(notebook):
+    known = parameters.read(notebook)
+    for dataset in GRID.datasets:
+        parameters.check({"DATASET": dataset, "RUN": f"paper-0.1@{GRID.classifiers[0]}"}, known)
+    for fraction in GRID.fractions if "FRACTION" in known else ():
+        parameters.check({"FRACTION": fraction}, known)
+
+
+def test_the_generator_is_the_one_of_the_papers_size():
+    assert {name: GAN[name.upper()] for name in generator.PAPER} == generator.PAPER
+
+
+# data, generator, classifiers
+
+
+def batch(key):
+    """Return a pickled batch of CIFAR with every class."""
+    labels = [c for c in range(CLASSES) for _ in range(EACH)]
+    pixels = RNG.integers(0, 256, (len(labels), 3072), np.uint8)
+    return pickled({"data": pixels, key: labels})
+
+
+def cifar10(put):
+    names = pickled({"label_names": ["airplane", "bird", "cat"]})
+    files = {name: batch("labels") for name in (*(f"data_batch_{i}" for i in range(1, 6)), "test_batch")}
+    content = {f"cifar-10-batches-py/{name}": raw for name, raw in (files | {"batches.meta": names}).items()}
+    put("cifar-10", "cifar-10-python.tar.gz", archive(content))
+
+
+def cifar100(put):
+    files = {name: batch("fine_labels") for name in ("train", "test")}
+    files["meta"] = pickled({"fine_label_names": ["apple", "maple_tree", "man"]})
+    content = {f"cifar-100-python/{name}": raw for name, raw in files.items()}
+    put("cifar-100", "cifar-100-python.tar.gz", archive(content))
+
+
+def svhn(put):
+    for split in ("train", "test"):
+        stream, labels = io.BytesIO(), np.repeat(np.arange(1, 11), EACH)[:, None]
+        scipy.io.savemat(stream, {"X": RNG.integers(0, 256, (32, 32, 3, len(labels)), np.uint8), "y": labels})
+        put("svhn", f"{split}_32x32.mat", stream.getvalue())
+
+
+def tiny_imagenet(put):
+    stream, top, rows = io.BytesIO(), "tiny-imagenet-200", []
+    with zipfile.ZipFile(stream, "w") as file:
+        file.writestr(f"{top}/wnids.txt", "".join(f"n{c}\n" for c in range(CLASSES)))
+        file.writestr(f"{top}/words.txt", "".join(f"n{c}\tthing {c}, object\n" for c in range(CLASSES)))
+        for c in range(CLASSES):
+            for i in range(EACH):
+                picture = io.BytesIO()
+                Image.fromarray(RNG.integers(0, 256, (64, 64, 3), np.uint8)).save(picture, "JPEG")
+                file.writestr(f"{top}/train/n{c}/images/n{c}_{i}.JPEG", picture.getvalue())
+                file.writestr(f"{top}/val/images/val_{c}_{i}.JPEG", picture.getvalue())
+                rows.append(f"val_{c}_{i}.JPEG\tn{c}\t0\t0\t62\t62\n")
+        file.writestr(f"{top}/val/val_annotations.txt", "".join(rows))
+    put("tiny-imagenet", "tiny-imagenet-200.zip", stream.getvalue())
+
+
+def fashion_mnist(put):
+    n = 10 * EACH
+    for start in ("train", "t10k"):
+        pixels = RNG.integers(0, 256, n * 784, np.uint8).tobytes()
+        put("fashion-mnist", f"{start}-images-idx3-ubyte.gz", zipped(idx(n, 28, 28, payload=pixels)))
+        put("fashion-mnist", f"{start}-labels-idx1-ubyte.gz", zipped(idx(n, payload=bytes(i % 10 for i in range(n)))))
+
+
+def zipped(raw):
+    return sources.gzip.compress(raw)
+
+
+WRITE = {"fashion-mnist-full": fashion_mnist, "cifar-10": cifar10, "cifar-100": cifar100, "svhn": svhn,
+         "tiny-imagenet": tiny_imagenet}  # fmt: skip
+
+
+@pytest.mark.parametrize("dataset", GRID.datasets)
+def test_a_data_set_goes_through_generator_and_every_classifier(dataset, publish):  # noqa: F811
+    WRITE[dataset](publish)
+    train, test = data.load(dataset, "train"), data.load(dataset, "test")
+    real, rest = data.subset(train, data.counts(dataset, 0.5, train.labels), seed=0)
+    n_classes, channels = len(real.class_names), real.images.shape[1]
+    assert real.images.shape[2:] == test.images.shape[2:] == (32, 32) and len(rest.labels) > 0
+    assert channels == (1 if dataset == "fashion-mnist-full" else 3)
+
+    options = {name: GAN[name.upper()] for name in ("depth", "z_dim", "bf16", "every")}
+    drawing, curve = gan_training.train_gan(real, **options, steps=1, seed=0, width=GAN["WIDTH"] // 76, batch_size=4)
+    labels = torch.arange(2 * n_classes) % n_classes
+    images = generator.generate(drawing, labels)
+    assert images.shape == (2 * n_classes, channels, 32, 32) and images.isfinite().all() and len(curve) == 1
+
+    # where every arm gets its images does not matter here: the same stand in for all of them
+    inputs = {"real": real, "n_syn": len(labels), "generator": drawing,
+              "candidates": {"images": data.to_uint8(images), "class_ids": labels, "kept": labels >= 0}}  # fmt: skip
+    for classifier in GRID.classifiers:
+        tuned = grid.settings(GRID, classifier)
+        settings = tuned["GAN-only"] | {"steps": 1, "batch_size": 4}
+        model = arms.fit(inputs, settings, seed=0)
+        assert model(test.images[:3]).shape == (3, n_classes), classifier
+        assert 0 <= classifiers.accuracy(model, test.images, test.labels) <= 1
