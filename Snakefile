@@ -19,7 +19,7 @@ workdir: str(paths.ROOT)
 
 
 wildcard_constraints:
-    run=r"\w[\w.+-]*",
+    run=r"\w[\w.+@-]*",
     dataset="[^/]+",
 
 

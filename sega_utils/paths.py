@@ -80,9 +80,10 @@ def artifact(run: str, dataset: str, name: str) -> Path:
         raise ValueError(f"unknown artifact {name!r}; known are {', '.join(ARTIFACTS)}")
     dataset = results_name(dataset)
     for what, value in (("run", run), ("dataset", dataset)):
-        if not re.fullmatch(r"\w[\w.+-]*", value, re.ASCII):  # shells and Snakemake take such a name as it stands
+        # shells and Snakemake take such a name as it stands; {run} and {dataset} are what the Snakefile fills in
+        if not re.fullmatch(rf"\w[\w.+@-]*|{{{what}}}", value, re.ASCII):
             raise ValueError(f"{what} is {value!r}; it must be the name of one folder: letters, digits and any of "
-                             "_ . + - after the first, e.g. 'embedded'")  # fmt: skip
+                             "_ . + @ - after the first, e.g. 'embedded'")  # fmt: skip
     return results_root() / run / dataset / ARTIFACTS[name][0]
 
 
