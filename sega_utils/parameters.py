@@ -155,8 +155,9 @@ class _UniqueKeys(yaml.SafeLoader):
     """YAML as PyYAML reads it, but a name that stands there twice is an error instead of the last one winning."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
-        names = [self.construct_object(key, deep=True) for key, _ in node.value]
-        for name, (key, _) in zip(names, node.value, strict=True):
+        keys = [key for key, _ in node.value if key.tag != "tag:yaml.org,2002:merge"]  # <<, which names no entry
+        names = [self.construct_object(key, deep=True) for key in keys]
+        for name, key in zip(names, keys, strict=True):
             if names.count(name) > 1:
                 problem = f"{name!r} is there twice; leave one"
                 raise yaml.constructor.ConstructorError(problem=problem, problem_mark=key.start_mark)

@@ -80,10 +80,10 @@ def artifact(run: str, dataset: str, name: str) -> Path:
         raise ValueError(f"unknown artifact {name!r}; known are {', '.join(ARTIFACTS)}")
     dataset = results_name(dataset)
     for what, value in (("run", run), ("dataset", dataset)):
-        # what shells and Snakemake take as it stands, or one of Snakemake's wildcards
-        if not re.fullmatch(r"\w[\w.+@-]*|\{\w+\}", value, re.ASCII):
-            raise ValueError(f"{what} is {value!r}; it must be the name of one folder, of letters, digits and, after "
-                             "the first, any of _ . + - @; e.g. 'embedded'")  # fmt: skip
+        # shells and Snakemake take such a name as it stands; {run} and {dataset} are what the Snakefile fills in
+        if not re.fullmatch(rf"\w[\w.+@-]*|{{{what}}}", value, re.ASCII):
+            raise ValueError(f"{what} is {value!r}; it must be the name of one folder: letters, digits and any of "
+                             "_ . + @ - after the first, e.g. 'embedded'")  # fmt: skip
     return results_root() / run / dataset / ARTIFACTS[name][0]
 
 

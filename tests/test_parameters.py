@@ -126,3 +126,9 @@ def test_an_unusable_file_is_refused(content, message, tmp_path):
         parameters.read_file(file, notebook)
     with pytest.raises(FileNotFoundError, match="there is no file"):
         parameters.read_file(tmp_path / "gone.yaml", notebook)
+
+
+def test_an_entry_of_a_merged_mapping_may_be_overridden(tmp_path):
+    file = tmp_path / "merged.yaml"
+    file.write_text("a: &a {b: 1, c: 3}\nd: {<<: *a, b: 2}\n")
+    assert parameters.load_yaml(file)["d"] == {"b": 2, "c": 3}

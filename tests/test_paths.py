@@ -43,6 +43,11 @@ def test_an_unknown_artifact_lists_the_known_ones():
         paths.artifact("embedded", "fashion-mnist", "reel")
 
 
+@pytest.mark.parametrize("run", ["{run}", "paper-0.01@resnet18"])
+def test_the_workflow_may_name_its_wildcards_and_a_run_of_the_grid(run, results):
+    assert paths.artifact(run, "{dataset}", "real") == results / run / "{dataset}" / "real.safetensors"
+
+
 @pytest.mark.parametrize("name", ["", ".", "..", "a/b", "../a", "a\\b", "a b", "a;b", "$a", "a*", "-a", "a{b}"])
 def test_a_run_or_data_set_is_one_folders_name(name):
     with pytest.raises(ValueError, match="run is .*must be the name of one folder"):
