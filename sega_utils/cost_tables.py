@@ -1,5 +1,6 @@
 """Rows of the tables about cost, from the records of the stage ``efficiency`` alone."""
 
+from math import ceil
 from statistics import mean
 
 import numpy as np
@@ -85,3 +86,45 @@ def exponent(rows: list[dict], *, y: str = "seconds", x: str = "candidates") -> 
     if len({row[x] for row in rows}) < 2:
         raise ValueError(f"an exponent needs at least two different {x}; received {[row[x] for row in rows]}")
     return float(np.polyfit(np.log([row[x] for row in rows]), np.log([row[y] for row in rows]), 1)[0])
+
+
+def scale_rows(found: list[dict], sizes: list[int]) -> list[dict]:
+    """Return a row for each number of candidates and device: what these would take in shards and one merge.
+
+    Drawing, reading and writing grow in proportion. The search for near-duplicates, and what it keeps, grow from the
+    largest merge on record by the power of the survivors that is fitted to all merges: beyond that, extrapolated.
+    Machines are those that draw in a day. The merge runs on one, which holds hash, score and rank of every survivor
+    beside what the largest merge on record took.
+
+    Args:
+        found: records of ``shards.draw_shard`` and of ``shards.merge``.
+
+    Raises:
+        ValueError: none, or on a device no draws or no merges of two sizes.
+    """
+    if not found:
+        raise ValueError("no shard is on record; draw and merge some with sega_utils.shards, of two sizes at least")
+    rows = []
+    for device in dict.fromkeys(record["device"] for record in found):
+        mine = [record for record in found if record["device"] == device]
+        draws, merges = ([record for record in mine if ("kept" in record) == merged] for merged in (False, True))
+        if not draws or len({record["survivors"] for record in merges}) < 2:
+            raise ValueError(f"on {device}, {len(draws)} draws and {len(merges)} merges of shards are on record; a fit "
+                             "needs draws, and merges of at least two sizes")  # fmt: skip
+        each = {y: sum(r[y] for r in draws) / sum(r[x] for r in draws)
+                for y, x in (("survivors", "drawn"), ("seconds", "drawn"), ("bytes", "survivors"))}  # fmt: skip
+        power, keeping = (exponent(merges, y=y, x="survivors") for y in ("searching", "kept"))
+        largest = max(merges, key=lambda record: record["survivors"])
+        for n in sizes:
+            survivors, drawing = n * each["survivors"], n * each["seconds"] / 3600
+            growth = survivors / largest["survivors"]
+            merging = largest["searching"] * growth**power + (largest["seconds"] - largest["searching"]) * growth
+            kept = largest["kept"] * growth**keeping
+            rows.append({
+                "candidates": n, "device": device, "survivors": round(survivors), "kept": round(kept),
+                "drawing_hours": drawing, "machines_for_a_day": ceil(drawing / 24), "search_exponent": power,
+                "merging_hours": merging / 3600, "shard_memory_gb": max(r["peak_memory_gb"] for r in draws),
+                "merge_memory_gb": largest["peak_memory_gb"] + largest["bytes_held"] * growth / 2**30,
+                "disk_gb": (survivors * each["bytes"] + kept * largest["bytes"] / largest["kept"]) / 2**30,
+            })  # fmt: skip
+    return rows

@@ -1,11 +1,12 @@
 """Near-duplicate search: perceptual hashes propose pairs, structural similarity confirms them."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import torch
 
 from sega_utils.kernels import C1, C2, WINDOWS, batched, check_images, mean_ssim, phash, signs
 
+_PAIRS = 4096  # after so many pairs, those of new copies are left out
 _SLACK = 0.005  # several times the worst error of a similarity in float32; inside it, float64 decides
 
 
@@ -33,10 +34,7 @@ def near_duplicates(
     check_images(other, "against")
     if images.shape[1] != other.shape[1]:
         raise ValueError(f"both sets must have the same channels; received {images.shape[1]} and {other.shape[1]}")
-    if not isinstance(max_distance, int) or not 0 <= max_distance <= 64:
-        raise ValueError(f"max_distance is {max_distance!r}; allowed are the whole numbers 0 .. 64")
-    if not -1 <= min_ssim <= 1:
-        raise ValueError(f"min_ssim is {min_ssim!r}; allowed are -1 .. 1")
+    _check_thresholds(max_distance, min_ssim)
 
     left = phash(images)
     right = left if against is None else phash(other)
@@ -44,16 +42,84 @@ def near_duplicates(
     other_stats = stats if against is None else batched(_statistics, other)
     found = [torch.empty(0, 2, dtype=torch.int64, device=images.device)]
     for i, j in close_hashes(left, right, max_distance=max_distance, same=against is None):
-        if min_ssim > -1:
-            above = batched(lambda i, j: _estimate(images[i], other[j], stats[i], other_stats[j]), i, j) - min_ssim
-            unclear, similar = above.abs() <= _SLACK, above > 0
-            if unclear.any():
-                exact = batched(lambda i, j: mean_ssim(images[i], other[j]), i[unclear], j[unclear])
-                similar[unclear] = exact >= min_ssim
-            i, j = i[similar], j[similar]
-        found.append(torch.stack([i, j], 1))
+        similar = _similar(images, other, stats, other_stats, i, j, min_ssim)
+        found.append(torch.stack([i[similar], j[similar]], 1))
     pairs = torch.cat(found)
     return pairs[(pairs[:, 0] * len(other) + pairs[:, 1]).argsort()]
+
+
+def better_copies(
+    hashes: torch.Tensor, scores: torch.Tensor, read: Callable[[torch.Tensor], torch.Tensor], *, max_distance: int,
+    min_ssim: float, stripe: int = 20_000,
+) -> torch.Tensor:  # fmt: skip
+    """Return, for each image, the first better-scored and kept one that it is a near-duplicate of.
+
+    From the best score down, what is not a copy of a kept image is kept. Images are taken a stripe at a time, first
+    against itself, then against all that remain, a stripe at a time: memory does not grow with their number but for
+    the hashes, and what is known to be a copy is compared no more.
+
+    Args:
+        hashes: int64 (N,), from ``pack(phash(images))``.
+        scores: (N,), higher is better; of equally scored images the first is the better.
+        read: returns the images of ascending indices int64 (K,) as float32 (K, C, 32, 32) in [0, 1], K <= 2 * stripe.
+        max_distance, min_ssim: as for ``near_duplicates``.
+        stripe: how many images are compared with how many others at a time.
+
+    Returns:
+        int64 (N,), an index or -1 for what is kept; the same for every ``stripe``.
+
+    Raises:
+        ValueError: a threshold outside its range.
+    """
+    _check_thresholds(max_distance, min_ssim)
+    copies = torch.full((len(scores),), -1, device=scores.device)
+    order = scores.argsort(descending=True, stable=True)
+    while len(order):
+        head, rest = order[:stripe], order[stripe:]
+        for right in (head, *rest.split(stripe)):
+            left = head[copies[head] < 0]
+            bits = unpack(hashes[left]), unpack(hashes[right])
+            close = [torch.stack(pair, 1) for pair in close_hashes(*bits, max_distance=max_distance,
+                                                                   same=right is head)]  # fmt: skip
+            i, j = torch.cat([torch.empty(0, 2, dtype=torch.int64, device=scores.device), *close]).T
+            i, j = (side[(i * len(right) + j).argsort()] for side in (i, j))
+            _follow(copies, torch.stack([left[i], right[j]], 1), read, min_ssim)
+        order = rest[copies[rest] < 0]
+    return copies
+
+
+def _follow(copies: torch.Tensor, pairs: torch.Tensor, read: Callable, min_ssim: float) -> None:
+    """Enter into ``copies`` what close pairs (K, 2) of better and worse mean, sorted by the better one's rank."""
+    if not len(pairs):
+        return
+    rows, at = pairs.unique(return_inverse=True)
+    images = read(rows)
+    stats = batched(_statistics, images)
+    for pairs in at.split(_PAIRS):
+        i, j = pairs[(copies[rows[pairs]] < 0).all(1)].T
+        similar = _similar(images, images, stats, stats, i, j, min_ssim)
+        found: dict[int, int] = {}
+        for better, worse in zip(i[similar].tolist(), j[similar].tolist(), strict=True):
+            if better not in found:
+                found.setdefault(worse, better)
+        worse, better = (torch.tensor(list(side), dtype=torch.int64, device=rows.device)
+                         for side in (found, found.values()))  # fmt: skip
+        copies[rows[worse]] = rows[better]
+
+
+def _similar(
+    images: torch.Tensor, other: torch.Tensor, stats: torch.Tensor, other_stats: torch.Tensor, i: torch.Tensor,
+    j: torch.Tensor, min_ssim: float,
+) -> torch.Tensor:  # fmt: skip
+    """Return of which pairs of rows, (K,) each, the SSIM is at least ``min_ssim``; bool (K,)."""
+    if min_ssim == -1 or not len(i):
+        return torch.ones_like(i, dtype=torch.bool)
+    above = batched(lambda i, j: _estimate(images[i], other[j], stats[i], other_stats[j]), i, j) - min_ssim
+    unclear, similar = above.abs() <= _SLACK, above > 0
+    if unclear.any():
+        exact = batched(lambda i, j: mean_ssim(images[i], other[j]), i[unclear], j[unclear])
+        similar[unclear] = exact >= min_ssim
+    return similar
 
 
 def close_hashes(
@@ -77,8 +143,8 @@ def close_hashes(
     """
     size = size or (1024 if left.device.type == "cpu" else 8192)
     blocks = max_distance + 1
-    indexed = [(_key(left[:, block::blocks]), _key(right[:, block::blocks])) for block in range(blocks)]
-    unindexed = [(_key(left[:, :0]), _key(right[:, :0]))]  # no bits, one key: a single run
+    indexed = [(pack(left[:, block::blocks]), pack(right[:, block::blocks])) for block in range(blocks)]
+    unindexed = [(pack(left[:, :0]), pack(right[:, :0]))]  # no bits, one key: a single run
     plans = [[_tiles(*keys, size, same) for keys in choice] for choice in (unindexed, indexed)]
     work = [sum(int((tiles[:, 1] - tiles[:, 0]) @ (tiles[:, 3] - tiles[:, 2])) for *_, tiles in plan) for plan in plans]
     keys, plan = (indexed, plans[1]) if work[1] < work[0] else (unindexed, plans[0])
@@ -113,9 +179,21 @@ def _tiles(
     return rows, columns, torch.stack([start, stop, first, last], 1).cpu()
 
 
-def _key(bits: torch.Tensor) -> torch.Tensor:
-    """Return rows of up to 64 bits as int64 (N,)."""
+def pack(bits: torch.Tensor) -> torch.Tensor:
+    """Return rows of up to 64 bits, bool (N, B), as int64 (N,)."""
     return (bits.long() << torch.arange(bits.shape[1], device=bits.device)).sum(1)
+
+
+def unpack(packed: torch.Tensor) -> torch.Tensor:
+    """Return what ``pack`` made of rows of 64 bits, bool (N, 64)."""
+    return (packed[:, None] >> torch.arange(64, device=packed.device) & 1).bool()
+
+
+def _check_thresholds(max_distance: int, min_ssim: float) -> None:
+    if not isinstance(max_distance, int) or not 0 <= max_distance <= 64:
+        raise ValueError(f"max_distance is {max_distance!r}; allowed are the whole numbers 0 .. 64")
+    if not -1 <= min_ssim <= 1:
+        raise ValueError(f"min_ssim is {min_ssim!r}; allowed are -1 .. 1")
 
 
 def _statistics(images: torch.Tensor) -> torch.Tensor:

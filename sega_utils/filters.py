@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 import torch
 
-from sega_utils.duplicates import near_duplicates
+from sega_utils.duplicates import better_copies, near_duplicates, pack
 from sega_utils.kernels import batched, blur_score, check_images, hamming, phash, ssim
 
 __all__ = [
@@ -174,16 +174,11 @@ def _better_copy(
     images: torch.Tensor, scores: torch.Tensor, among: torch.Tensor, *, max_distance: int, min_ssim: float
 ) -> torch.Tensor:
     """Return, for each image, the index of the better-scored and kept one that it copies, or -1; int64 (N,)."""
-    order = scores.argsort(descending=True, stable=True)  # so that of each pair the first is the better
-    order = order[among[order]]
-    copied: dict[int, int] = {}
-    for better, worse in near_duplicates(images[order], max_distance=max_distance, min_ssim=min_ssim).tolist():
-        if better not in copied:
-            copied.setdefault(worse, better)
+    rows = among.nonzero()[:, 0]
+    copied = better_copies(pack(phash(images[rows])), scores[rows], lambda some: images[rows[some]],
+                           max_distance=max_distance, min_ssim=min_ssim)  # fmt: skip
     result = torch.full((len(images),), -1, dtype=torch.int64, device=images.device)
-    if copied:
-        worse, better = (order[list(column)] for column in zip(*copied.items()))
-        result[worse] = better
+    result[rows] = torch.where(copied < 0, -1, rows[copied])
     return result
 
 

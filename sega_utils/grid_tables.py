@@ -24,8 +24,9 @@ def accuracies(grid: Grid, name: str = "paper") -> list[dict[str, str]]:
 
 
 def on_gpu(root: Path) -> list[dict]:
-    """Return the records below a results folder that were measured on a GPU, each once."""
-    files = (file for file in root.glob("*/*/records/*/*.json") if not file.parent.is_symlink())
+    """Return the records of the grid's stages below a results folder that were measured on a GPU, each once."""
+    files = (file for file in root.glob("*/*/records/*/*.json") if not file.parent.is_symlink()
+             and file.parent.name != "shards")  # fmt: skip
     found = [artifacts.load_json(file) for file in sorted(files)]
     return [record for record in found if "seconds" in record and " CPU" not in record.get("device", " CPU")]
 

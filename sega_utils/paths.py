@@ -29,6 +29,7 @@ ARTIFACTS = {
     "variants": ("variants", "09_efficiency"),
     "attacks": ("attacks", "07_adversarial"),
     "pools": ("pools", None),
+    "shards": ("shards", None),
     "records": ("records", None),
     "tables": ("tables", "10_report"),
     "figures": ("figures", "10_report"),

@@ -138,20 +138,23 @@ def train(bank: dict, generator: Generator, inputs: dict, recipe: dict) -> torch
 
 
 def keep(pool: dict, inputs: dict, recipe: dict) -> torch.Tensor:
-    """Return which candidates of a drawn pool a recipe keeps, bool (N,); thresholds are those of 04_synthesis."""
-    real, labels, class_names = inputs["real"]
-    images, n_classes = data.from_uint8(pool["images"]), len(class_names)
-    known = {"clip": inputs["clip"], "class_embeddings": inputs["class_embeddings"]}
-    alignment = filters.calibrate(filters.clip_score(real, labels, **known), labels, n_classes=n_classes,
-                                  percentile=recipe["alignment_percentile"])  # fmt: skip
-    blur = filters.calibrate(filters.blur_score(real), labels, n_classes=n_classes,
-                             percentile=recipe["blur_percentile"])  # fmt: skip
+    """Return which candidates of a drawn pool a recipe keeps, bool (N,)."""
     kept, _ = filters.apply_filters(
-        images, pool["class_ids"], class_scores=pool["class_scores"], alignment_threshold=alignment,
-        blur_threshold=blur, real_images=real, max_distance=recipe["max_distance"], min_ssim=recipe["min_ssim"],
-        use=recipe["use"].split(),
+        data.from_uint8(pool["images"]), pool["class_ids"], class_scores=pool["class_scores"],
+        real_images=inputs["real"].images, max_distance=recipe["max_distance"], min_ssim=recipe["min_ssim"],
+        use=recipe["use"].split(), **thresholds(inputs, recipe),
     )  # fmt: skip
     return at_random(kept, pool["class_ids"], seed=recipe["draw_seed"]) if recipe["choice"] == "random" else kept
+
+
+def thresholds(inputs: dict, recipe: dict) -> dict[str, torch.Tensor]:
+    """Return ``alignment_threshold`` and ``blur_threshold``, (n_classes,), calibrated as in 04_synthesis."""
+    real, labels, class_names = inputs["real"]
+    aligned = filters.clip_score(real, labels, clip=inputs["clip"], class_embeddings=inputs["class_embeddings"])
+    scores = {"alignment": aligned, "blur": filters.blur_score(real)}
+    return {f"{name}_threshold": filters.calibrate(score, labels, n_classes=len(class_names),
+                                                   percentile=recipe[f"{name}_percentile"])
+            for name, score in scores.items()}  # fmt: skip
 
 
 def at_random(kept: torch.Tensor, class_ids: torch.Tensor, *, seed: int) -> torch.Tensor:

@@ -38,11 +38,14 @@ def draw(
     return generate(generator, class_ids, z=z)
 
 
-def plan(class_ids: torch.Tensor, n: int, *, seed: int) -> dict[str, torch.Tensor]:
-    """Spread ``n`` candidates evenly over the classes, and over each class's prompts.
+def plan(class_ids: torch.Tensor, n: int, *, seed: int, start: int = 0) -> dict[str, torch.Tensor]:
+    """Spread candidates evenly over the classes, and over each class's prompts; return ``n`` of them from ``start`` on.
+
+    What a candidate is depends on its place alone, so that a plan can be carried out in parts.
 
     Args:
         class_ids: the prompts' classes, int64 (P,).
+        seed: of the candidates' seeds; from the ten millionth candidate on, they are those of the next seed.
 
     Returns:
         ``class_ids``, ``prompt_ids`` and ``seeds``, int64 (n,) each; the classes alternate.
@@ -50,13 +53,13 @@ def plan(class_ids: torch.Tensor, n: int, *, seed: int) -> dict[str, torch.Tenso
     Raises:
         ValueError: a class without prompts.
     """
-    prompts = [torch.nonzero(class_ids == c)[:, 0] for c in range(int(class_ids.max()) + 1)]
-    if empty := [c for c, mine in enumerate(prompts) if not len(mine)]:
+    counts = class_ids.bincount()
+    if empty := (counts == 0).nonzero()[:, 0].tolist():
         raise ValueError(f"classes {empty} have no prompt; every class needs at least one: run 01_prompts again")
-    index = torch.arange(n)
-    classes, turn = index % len(prompts), index // len(prompts)
-    turns = zip(classes.tolist(), turn.tolist(), strict=True)
-    chosen = torch.stack([prompts[c][t % len(prompts[c])] for c, t in turns])
+    index = torch.arange(start, start + n)
+    classes, turn = index % len(counts), index // len(counts)
+    first = counts.cumsum(0) - counts  # of each class's prompts, once they stand class by class
+    chosen = class_ids.argsort(stable=True)[first[classes] + turn % counts[classes]]
     return {"class_ids": classes, "prompt_ids": chosen, "seeds": seed * 10_000_000 + index}
 
 
