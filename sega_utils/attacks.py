@@ -121,12 +121,12 @@ def pgd(
     adversarial = torch.where(correct[:, None, None, None] | (not early_stop), start, images)
     for rows in (correct if early_stop else torch.ones_like(correct)).nonzero().squeeze(1).split(batch):
         for _ in range(steps):
+            if len(rows) == 0:
+                break
             moved, logits = take(adversarial[rows], images[rows], labels[rows])
             if early_stop:
                 standing = logits.argmax(1) == labels[rows]
                 rows, moved = rows[standing], moved[standing]
-            if len(rows) == 0:
-                break
             adversarial[rows] = moved
     return adversarial
 

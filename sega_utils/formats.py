@@ -4,6 +4,8 @@ import html
 import re
 from collections.abc import Iterable
 
+NONE = "none on record"
+
 
 def cell(value: object) -> str:
     """Return a value as tables show it: fractional numbers with two decimals, below 0.1 with two significant digits."""
@@ -24,15 +26,18 @@ def interval(value: float | str, low: float | str, high: float | str) -> str:
 
 def aligned(rows: list[dict]) -> str:
     """Return rows, which share their keys, as lines of text in aligned columns."""
+    if not rows:
+        return NONE
     lines = [list(rows[0])] + [[cell(value) for value in row.values()] for row in rows]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     return "\n".join("  ".join(map(str.ljust, line, widths)).rstrip() for line in lines)
 
 
-def markdown(rows: Iterable[dict], columns: Iterable[str]) -> str:
-    """Return rows as a Markdown table with these columns; a value that a row lacks stays empty."""
-    columns = list(columns)
-    lines = [columns, ["---"] * len(columns), *([cell(row.get(name, "")) for name in columns] for row in rows)]
+def markdown(rows: list[dict]) -> str:
+    """Return rows, which share their keys, as a Markdown table."""
+    if not rows:
+        return NONE
+    lines = [list(rows[0]), ["---"] * len(rows[0]), *([cell(value) for value in row.values()] for row in rows)]
     return "\n".join("| " + " | ".join(value.replace("|", r"\|") for value in line) + " |" for line in lines)
 
 

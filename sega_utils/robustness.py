@@ -66,7 +66,8 @@ def measure_attacks(
 
     Args:
         n_test, epsilons: images and budgets, in 1/255, for the attacks of ``attacks.ATTACKS``.
-        n_autoattack, autoattack_epsilons: the same for AutoAttack, and ``n_autoattack`` for the masking checks.
+        n_autoattack, autoattack_epsilons: the same for AutoAttack, which fewer than four classes go without, and
+            ``n_autoattack`` for the masking checks.
 
     Raises:
         MaskingError: a check of ``masking.CHECKS`` found something; no record is written.
@@ -75,10 +76,12 @@ def measure_attacks(
     test, few = sample(dataset, n_test), sample(dataset, n_autoattack)
     folder = paths.artifact(run, dataset, "attacks")
     grid = [(name, eps, test) for name in attacks.ATTACKS for eps in epsilons]
-    grid += [(AUTOATTACK, eps, few) for eps in (0, *autoattack_epsilons)]
+    if len(test.class_names) >= 4:  # its targeted losses compare four logits
+        grid += [(AUTOATTACK, eps, few) for eps in (0, *autoattack_epsilons)]
 
     def measure(model: torch.nn.Module) -> dict[str, float]:
-        found = masking.signs(model, few.images, few.labels, norm=norm, seed=attack_seed)
+        eps = masking.budget(model, few.images, few.labels, norm=norm, seed=attack_seed)
+        found = masking.signs(model, few.images, few.labels, eps=eps, norm=norm, seed=attack_seed)
         masking.refuse(found, f"{arm}, seed {seed}")
         metrics = {f"masking_{name}": value for name, value in found.items()}
         for name, eps, (images, labels, _) in grid:

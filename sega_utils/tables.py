@@ -191,7 +191,7 @@ def update_readme(run: str, dataset: str, readme: Path = README) -> Path:
         raise ValueError(f"{paths.shown(readme)} must hold {BEGIN} and, below it, {END}, once each; put them back")
     rows, caption = summary(run, dataset)
     before, after = text[: text.index(BEGIN)], text[text.index(END) :]
-    shown = [markdown(found, found[0]) for found in (rows, ahead(run, dataset)) if found]
+    shown = [markdown(found) for found in (rows, ahead(run, dataset)) if found]
     artifacts.save_text(readme, "\n\n".join([f"{before}{BEGIN}\n{shown[0]}", *shown[1:], f"{caption}\n{after}"]))
     return readme
 

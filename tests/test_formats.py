@@ -22,10 +22,13 @@ def test_aligned_columns_start_where_their_headings_do():
     assert lines == ["arm           n", "a             5", "a longer one  10"]
 
 
-def test_markdown_escapes_bars_and_leaves_out_what_a_row_lacks():
-    received = formats.markdown([{"a": "x|y", "b": 0.5}, {"a": 1}], ["a", "b"])
+def test_markdown_escapes_bars():
+    received = formats.markdown([{"a": "x|y", "b": 0.5}, {"a": 1, "b": ""}])
     assert received == "| a | b |\n| --- | --- |\n| x\\|y | 0.50 |\n| 1 |  |"
-    assert formats.markdown([], ["a", "b"]) == "| a | b |\n| --- | --- |"
+
+
+def test_no_rows_are_said_to_be_none():
+    assert formats.markdown([]) == formats.aligned([]) == "none on record"
 
 
 def test_html_escapes_cells_and_headings():

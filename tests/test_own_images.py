@@ -5,11 +5,11 @@ import shutil
 import pytest
 import yaml
 
-from sega_utils import arms, artifacts, digits, parameters, paths, records
+from sega_utils import arms, artifacts, attacks, digits, parameters, paths, records
 
 KEPT = 40  # images of each digit
 ARMS, SEEDS = ["Std Aug", "SEGA-Net"], [0, 1]
-BRIEF = {"classifier": "resnet8-half", "steps": 60, "batch_size": 16, "pixel": "crop"}
+BRIEF = {"classifier": "resnet8-half", "steps": 30, "batch_size": 16, "pixel": "crop"}
 # an untrained generator draws nothing that a filter on looks would keep
 SIZES = {
     "00_data": {"FRACTION": 1.0},
@@ -20,10 +20,11 @@ SIZES = {
     "04_synthesis": {"OVERSAMPLE": 4, "FILTERS": ["duplicate"], "MAX_DISTANCE": 0, "MIN_SSIM": 1.0},
     "05_training": {"ARMS": ARMS, "SEEDS": SEEDS},
     "06_shift": {"ARMS": ARMS, "SEEDS": SEEDS, "N_TEST": 12, "CORRUPTIONS": ["fog"]},
-    "07_adversarial": {"ARMS": ARMS, "SEEDS": [0], "EPSILONS": [0.0, 8.0], "N_TEST": 12, "N_AUTOATTACK": 12},
+    "07_adversarial": {"ARMS": ARMS, "SEEDS": [0], "EPSILONS": [0.0, 8.0], "N_TEST": 12,
+                       "AUTOATTACK_EPSILONS": [64.0], "N_AUTOATTACK": 12},
     "08_ablations": {},
     "09_efficiency": {"TRAIN": True, "STEPS": 2, "SAMPLING_STEPS": 2, "N_IMAGES": 60, "KERNEL_IMAGES": [20],
-                      "REPEATS": 1, "CANDIDATES": [30], "SCORE_STEPS": 4},
+                      "REPEATS": 1, "CANDIDATES": [30, 60], "SCORE_STEPS": 4},
     "10_report": {},
 }  # fmt: skip
 
@@ -69,6 +70,7 @@ def test_the_whole_pipeline_runs_on_them(folder, results, tmp_path, monkeypatch)
     trained = records.read(*where.values(), "training")
     assert {(r["param_arm"], r["param_seed"]) for r in trained} == {(arm, seed) for arm in ARMS for seed in SEEDS}
     assert {(r["n_real"], r["n_test"]) for r in trained} == {(3 * KEPT * 4 // 5, 3 * KEPT // 5)}
+    assert {row["attack"] for row in artifacts.load_csv(written / "tables" / "attacks.csv")} == set(attacks.ATTACKS)
     rows = artifacts.load_csv(written / "tables" / "shift.csv")
     assert {row["shift"] for row in rows} == {"clean", "mean corruption"}  # nobody knows to what these images shift
     assert {row["class"] for row in artifacts.load_csv(written / "synthetic.csv")} == {"zero", "one", "two"}
