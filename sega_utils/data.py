@@ -129,9 +129,6 @@ def counts(dataset: str, fraction: float, labels: torch.Tensor) -> torch.Tensor:
     return count
 
 
-FULL_PER_CLASS = {"fashion-mnist": 6000}  # training images a class in the full, published set
-
-
 def subset(data: Dataset, per_class: int | torch.Tensor, seed: int = 0) -> tuple[Dataset, Dataset]:
     """Split into a stratified subset and the rest, each class shuffled once by the seed.
 
