@@ -11,7 +11,6 @@ from torch.nn import functional as F
 from sega_utils import attacks, classifiers
 
 SLACK = 0.02  # share of images by which a comparison may go the wrong way by chance
-FEW = 0.25  # share of images up to which it tells nothing that one step fools as many as many do: few are left to fool
 
 
 class MaskingError(RuntimeError):
@@ -122,7 +121,7 @@ def randomised(found: dict[str, float]) -> str | None:
 def more_steps_do_not_help(found: dict[str, float]) -> str | None:
     """Find a model against which many steps do no better than one."""
     one, many = found["one_step"], found["many_steps"]
-    if many > one + SLACK or many >= one > FEW:
+    if many > one + SLACK or many >= one > SLACK:
         return f"{many:.1%} of the images stand against many steps of PGD, {one:.1%} against the single one of FGSM"
 
 
