@@ -7,11 +7,9 @@ by ``sega_utils.tune``, which never loads the test set.
 from contextlib import suppress
 from functools import cache
 
-from sega_utils import arms, artifacts, classifiers, consistency, data, entries, paths, pools, records, runtime
+from sega_utils import arms, artifacts, classifiers, consistency, data, entries, paths, pools, recipes, records, runtime
+from sega_utils.ablations import OF_A_SEED, REFERENCE, trained
 from sega_utils.entries import Entry
-
-REFERENCE = "SEGA-Net"
-OF_A_SEED = ("input_reference", "input_weights", "param_seed")  # what the records of one entry may differ in
 
 
 def run_entry(run: str, dataset: str, entry: Entry, seeds: list[int]) -> list[dict]:
@@ -39,13 +37,14 @@ def train_entry(run: str, dataset: str, entry: Entry, seed: int) -> dict:
     """Train a classifier as an entry says, measure it, and return its record; SEGA-Net's own is taken over."""
     reference = trained(run, dataset, REFERENCE, seed)
     inputs, own = arms.load_inputs(run, dataset), pools.recipe_of(run, dataset)
-    if missing := [name for name in arms.SETTINGS if f"param_{name}" not in reference]:
+    if missing := [name for name in recipes.SETTINGS if f"param_{name}" not in reference]:
         raise artifacts.ArtifactError(f"{consistency.file_of(reference)} of run {run} lacks the settings {missing}; "
                                       "delete it and run 05_training again")  # fmt: skip
     if {name: reference.get(f"input_{name}") for name in inputs["digests"]} != inputs["digests"]:
         raise artifacts.ArtifactError(f"{consistency.file_of(reference)} of run {run} is of other files than those "
                                       "there now; run 05_training again")  # fmt: skip
-    base = {name: reference[f"param_{name}"] for name in arms.SETTINGS | arms.SPEED if f"param_{name}" in reference}
+    known = recipes.SETTINGS | recipes.SPEED
+    base = {name: reference[f"param_{name}"] for name in known if f"param_{name}" in reference}
     in_settings, in_recipe = entries.ABLATIONS[entry.name][1](entry.value)
     settings, recipe = base | in_settings, own | in_recipe
 
@@ -114,20 +113,6 @@ def pool_metrics(pool: dict) -> dict[str, float]:
     drawn = pool["class_ids"].bincount()
     kept = pool["class_ids"][pool["kept"]].bincount(minlength=len(drawn))
     return {"candidates": int(drawn.sum()), "kept": int(kept.sum()), "kept_share": float((kept / drawn).mean())}
-
-
-def trained(run: str, dataset: str, arm: str, seed: int) -> dict:
-    """Return the training record of an (arm, seed).
-
-    Raises:
-        FileNotFoundError: it was not trained; the message names the command that trains it.
-    """
-    path = records.path(run, dataset, "training", f"{arms.slug(arm)}-seed{seed}")
-    if not path.exists():
-        raise FileNotFoundError(f"{paths.shown(path)} is missing; make it with: python -m sega_utils.execute "
-                                f"notebooks/05_training.ipynb -p RUN {run} -p DATASET {dataset} with {arm!r} among "
-                                f"its ARMS and {seed} among its SEEDS")  # fmt: skip
-    return artifacts.load_json(path)
 
 
 def run_of(run: str, dataset: str, entry: Entry, seed: int) -> str:

@@ -5,11 +5,13 @@ import sys
 from pathlib import Path
 from statistics import mean, stdev
 
-from sega_utils import ablate, arms, artifacts, consistency, entries, metrics, paths, records
+from sega_utils import artifacts, consistency, entries, metrics, paths, recipes, records
 from sega_utils.entries import Entry
 from sega_utils.formats import aligned
 
 FILE = paths.PARAMS / "ablations.yaml"
+REFERENCE = "SEGA-Net"
+OF_A_SEED = ("input_reference", "input_weights", "param_seed")  # what the records of one entry may differ in
 COLUMNS = ("name", "value", "mean", "std", "n", "diff", "ci_low", "ci_high")
 
 
@@ -23,7 +25,7 @@ def ablation_rows(found: list[dict]) -> list[dict]:
     """
     rows = []
     for (name, value), mine in grouped(found).items():
-        consistency.check_same(mine, lambda key: key.startswith(("param_", "input_")) and key not in ablate.OF_A_SEED)
+        consistency.check_same(mine, lambda key: key.startswith(("param_", "input_")) and key not in OF_A_SEED)
         consistency.check_same(mine, consistency.is_budget)
         ours, theirs = ({r["param_seed"]: 100 * r[key] for r in mine} for key in ("accuracy", "accuracy_reference"))
         row = {"name": name, "value": value, "mean": mean(ours.values()), "n": len(ours)}
@@ -59,7 +61,7 @@ def grouped(found: list[dict]) -> dict[tuple, list[dict]]:
 
 def is_current(found: dict) -> bool:
     """Return whether the SEGA-Net that a record was paired with is the one that its run has now."""
-    name = f"{arms.slug(ablate.REFERENCE)}-seed{found['param_seed']}"
+    name = f"{recipes.slug(REFERENCE)}-seed{found['param_seed']}"
     path = records.path(found["param_from_run"], found["dataset"], "training", name)
     return path.exists() and artifacts.load_json(path)["input_weights"] == found["input_reference"]
 
@@ -67,6 +69,20 @@ def is_current(found: dict) -> bool:
 def current(run: str, dataset: str) -> list[dict]:
     """Return a run's ablation records whose SEGA-Net is the present one."""
     return [record for record in records.read(run, dataset, "ablation") if is_current(record)]
+
+
+def trained(run: str, dataset: str, arm: str, seed: int) -> dict:
+    """Return the training record of an (arm, seed).
+
+    Raises:
+        FileNotFoundError: it was not trained; the message names the command that trains it.
+    """
+    path = records.path(run, dataset, "training", f"{recipes.slug(arm)}-seed{seed}")
+    if not path.exists():
+        raise FileNotFoundError(f"{paths.shown(path)} is missing; make it with: python -m sega_utils.execute "
+                                f"notebooks/05_training.ipynb -p RUN {run} -p DATASET {dataset} with {arm!r} among "
+                                f"its ARMS and {seed} among its SEEDS")  # fmt: skip
+    return artifacts.load_json(path)
 
 
 def estimate(run: str, dataset: str, wanted: list[Entry], seeds: list[int], *, workers: int) -> list[dict]:
@@ -81,7 +97,7 @@ def estimate(run: str, dataset: str, wanted: list[Entry], seeds: list[int], *, w
     """
     if workers < 1:
         raise ValueError(f"workers is {workers}; allowed is 1 or more")
-    references = [ablate.trained(run, dataset, ablate.REFERENCE, seed) for seed in seeds]
+    references = [trained(run, dataset, REFERENCE, seed) for seed in seeds]
     found = current(run, dataset)
     done = {(r["param_ablation"], r["param_value"], r["param_seed"]) for r in found}
     timed = [r for r in found if r["input_weights"] != r["input_reference"] and r["param_from_run"] == run]

@@ -1,8 +1,6 @@
 """What each arm trains on, and runs of (arm, seed) that can be resumed; what the arms are is in ``recipes``."""
 
-from concurrent.futures import ProcessPoolExecutor
 from functools import lru_cache
-from multiprocessing import get_context
 
 import torch
 from torch.nn import functional as F
@@ -10,7 +8,7 @@ from torch.nn import functional as F
 from sega_utils import artifacts, classifiers, data, paths, records, runtime
 from sega_utils.clip import embed, load_run_clip
 from sega_utils.generator import generate, load_generator
-from sega_utils.recipes import ARMS, SETTINGS, SPEED, differences, settings_of, slug  # noqa: F401
+from sega_utils.recipes import SPEED, settings_of, slug
 from sega_utils.synthesis import quota, select
 from sega_utils.training import train_classifier
 
@@ -85,11 +83,11 @@ def run_arm(run: str, dataset: str, arm: str, seed: int, tuned: dict, device: st
     with runtime.measure() as cost:
         model = fit(inputs, settings, seed, device)
     test = data.load(dataset, "test")
-    by_class = classifiers.class_accuracy(model, test.images, test.labels)
-    metrics = {f"accuracy_class_{c}": value for c, value in enumerate(by_class)}
+    hits = (classifiers.predict(model, test.images) == test.labels).double()
+    metrics = {f"accuracy_class_{c}": float(hits[test.labels == c].mean()) for c in test.labels.unique()}
     metrics |= {
-        "accuracy": classifiers.accuracy(model, test.images, test.labels), "fraction": inputs["fraction"],
-        "n_test": len(test.labels), "n_real": len(inputs["real"].labels),
+        "accuracy": float(hits.mean()), "fraction": inputs["fraction"], "n_test": len(test.labels),
+        "n_real": len(inputs["real"].labels),
     }  # fmt: skip
     written = records.write(
         run, dataset, "training", name, parameters=settings | {"arm": arm, "seed": seed}, metrics=metrics,
@@ -98,20 +96,3 @@ def run_arm(run: str, dataset: str, arm: str, seed: int, tuned: dict, device: st
     shape = {"n_classes": len(inputs["real"].class_names), "channels": inputs["real"].images.shape[1]}
     artifacts.save_tensors(weights, model.state_dict(), {"key": key, "classifier": settings["classifier"]} | shape)
     return written
-
-
-def one_thread() -> None:
-    """Use a single thread: two workers on two cores beat two threads on small networks, and results do not depend on
-    the number of cores."""
-    torch.set_num_threads(1)
-
-
-def map_workers(function, jobs: list[tuple], *, workers: int, label: str) -> list:
-    """Call ``function(*job)`` for every job in fresh single-thread processes; results come in the jobs' order."""
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=one_thread) as pool:
-        futures = [pool.submit(function, *job) for job in jobs]
-        try:
-            return [future.result() for future in runtime.progress(futures, label)]
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise

@@ -4,7 +4,6 @@ from collections.abc import Callable
 
 import torch
 from torch.nn import functional as F
-from torchvision.transforms import v2
 
 
 def shift(images: torch.Tensor, rng: torch.Generator, *, pad: int, flip: bool = True) -> torch.Tensor:
@@ -44,11 +43,15 @@ def _between(start: torch.Tensor, size: int, extent: int) -> torch.Tensor:
 
 def mixup(images: torch.Tensor, targets: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Blend neighbours in the batch and their targets (Zhang et al. 2018); torchvision's, seeded by torch's own."""
+    from torchvision.transforms import v2  # torchvision takes seconds to import
+
     return v2.MixUp(alpha=0.4)(images, targets)
 
 
 def cutmix(images: torch.Tensor, targets: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Paste a box of the neighbour (Yun et al. 2019); torchvision's, seeded by torch's own generator."""
+    from torchvision.transforms import v2  # torchvision takes seconds to import
+
     return v2.CutMix(alpha=1.0)(images, targets)
 
 
@@ -78,6 +81,8 @@ def trivial(images: torch.Tensor) -> torch.Tensor:
     Args:
         images: float (N, C, H, W) in [0, 1]. The randomness is torch's own generator; no gradients flow.
     """
+    from torchvision.transforms import v2  # torchvision takes seconds to import
+
     change = v2.TrivialAugmentWide()
     return torch.stack([change(image) for image in (images * 255).round().to(torch.uint8)]).float() / 255
 

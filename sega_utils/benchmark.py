@@ -19,7 +19,7 @@ from imagededup.methods import PHash
 from PIL import Image
 from skimage.metrics import structural_similarity
 
-from sega_utils import arms, artifacts, cost_tables, data, efficiency, filters, formats, paths, records, runtime
+from sega_utils import artifacts, cost_tables, data, efficiency, filters, formats, paths, recipes, records, runtime
 from sega_utils.generator import generate, load_generator
 from sega_utils.kernels import to_grey8
 
@@ -111,7 +111,7 @@ def measure_kernel(
             turns.append(seconds)
     values = {"difference": difference(*results), "turns": len(turns)} | quartiles(turns)
     return records.write(
-        run, dataset, "efficiency", f"kernel-{arms.slug(kernel)}-{n}", metrics=values, cost=cost,
+        run, dataset, "efficiency", f"kernel-{recipes.slug(kernel)}-{n}", metrics=values, cost=cost,
         parameters={"kernel": kernel, "library": library, "images": n, "repeats": repeats},
         inputs={"generator": generator.meta["sha256"]},
     )  # fmt: skip
@@ -141,7 +141,8 @@ def measure(
     found = [measure_kernel(run, dataset, *size, repeats=repeats, device=device)
              for size in runtime.progress(sizes, "kernels")]  # fmt: skip
     for n in runtime.progress(candidates, "growth"):
-        found += arms.map_workers(efficiency.measure_growth, [(run, dataset, n, seed, device)], workers=1, label=str(n))
+        job = (run, dataset, n, seed, device)
+        found += runtime.map_workers(efficiency.measure_growth, [job], workers=1, label=str(n))
     return found
 
 

@@ -2,9 +2,7 @@
 
 from collections.abc import Callable
 
-import timm
 import torch
-import torchvision
 from torch import nn
 from torch.nn import functional as F
 
@@ -64,7 +62,9 @@ class Scaled(nn.Module):
 
 def resnet18(*, n_classes: int, channels: int) -> nn.Module:
     """Return ResNet-18 (He et al. 2016) that keeps the resolution until its second stage, as is usual at 32x32."""
-    network = torchvision.models.resnet18(num_classes=n_classes)
+    from torchvision import models  # takes seconds to import
+
+    network = models.resnet18(num_classes=n_classes)
     network.conv1 = nn.Conv2d(channels, 64, 3, 1, 1, bias=False)
     network.maxpool = nn.Identity()
     return Scaled(network)
@@ -72,7 +72,9 @@ def resnet18(*, n_classes: int, channels: int) -> nn.Module:
 
 def mobilenet_v2(*, n_classes: int, channels: int) -> nn.Module:
     """Return MobileNetV2 (Sandler et al. 2018) without the first two of its five halvings."""
-    network = torchvision.models.mobilenet_v2(num_classes=n_classes)
+    from torchvision import models  # takes seconds to import
+
+    network = models.mobilenet_v2(num_classes=n_classes)
     network.features[0][0] = nn.Conv2d(channels, 32, 3, 1, 1, bias=False)
     network.features[2].conv[1][0].stride = (1, 1)
     return Scaled(network)
@@ -80,7 +82,9 @@ def mobilenet_v2(*, n_classes: int, channels: int) -> nn.Module:
 
 def vgg16(*, n_classes: int, channels: int) -> nn.Module:
     """Return VGG-16 (Simonyan and Zisserman 2015) with batch norm and, as one pixel is left, a single linear layer."""
-    network = torchvision.models.vgg16_bn(num_classes=n_classes)
+    from torchvision import models  # takes seconds to import
+
+    network = models.vgg16_bn(num_classes=n_classes)
     network.features[0] = nn.Conv2d(channels, 64, 3, 1, 1)
     network.avgpool, network.classifier = nn.Identity(), nn.Linear(512, n_classes)
     return Scaled(network)
@@ -88,6 +92,8 @@ def vgg16(*, n_classes: int, channels: int) -> nn.Module:
 
 def vit_tiny(*, n_classes: int, channels: int) -> nn.Module:
     """Return ViT-Tiny (Touvron et al. 2021) over 8x8 patches of 4x4 pixels."""
+    import timm  # takes seconds to import
+
     return Scaled(timm.create_model("vit_tiny_patch16_224", img_size=32, patch_size=4, num_classes=n_classes,
                                     in_chans=channels))  # fmt: skip
 
@@ -133,9 +139,3 @@ def predict(model: nn.Module, images: torch.Tensor, *, batch: int = 500) -> torc
 def accuracy(model: nn.Module, images: torch.Tensor, labels: torch.Tensor) -> float:
     """Return the share of images whose predicted class is their label, 0 .. 1; the model must be in eval mode."""
     return float((predict(model, images) == labels).double().mean())
-
-
-def class_accuracy(model: nn.Module, images: torch.Tensor, labels: torch.Tensor) -> list[float]:
-    """Return the accuracy within each class that occurs, in the order of the classes."""
-    hits = (predict(model, images) == labels).double()
-    return [float(hits[labels == c].mean()) for c in labels.unique()]

@@ -2,11 +2,11 @@
 
 from collections.abc import Callable
 
-from sega_utils import arms, records
+from sega_utils import recipes, records
 from sega_utils.artifacts import ArtifactError
 
 STAGES = ("data", "clip", "prompts", "generator", "projector", "synthesis", "training")
-UNSAID = {f"param_{name}": value for name, value in arms.SPEED.items()}  # in records that do not say it
+UNSAID = {f"param_{name}": value for name, value in recipes.SPEED.items()}  # in records that do not say it
 
 
 def load(run: str, dataset: str) -> dict[str, list[dict]]:
@@ -93,7 +93,7 @@ def check_same(found: list[dict], concerns: Callable[[str], bool]) -> None:
 
 
 def check_arms(trained: list[dict]) -> list[str]:
-    """Return the arms that have records, in the order of ``arms.ARMS``.
+    """Return the arms that have records, in the order of ``recipes.ARMS``.
 
     Raises:
         ArtifactError: a record of an unknown arm, of an (arm, seed) that another one already holds, or incomplete.
@@ -105,13 +105,13 @@ def check_arms(trained: list[dict]) -> list[str]:
         if missing := [key for key in needed if key not in record]:
             raise ArtifactError(f"{file_of(record)} lacks {', '.join(missing)}; delete it and run 05_training")
         key = record["param_arm"], record["param_seed"]
-        if key[0] not in arms.ARMS:
-            raise ArtifactError(f"{file_of(record)} is of the arm {key[0]!r}; known are {', '.join(arms.ARMS)}: "
+        if key[0] not in recipes.ARMS:
+            raise ArtifactError(f"{file_of(record)} is of the arm {key[0]!r}; known are {', '.join(recipes.ARMS)}: "
                                 "delete it and run 05_training")  # fmt: skip
         if key in seen:
             raise ArtifactError(f"{seen[key]} and {file_of(record)} both hold {key[0]}, seed {key[1]}; delete one")
         seen[key] = file_of(record)
-    return [arm for arm in arms.ARMS if arm in {arm for arm, _ in seen}]
+    return [arm for arm in recipes.ARMS if arm in {arm for arm, _ in seen}]
 
 
 def file_of(record: dict) -> str:

@@ -1,9 +1,8 @@
 """Files of published data sets: where they belong, where they come from, and whether they are what they should be."""
 
+import hashlib
 from pathlib import Path
 from typing import NamedTuple
-
-from torchvision.datasets.utils import calculate_md5, download_url
 
 from sega_utils import paths
 from sega_utils.artifacts import ArtifactError, atomic
@@ -66,6 +65,8 @@ def fetch(folder: str, name: str) -> Path:
     file = next(file for file in FILES[folder] if file.name == name)
     path = paths.downloads() / folder / name
     if not path.exists():
+        from torchvision.datasets.utils import download_url  # torchvision takes seconds to import
+
         try:
             with atomic(path) as temporary:
                 download_url(file.url, temporary.parent, temporary.name, file.md5)
@@ -85,7 +86,8 @@ def verify(path: Path, file: File) -> None:
     Raises:
         ArtifactError: it is a web page, truncated, or has another digest; the message says which.
     """
-    received, size = calculate_md5(path), path.stat().st_size
+    with open(path, "rb") as handle:
+        received, size = hashlib.file_digest(handle, "md5").hexdigest(), path.stat().st_size
     if received in {file.md5, file.repacked}:
         return
     with open(path, "rb") as handle:

@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 from torch.nn import functional as F
 
-from sega_utils import arms, artifacts, classifiers, clip, data, metrics, paths, records, runtime, synthesis
+from sega_utils import artifacts, classifiers, clip, data, metrics, paths, recipes, records, runtime, synthesis
 from sega_utils.data import Dataset
 from sega_utils.training import train_classifier
 from sega_utils.variants import VARIANTS, load_inputs, produce
@@ -39,7 +39,7 @@ def measure_variant(
     if variant == "Stable Diffusion":
         parameters["pipeline"] = Path(pipeline).name if Path(pipeline).exists() else pipeline
     asked = {"parameters": parameters, "inputs": inputs["digests"]}
-    name, file = f"variant-{arms.slug(variant)}", images_of(run, dataset, variant)
+    name, file = f"variant-{recipes.slug(variant)}", images_of(run, dataset, variant)
     if file.exists() and (found := records.find(run, dataset, "efficiency", name, **asked)):
         return found
     pool = produce(inputs, variant, n * parameters["oversample"], seed=seed, sampling_steps=sampling_steps)
@@ -59,7 +59,8 @@ def measure_variant(
 
 def measure_alone(run: str, dataset: str, variant: str, options: dict) -> dict:
     """Return the record of ``measure_variant`` with keyword arguments, from a process of its own on one core."""
-    return arms.map_workers(partial(measure_variant, **options), [(run, dataset, variant)], workers=1, label=variant)[0]
+    alone = partial(measure_variant, **options)
+    return runtime.map_workers(alone, [(run, dataset, variant)], workers=1, label=variant)[0]
 
 
 def measure_growth(run: str, dataset: str, n: int, seed: int = 0, device: torch.device | str = "cpu") -> dict:
@@ -104,7 +105,7 @@ def quality(images: torch.Tensor, labels: torch.Tensor, test: Dataset, inputs: d
 
 def images_of(run: str, dataset: str, variant: str) -> Path:
     """Return where the images that a variant's record is about are kept."""
-    return paths.artifact(run, dataset, "variants") / f"{arms.slug(variant)}.safetensors"
+    return paths.artifact(run, dataset, "variants") / f"{recipes.slug(variant)}.safetensors"
 
 
 def kinds(variant: str) -> tuple[str, ...]:
@@ -129,9 +130,9 @@ def score(run: str, dataset: str, variant: str, kind: str, seed: int, steps: int
     if variant != REAL:
         tensors, meta = artifacts.load_tensors(images_of(run, dataset, variant))
         images, labels = data.from_uint8(tensors["images"]), tensors["labels"]
-        drawn |= {f"images_{arms.slug(variant)}": meta["sha256"]}
+        drawn |= {f"images_{recipes.slug(variant)}": meta["sha256"]}
     asked = {"parameters": {"variant": variant, "score": kind, "seed": seed, "steps": steps}, "inputs": drawn}
-    name = f"{kind}-{arms.slug(variant)}-seed{seed}"
+    name = f"{kind}-{recipes.slug(variant)}-seed{seed}"
     if found := records.find(run, dataset, "efficiency", name, **asked):
         return found
     targets = F.one_hot(labels, len(real.class_names)).float()

@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 from typing import NamedTuple
 
-from sega_utils import arms, augment, filters, parameters, paths
+from sega_utils import augment, filters, parameters, paths, recipes
 
 # The rows of the poster's table, which defines none of them. GAN: the generator is told the class. LLM: the latents
 # come from the prompts. Without either: a generator of the average class, and latents of the prior.
@@ -27,7 +27,7 @@ def share(ratio: float) -> dict:
 
 
 # name: (what is allowed: choices, a range of integers or the limits of a number; value -> what differs from the run's
-# SEGA-Net in the settings of ``arms.SETTINGS`` and in the recipe of ``pools.recipe_of``)
+# SEGA-Net in the settings of ``recipes.SETTINGS`` and in the recipe of ``pools.recipe_of``)
 ABLATIONS = {
     "components": (tuple(COMPONENTS), lambda value: ({}, COMPONENTS[value])),
     "filters": (tuple(FILTERS), lambda value: ({}, FILTERS[value])),
@@ -47,7 +47,7 @@ ABLATIONS = {
 }
 # An arm at another fraction of the real data is another run, with its own CLIP and GAN; only its records are read.
 FRACTION = "fraction: "
-ALLOWED = {name: allowed for name, (allowed, _) in ABLATIONS.items()} | {FRACTION + arm: [0, 1] for arm in arms.ARMS}
+ALLOWED = {name: allowed for name, (allowed, _) in ABLATIONS.items()} | {FRACTION + arm: [0, 1] for arm in recipes.ARMS}
 
 
 class Entry(NamedTuple):

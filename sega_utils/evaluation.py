@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import torch
 
-from sega_utils import arms, artifacts, classifiers, paths, records, runtime
+from sega_utils import artifacts, classifiers, paths, recipes, records, runtime
 
 
 def load_classifier(run: str, dataset: str, arm: str, seed: int) -> tuple[torch.nn.Module, str]:
@@ -14,7 +14,7 @@ def load_classifier(run: str, dataset: str, arm: str, seed: int) -> tuple[torch.
         FileNotFoundError: it was not trained; the message names the command that trains it.
         ArtifactError: its file is damaged or holds something else.
     """
-    path = paths.require(run, dataset, "classifiers") / f"{arms.slug(arm)}-seed{seed}.safetensors"
+    path = paths.require(run, dataset, "classifiers") / f"{recipes.slug(arm)}-seed{seed}.safetensors"
     if not path.exists():
         raise FileNotFoundError(f"{paths.shown(path)} is missing; make it with: python -m sega_utils.execute "
                                 f"notebooks/05_training.ipynb -p RUN {run} -p DATASET {dataset} with {arm!r} among "
@@ -46,7 +46,7 @@ def evaluate(
         FileNotFoundError, ArtifactError: as ``load_classifier``; whatever ``measure`` raises.
     """
     model, weights = load_classifier(run, dataset, arm, seed)
-    name = f"{arms.slug(arm)}-seed{seed}"
+    name = f"{recipes.slug(arm)}-seed{seed}"
     asked = {"parameters": parameters | {"arm": arm, "seed": seed}, "inputs": inputs | {"weights": weights}}
     if found := records.find(run, dataset, stage, name, **asked):
         return found

@@ -19,7 +19,7 @@ from PIL import Image
 from torch.utils.data import DataLoader
 from torchvision.transforms import v2
 
-from sega_utils import arms, artifacts, classifiers, cost_tables, data, formats, metrics, parameters, paths
+from sega_utils import artifacts, classifiers, cost_tables, data, formats, metrics, parameters, paths, recipes
 from sega_utils import records, runtime
 from sega_utils.benchmark import quartiles, timed
 from sega_utils.training import prepare, train_classifier
@@ -82,7 +82,7 @@ def measure_loops(
     (compilation, the first use of a GPU) comes before. The accuracies on the test set show that both do the same.
 
     Args:
-        settings: of the arm ``ARM``, see ``arms.settings_of``.
+        settings: of the arm ``ARM``, see ``recipes.settings_of``.
         turns: trainings of each loop, at least 2; the loop that began one turn is second in the next.
 
     Raises:
@@ -94,8 +94,8 @@ def measure_loops(
     tensors, meta = artifacts.load_tensors(paths.require(run, dataset, "real"))
     real = data.Dataset(data.from_uint8(tensors["images"]), tensors["labels"], tuple(meta["class_names"]))
     test = data.load(dataset, "test")
-    names = ("classifier", "steps", "batch_size", "lr", "weight_decay", *arms.SPEED)
-    options = {name: (arms.SPEED | settings)[name] for name in names}
+    names = ("classifier", "steps", "batch_size", "lr", "weight_decay", *recipes.SPEED)
+    options = {name: (recipes.SPEED | settings)[name] for name in names}
     loops = {"ours": train_classifier,
              "theirs": partial(train_plain, pictures=Pictures(*real[:2]), workers=workers)}  # fmt: skip
     seconds: dict[str, list[float]] = {side: [] for side in loops}
@@ -140,10 +140,10 @@ def main(arguments: list[str] | None = None) -> int:
         if ARM not in tuned:
             raise ValueError(f"{paths.shown(args.tuned)} lacks the arm {ARM!r}")
         asked = {"steps": args.steps, "compile": args.compile or None}
-        settings = arms.SPEED | tuned[ARM] | {name: value for name, value in asked.items() if value is not None}
+        settings = recipes.SPEED | tuned[ARM] | {name: value for name, value in asked.items() if value is not None}
         device = runtime.start(0, args.device)
         found = [
-            measure_loops(args.run, args.dataset, arms.settings_of(ARM, settings | {"precision": precision}),
+            measure_loops(args.run, args.dataset, recipes.settings_of(ARM, settings | {"precision": precision}),
                           workers=workers, turns=args.turns, device=device)
             for precision in args.precision or [settings["precision"]] for workers in args.workers
         ]  # fmt: skip

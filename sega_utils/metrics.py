@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from scipy import stats
+from scipy.special import stdtrit
 from torch.utils.data import Subset
 
 
@@ -105,6 +105,7 @@ def effect_size(low: torch.Tensor, high: torch.Tensor, *, seed: int = 0) -> dict
 
     Source: Cohen 1988; percentile bootstrap, Efron and Tibshirani 1993.
     """
+    from scipy import stats  # takes seconds, which only this function should cost
 
     def cohen(x, y, axis=-1):
         pooled = np.sqrt((x.var(axis, ddof=1) + y.var(axis, ddof=1)) / 2)
@@ -129,6 +130,6 @@ def paired_difference(ours: dict[int, float], theirs: dict[int, float]) -> dict[
         raise ValueError(f"a paired comparison needs the same seeds, at least two; received {sorted(ours)} and "
                          f"{sorted(theirs)}: run the missing ones")  # fmt: skip
     difference = np.array([ours[seed] - theirs[seed] for seed in sorted(ours)])
-    half = stats.t.ppf(0.975, len(difference) - 1) * stats.sem(difference)
+    half = stdtrit(len(difference) - 1, 0.975) * difference.std(ddof=1) / len(difference) ** 0.5
     mean = float(difference.mean())
     return {"difference": mean, "ci_low": mean - float(half), "ci_high": mean + float(half)}

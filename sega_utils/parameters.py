@@ -8,7 +8,6 @@ import tokenize
 from pathlib import Path
 from typing import NamedTuple
 
-import nbformat
 import yaml
 
 from sega_utils import paths
@@ -35,6 +34,8 @@ def read(notebook: Path) -> dict[str, Parameter]:
     """
     if not notebook.is_file():
         raise FileNotFoundError(f"there is no notebook {notebook}")
+    import nbformat  # takes seconds, which only this function should cost
+
     try:
         cells = nbformat.read(notebook, as_version=4).cells
     except Exception as error:  # nbformat raises whatever the malformed part happens to cause

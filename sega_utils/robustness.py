@@ -13,7 +13,7 @@ from statistics import mean
 
 import torch
 
-from sega_utils import arms, artifacts, attacks, autoattack, consistency, data, evaluation, masking, paths, runtime
+from sega_utils import artifacts, attacks, autoattack, consistency, data, evaluation, masking, paths, recipes, runtime
 from sega_utils.formats import aligned, cell
 
 EPSILONS = (0, 0.25, 0.5, 1, 2, 4, 8, 16)  # in 1/255
@@ -85,7 +85,7 @@ def measure_attacks(
         masking.refuse(found, f"{arm}, seed {seed}")
         metrics = {f"masking_{name}": value for name, value in found.items()}
         for name, eps, (images, labels, _) in grid:
-            checkpoint = folder / f"{arms.slug(arm)}-seed{seed}-{norm}-{eps:g}.safetensors"
+            checkpoint = folder / f"{recipes.slug(arm)}-seed{seed}-{norm}-{eps:g}.safetensors"
             metrics[f"accuracy_{name}_{norm}_{eps:g}"] = accuracy_under(
                 model, images, labels, name, eps / 255, norm=norm, seed=attack_seed, checkpoint=checkpoint
             )
@@ -119,7 +119,7 @@ def attack_rows(found: Iterable[dict]) -> list[dict]:
                 rows.append({"arm": record["param_arm"], "attack": attack, "norm": norm, "epsilon": float(epsilon),
                              "seed": record["param_seed"], "accuracy": 100 * record[key],
                              "n": record[f"n_{attack}"]})  # fmt: skip
-    places = list(arms.ARMS), NAMES
+    places = list(recipes.ARMS), NAMES
     return sorted(rows, key=lambda row: (places[0].index(row["arm"]), places[1].index(row["attack"]),
                                          row["epsilon"], row["seed"]))  # fmt: skip
 
@@ -194,7 +194,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser("python -m sega_utils.robustness", description=main.__doc__)
     parser.add_argument("--run", default="embedded")
     parser.add_argument("--dataset", default="fashion-mnist")
-    parser.add_argument("--arm", default="Std Aug", choices=arms.ARMS)
+    parser.add_argument("--arm", default="Std Aug", choices=recipes.ARMS)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--images", type=int, default=50, help="how many of the test images")
     parser.add_argument("--epsilons", type=float, nargs="+", default=[8, 16], help="in 1/255")

@@ -5,7 +5,7 @@ from statistics import mean, stdev
 
 import torch
 
-from sega_utils import arms, artifacts, classifiers, consistency, data, metrics, official, paths, runtime
+from sega_utils import artifacts, classifiers, consistency, data, metrics, official, paths, recipes, runtime
 from sega_utils.artifacts import ArtifactError
 from sega_utils.corruptions import CORRUPTIONS, GROUPS, SEVERITIES, corrupt
 from sega_utils.domains import SHIFTS
@@ -106,7 +106,7 @@ def measure_shift(run: str, dataset: str, arm: str, seed: int) -> dict:
 
 
 def by_arm(measured: list[dict]) -> dict[str, dict[int, dict]]:
-    """Return the records of stage ``shift`` by arm, in the order of ``arms.ARMS``, and by seed.
+    """Return the records of stage ``shift`` by arm, in the order of ``recipes.ARMS``, and by seed.
 
     Raises:
         ArtifactError: they are of different runs, images or library versions, or one is of an unknown arm or of an
@@ -114,7 +114,7 @@ def by_arm(measured: list[dict]) -> dict[str, dict[int, dict]]:
     """
     same = lambda key: consistency.is_input(key) or key in {"run", "n_test"} or key.startswith("version_")
     consistency.check_same(measured, same)
-    found: dict[str, dict[int, dict]] = {arm: {} for arm in arms.ARMS}
+    found: dict[str, dict[int, dict]] = {arm: {} for arm in recipes.ARMS}
     for record in measured:
         arm, seed = record["param_arm"], record["param_seed"]
         if arm not in found or seed in found[arm]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from statistics import mean, stdev
 
 from sega_utils import (
-    ablations, arms, artifacts, attributes, claims, cost_tables, data, filters, metrics, paths, poster, records,
+    ablations, artifacts, attributes, claims, cost_tables, data, filters, metrics, paths, poster, recipes, records,
     robustness, shift,
 )  # fmt: skip
 from sega_utils.consistency import check_same, evaluated, is_input, load
@@ -19,7 +19,7 @@ BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"
 ACCURACY = ("arm", "classifier", "fraction", "mean", "std", "n", "diff_to_std_aug", "ci_low", "ci_high")
 
 
-def accuracy(run: str, dataset: str, names: Iterable[str] = arms.ARMS) -> list[dict]:
+def accuracy(run: str, dataset: str, names: Iterable[str] = recipes.ARMS) -> list[dict]:
     """Return a row (columns ``ACCURACY``) for each of the named arms that has records, in percent.
 
     ``std`` is the sample standard deviation over the seeds; ``diff_to_std_aug`` is paired by seed, with its 95 %
@@ -31,7 +31,7 @@ def accuracy(run: str, dataset: str, names: Iterable[str] = arms.ARMS) -> list[d
         ValueError: an arm and Std Aug were trained with different seeds.
     """
     trained, rows = [r for r in load(run, dataset)["training"] if r["param_arm"] in names], []
-    scores: dict[str, dict[int, float]] = {arm: {} for arm in arms.ARMS}
+    scores: dict[str, dict[int, float]] = {arm: {} for arm in recipes.ARMS}
     for record in trained:
         scores[record["param_arm"]][record["param_seed"]] = 100 * record["accuracy"]
     for arm, ours in scores.items():
@@ -93,7 +93,7 @@ def claimed(run: str, dataset: str) -> list[dict]:
 
 def ahead(run: str, dataset: str) -> list[dict[str, str]]:
     """Return SEGA-Net's lead over each other arm, on clean and on corrupted images, see ``claims.ahead``."""
-    return claims.ahead(load(run, dataset) | {"shift": evaluated(run, dataset, "shift")}, arms.ARMS)
+    return claims.ahead(load(run, dataset) | {"shift": evaluated(run, dataset, "shift")}, recipes.ARMS)
 
 
 def ablated(run: str, dataset: str) -> list[dict]:
@@ -143,7 +143,7 @@ def write_tables(run: str, dataset: str) -> dict[str, Path]:
     return files
 
 
-def summary(run: str, dataset: str, names: Iterable[str] = arms.ARMS) -> tuple[list[dict], str]:
+def summary(run: str, dataset: str, names: Iterable[str] = recipes.ARMS) -> tuple[list[dict], str]:
     """Return the named arms' accuracies for people, and a sentence on what it was measured on and what it cost.
 
     Raises:

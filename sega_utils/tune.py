@@ -13,7 +13,7 @@ from statistics import mean
 
 import yaml
 
-from sega_utils import arms, artifacts, classifiers, data, paths
+from sega_utils import arms, artifacts, classifiers, data, paths, recipes, runtime
 
 COMMON = {"lr": (0.1, 0.05, 0.2), "weight_decay": (0.003, 0.002, 0.005)}
 ADDED = {"mix": ("add", "replace"), "ratio": (0.5, 0.3), "amount": (8, 4, 1)}
@@ -50,7 +50,7 @@ def validate(run: str, dataset: str, arm: str, trial: dict, per_class: int, seed
     train = data.load(dataset, "train")
     _, rest = data.subset(train, data.counts(dataset, inputs["fraction"], train.labels), drawn)
     validation, _ = data.subset(rest, per_class, drawn)
-    model = arms.fit(inputs, arms.settings_of(arm, trial), seed)
+    model = arms.fit(inputs, recipes.settings_of(arm, trial), seed)
     return 100 * classifiers.accuracy(model, validation.images, validation.labels)
 
 
@@ -73,7 +73,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--run", default="embedded")
     parser.add_argument("--dataset", default="fashion-mnist", choices=data.DATASETS)
-    parser.add_argument("--arms", nargs="+", default=list(arms.ARMS), choices=arms.ARMS, help="tune only these")
+    parser.add_argument("--arms", nargs="+", default=list(recipes.ARMS), choices=recipes.ARMS, help="tune only these")
     parser.add_argument("--trials", type=int, default=4, help="trials for each arm")
     parser.add_argument("--finalists", type=int, default=2, help="trials that are repeated with the other seeds")
     parser.add_argument("--seeds", type=int, nargs="+", default=[100, 101], help="never those of 05")
@@ -83,7 +83,7 @@ def main() -> None:
     n_classes = len(arms.load_inputs(args.run, args.dataset)["real"].class_names)
     log, chosen = paths.PARAMS / "tuning.csv", paths.PARAMS / "tuned.yaml"
     for arm in args.arms:  # saved arm by arm, so that what is lost to an interruption is one arm's search
-        score = lambda pairs, arm=arm: arms.map_workers(
+        score = lambda pairs, arm=arm: runtime.map_workers(
             validate, [(args.run, args.dataset, arm, trial, args.per_class, seed) for trial, seed in pairs],
             workers=args.workers, label=arm,
         )  # fmt: skip
@@ -105,7 +105,7 @@ def best(rows: list[dict]) -> dict[str, dict]:
     """Return each arm's settings with the highest mean accuracy among those tried with most seeds, the first of equals;
     in the order of ``ARMS``."""
     winners = {}
-    for arm in arms.ARMS:
+    for arm in recipes.ARMS:
         if mine := [row for row in rows if row["arm"] == arm]:
             winner = max(mine, key=lambda row: (int(row["seeds"]), float(row["accuracy"])))
             winners[arm] = yaml.safe_load(winner["settings"])

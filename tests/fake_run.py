@@ -2,7 +2,7 @@
 
 from unittest import mock
 
-from sega_utils import arms, attributes, filters, records, runtime
+from sega_utils import attributes, filters, recipes, records, runtime
 
 RUN, DATASET = "fake", "fashion-mnist"
 # seeds 0, 1, 2; one more digit than binary fractions have
@@ -33,9 +33,9 @@ def write_run(accuracy: dict[str, tuple[float, ...]] = ACCURACY, **training) -> 
         write("synthesis", "synthesis", {"sigma": 1.0}, synthesis, digests)
         for arm, values in accuracy.items():
             for seed, value in enumerate(values):
-                parameters = arms.settings_of(arm) | {"arm": arm, "seed": seed} | training
+                parameters = recipes.settings_of(arm) | {"arm": arm, "seed": seed} | training
                 metrics = {"accuracy": value, "fraction": 0.01, "n_real": 600, "n_test": 10_000}
-                write("training", f"{arms.slug(arm)}-seed{seed}", parameters, metrics,
+                write("training", f"{recipes.slug(arm)}-seed{seed}", parameters, metrics,
                       digests | {"weights": f"{arm}{seed}"})  # fmt: skip
 
 

@@ -7,8 +7,8 @@ import torch
 from torch.nn import functional as F
 
 from sega_utils import (
-    ablate, ablations, arms, artifacts, clip, data, entries, filters, metrics, parameters, paths, plots, pools, records,
-    synthesis,
+    ablate, ablations, arms, artifacts, clip, data, entries, filters, metrics, parameters, paths, plots, pools,
+    recipes, records, synthesis,
 )  # fmt: skip
 from sega_utils.artifacts import ArtifactError
 from sega_utils.entries import Entry
@@ -248,7 +248,7 @@ def test_an_entry_changes_its_settings_and_nothing_else(run, fitted, name, value
     record = measure(name, value, [1])[0]
     own = records.read(*RUN, "training")[1]
     _, settings, seed = fitted[0]
-    assert settings == {k: own[f"param_{k}"] for k in arms.SETTINGS} | expected and seed == 1
+    assert settings == {k: own[f"param_{k}"] for k in recipes.SETTINGS} | expected and seed == 1
     assert settings["steps"] == 2 and record["param_steps"] == 2
     assert record["accuracy_reference"] == own["accuracy"] and record["input_reference"] == own["input_weights"]
     assert ("kept_share" in record) == (settings["synthetic"] == "filtered")
@@ -331,8 +331,8 @@ def low(run):
     """Write the training records of another fraction's run: Std Aug and SEGA-Net, seeds 0 and 1."""
     for arm, accuracy in (("Std Aug", 0.5), ("SEGA-Net", 0.75)):
         for seed in (0, 1):
-            records.write("mine-fraction-0.05", RUN[1], "training", f"{arms.slug(arm)}-seed{seed}",
-                          parameters=arms.settings_of(arm) | {"arm": arm, "seed": seed}, cost=COST,
+            records.write("mine-fraction-0.05", RUN[1], "training", f"{recipes.slug(arm)}-seed{seed}",
+                          parameters=recipes.settings_of(arm) | {"arm": arm, "seed": seed}, cost=COST,
                           metrics={"accuracy": accuracy + seed / 8, "fraction": 0.05, "n_real": 9, "n_test": 36},
                           inputs={"real": "r", "weights": f"{arm}{seed}"})  # fmt: skip
 

@@ -1,12 +1,10 @@
 import functools
-import os
-from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
 from torch.nn import functional as F
 
-from sega_utils import arms, artifacts, clip, data, paths, records, synthesis
+from sega_utils import arms, artifacts, clip, data, paths, recipes, records, synthesis
 from sega_utils.artifacts import ArtifactError
 from sega_utils.generator import generate, save_generator
 
@@ -51,48 +49,48 @@ def run_arm(arm: str = "Std Aug", seed: int = 0, **tuned) -> dict:
 
 
 def test_what_makes_an_arm_itself_is_not_tuned():
-    assert arms.settings_of("No Aug", {"pixel": True, "lr": 0.05}) == arms.SETTINGS | {"pixel": False, "lr": 0.05}
-    assert arms.settings_of("Std Aug") == arms.SETTINGS
-    assert all(arms.settings_of(arm).keys() == arms.SETTINGS.keys() for arm in arms.ARMS)
+    assert recipes.settings_of("No Aug", {"pixel": True, "lr": 0.05}) == recipes.SETTINGS | {"pixel": False, "lr": 0.05}
+    assert recipes.settings_of("Std Aug") == recipes.SETTINGS
+    assert all(recipes.settings_of(arm).keys() == recipes.SETTINGS.keys() for arm in recipes.ARMS)
 
 
 def test_unknown_arms_and_settings_list_the_known_ones():
     with pytest.raises(ValueError, match="unknown arm 'SEGA'; known are No Aug, Std Aug, .*SEGA-Net"):
-        arms.settings_of("SEGA")
+        recipes.settings_of("SEGA")
     with pytest.raises(ValueError, match=r"unknown settings \['learning_rate'\]; known are classifier, steps"):
-        arms.settings_of("SEGA-Net", {"learning_rate": 0.1})
+        recipes.settings_of("SEGA-Net", {"learning_rate": 0.1})
 
 
 def test_only_the_settings_that_differ_from_the_defaults_are_shown():
-    tuned = {"No Aug": {"lr": 0.2}, "Std Aug": {"lr": arms.SETTINGS["lr"]}}
-    assert arms.differences(["No Aug", "Std Aug"], tuned) == {"No Aug": {"pixel": False, "lr": 0.2}, "Std Aug": {}}
+    tuned = {"No Aug": {"lr": 0.2}, "Std Aug": {"lr": recipes.SETTINGS["lr"]}}
+    assert recipes.differences(["No Aug", "Std Aug"], tuned) == {"No Aug": {"pixel": False, "lr": 0.2}, "Std Aug": {}}
 
 
 def test_how_a_step_is_computed_is_a_setting_only_where_it_is_not_as_usual():
-    assert arms.settings_of("Std Aug", dict(arms.SPEED)) == arms.SETTINGS
+    assert recipes.settings_of("Std Aug", dict(recipes.SPEED)) == recipes.SETTINGS
     fast = {"precision": "bfloat16", "compile": True}
-    assert arms.settings_of("Std Aug", fast) == arms.SETTINGS | fast
-    assert arms.differences(["Std Aug"], {"Std Aug": fast}) == {"Std Aug": fast}
+    assert recipes.settings_of("Std Aug", fast) == recipes.SETTINGS | fast
+    assert recipes.differences(["Std Aug"], {"Std Aug": fast}) == {"Std Aug": fast}
 
 
 def test_arms_have_names_that_files_may_carry():
-    names = [arms.slug(arm) for arm in arms.ARMS]
-    assert len(set(names)) == len(arms.ARMS) and names[:3] == ["no-aug", "std-aug", "std-aug-plus-mixup"]
+    names = [recipes.slug(arm) for arm in recipes.ARMS]
+    assert len(set(names)) == len(recipes.ARMS) and names[:3] == ["no-aug", "std-aug", "std-aug-plus-mixup"]
     assert all(set(name) <= set("abcdefghijklmnopqrstuvwxyz-") for name in names)
 
 
 # what each arm trains on
 
 
-@pytest.mark.parametrize("arm", arms.ARMS)
+@pytest.mark.parametrize("arm", recipes.ARMS)
 def test_every_arm_runs_and_is_recorded(run, results, arm):
     record = run_arm(arm, 3)
-    assert record == artifacts.load_json(results / "mine/fashion-mnist/records/training" / f"{arms.slug(arm)}-seed3.json")
+    assert record == artifacts.load_json(results / "mine/fashion-mnist/records/training" / f"{recipes.slug(arm)}-seed3.json")
     expected = {"param_arm": arm, "param_seed": 3, "param_steps": 2, "param_classifier": "resnet8-half",
                 "fraction": 0.002, "n_real": 36, "n_test": 36}  # fmt: skip
     assert expected.items() <= record.items()
     assert 0 <= record["accuracy"] <= 1 and record["seconds"] > 0
-    weights = paths.artifact(*RUN, "classifiers") / f"{arms.slug(arm)}-seed3.safetensors"
+    weights = paths.artifact(*RUN, "classifiers") / f"{recipes.slug(arm)}-seed3.safetensors"
     assert record["input_weights"] == artifacts.load_tensors(weights)[1]["sha256"]
 
 
@@ -217,22 +215,3 @@ def test_a_missing_input_names_the_notebook_that_makes_it(run, name):
     notebook = paths.ARTIFACTS[name][1]
     with pytest.raises(FileNotFoundError, match=f"is missing; make it with: .*{notebook}.ipynb -p RUN mine"):
         run_arm()
-
-
-# workers
-
-
-def work(a: int, b: int) -> tuple[int, int, bool]:
-    return a // b, torch.get_num_threads(), os.getpid() != int(os.environ["PARENT"])
-
-
-def test_workers_use_one_thread_each_and_answer_in_the_jobs_order(monkeypatch):
-    monkeypatch.setenv("PARENT", str(os.getpid()))
-    assert arms.map_workers(work, [(9, 3), (8, 2)], workers=1, label="work") == [(3, 1, True), (4, 1, True)]
-
-
-def test_a_failing_job_raises_its_own_error(monkeypatch):
-    monkeypatch.setenv("PARENT", "0")
-    monkeypatch.setattr(arms, "ProcessPoolExecutor", lambda workers, **options: ThreadPoolExecutor(workers))
-    with pytest.raises(ZeroDivisionError):
-        arms.map_workers(work, [(9, 3), (1, 0), (8, 2)], workers=1, label="work")

@@ -1,7 +1,7 @@
 import pytest
 from fake_run import ACCURACY, DATASET, RUN, change, remove, write_run
 
-from sega_utils import arms, consistency, paths
+from sega_utils import consistency, paths, recipes
 from sega_utils.artifacts import ArtifactError
 
 
@@ -18,7 +18,7 @@ def test_records_of_one_run_belong_together():
 
 
 def test_a_run_of_the_grid_goes_on_from_the_stages_of_its_base_and_of_no_other():
-    names = [f"{arm}-seed{seed}" for arm in map(arms.slug, ACCURACY) for seed in range(3)]
+    names = [f"{arm}-seed{seed}" for arm in map(recipes.slug, ACCURACY) for seed in range(3)]
     for name in names:
         change("training", name, run=f"{RUN}@resnet18")
     consistency.load(RUN, DATASET)
@@ -137,5 +137,5 @@ def test_a_truncated_record_is_refused():
 def test_the_arms_come_in_their_own_order():
     remove("training", "gan-only-*")
     trained = consistency.load(RUN, DATASET)["training"]
-    assert consistency.check_arms(trained[::-1]) == [arm for arm in arms.ARMS if arm in ACCURACY and arm != "GAN-only"]
+    assert consistency.check_arms(trained[::-1]) == [arm for arm in recipes.ARMS if arm in ACCURACY and arm != "GAN-only"]
     assert str(paths.ROOT) not in consistency.file_of(trained[0])

@@ -19,7 +19,7 @@ def folder(tmp_path, monkeypatch):
         raise urllib.error.URLError("no network")
 
     monkeypatch.setenv("SEGA_DATA", str(tmp_path / "downloads"))
-    monkeypatch.setattr(downloads, "download_url", refuse)
+    monkeypatch.setattr("torchvision.datasets.utils.download_url", refuse)
     monkeypatch.setitem(downloads.FILES, "set", [FILE, downloads.File("https://example.org/b.gz", "b" * 32, 12345)])
     return tmp_path / "downloads/set"
 
@@ -44,7 +44,7 @@ def test_a_missing_file_is_downloaded_whole_or_not_at_all(folder, monkeypatch):
         assert (url, md5) == (FILE.url, FILE.md5)
         (root / filename).write_bytes(CONTENT)
 
-    monkeypatch.setattr(downloads, "download_url", download)
+    monkeypatch.setattr("torchvision.datasets.utils.download_url", download)
     assert downloads.fetch("set", "a.gz").read_bytes() == CONTENT
 
     def break_off(url, root, filename, md5):
@@ -52,7 +52,7 @@ def test_a_missing_file_is_downloaded_whole_or_not_at_all(folder, monkeypatch):
         raise RuntimeError("File not found or corrupted.")
 
     (folder / "a.gz").unlink()
-    monkeypatch.setattr(downloads, "download_url", break_off)
+    monkeypatch.setattr("torchvision.datasets.utils.download_url", break_off)
     with pytest.raises(FileNotFoundError, match="cannot be downloaded .File not found or corrupted"):
         downloads.fetch("set", "a.gz")
     assert not list(folder.iterdir())

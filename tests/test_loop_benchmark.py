@@ -3,11 +3,11 @@
 import pytest
 import torch
 
-from sega_utils import arms, artifacts, augment, classifiers, data, loop_benchmark, paths, records, runtime
+from sega_utils import artifacts, augment, classifiers, data, loop_benchmark, paths, recipes, records, runtime
 
 RUN = ("loops", "fashion-mnist")
-OPTIONS = {"classifier": "resnet8-half", "steps": 3, "batch_size": 8, "lr": 0.1, "weight_decay": 1e-3} | arms.SPEED
-SETTINGS = arms.SETTINGS | OPTIONS
+OPTIONS = {"classifier": "resnet8-half", "steps": 3, "batch_size": 8, "lr": 0.1, "weight_decay": 1e-3} | recipes.SPEED
+SETTINGS = recipes.SETTINGS | OPTIONS
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ import shutil
 import pytest
 import yaml
 
-from sega_utils import arms, artifacts, attacks, digits, masking, parameters, paths, records
+from sega_utils import artifacts, attacks, digits, masking, parameters, paths, records, runtime
 
 KEPT = 40  # images of each digit
 ARMS, SEEDS = ["Std Aug", "SEGA-Net"], [0, 1]
@@ -56,7 +56,7 @@ def execute(name: str, given: dict) -> None:
 
 
 def test_the_whole_pipeline_runs_on_them(folder, results, tmp_path, monkeypatch):
-    monkeypatch.setattr(arms, "map_workers", lambda function, jobs, **_: [function(*job) for job in jobs])
+    monkeypatch.setattr(runtime, "map_workers", lambda function, jobs, **_: [function(*job) for job in jobs])
     # of a dozen images, two that withstand one step and many alike already look masked; test_masking has the check
     monkeypatch.setattr(masking, "refuse", lambda *_: None)
     tuned = tmp_path / "arms.yaml"

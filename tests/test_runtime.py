@@ -1,5 +1,12 @@
+import contextlib
+import fcntl
+import os
 import random
 import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -107,3 +114,46 @@ def test_progress_yields_everything_and_is_silent_in_ci(monkeypatch, capsys, ci,
     monkeypatch.setenv("CI", ci)
     assert list(runtime.progress(range(3), "steps")) == [0, 1, 2]
     assert (capsys.readouterr().err == "") == silent
+
+
+# workers
+
+
+def work(a: int, b: int) -> tuple[int, int, bool]:
+    return a // b, torch.get_num_threads(), os.getpid() != int(os.environ["PARENT"])
+
+
+def test_workers_use_one_thread_each_and_answer_in_the_jobs_order(monkeypatch):
+    monkeypatch.setenv("PARENT", str(os.getpid()))
+    assert runtime.map_workers(work, [(9, 3), (8, 2)], workers=1, label="work") == [(3, 1, True), (4, 1, True)]
+
+
+def test_a_failing_job_raises_its_own_error(monkeypatch):
+    monkeypatch.setenv("PARENT", "0")
+    monkeypatch.setattr(runtime, "ProcessPoolExecutor", lambda workers, **options: ThreadPoolExecutor(workers))
+    with pytest.raises(ZeroDivisionError):
+        runtime.map_workers(work, [(9, 3), (1, 0), (8, 2)], workers=1, label="work")
+
+
+def stay(file: str) -> None:
+    """Hold a lock on a file until this process ends."""
+    with open(file, "w") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        print("held", flush=True)
+        time.sleep(600)
+
+
+def test_workers_end_when_their_parent_is_killed(tmp_path):
+    file = tmp_path / "held"
+    work = f"runtime.map_workers(test_runtime.stay, [({str(file)!r},)], workers=1, label='')"
+    started = [sys.executable, "-c", f"import test_runtime; from sega_utils import runtime; {work}"]
+    path = {"PYTHONPATH": str(Path(__file__).parent)}
+    with subprocess.Popen(started, env=os.environ | path, stdout=subprocess.PIPE, text=True) as parent:
+        assert parent.stdout.readline() == "held\n"
+        parent.kill()
+    with open(file) as handle:
+        for _ in range(300):
+            with contextlib.suppress(BlockingIOError):
+                return fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            time.sleep(0.1)
+    raise AssertionError("the worker outlived its parent")

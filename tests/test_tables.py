@@ -6,7 +6,7 @@ import pytest
 import scipy.stats
 from fake_run import ACCURACY, DATASET, RUN, change, remove, write_run
 
-from sega_utils import arms, artifacts, attributes, filters, paths, poster, tables
+from sega_utils import artifacts, attributes, filters, paths, poster, recipes, tables
 
 COLUMNS = {
     "accuracy": ["arm", "classifier", "fraction", "mean", "std", "n", "diff_to_std_aug", "ci_low", "ci_high"],
@@ -40,12 +40,12 @@ def test_the_files_have_the_names_and_columns_that_others_read(run, results):
 
 def test_accuracy_is_in_percent_paired_by_seed_and_in_the_order_of_the_arms(run):
     rows = artifacts.load_csv(tables.write_tables(RUN, DATASET)["accuracy"])
-    assert [row["arm"] for row in rows] == [arm for arm in arms.ARMS if arm in ACCURACY]
+    assert [row["arm"] for row in rows] == [arm for arm in recipes.ARMS if arm in ACCURACY]
     for row in rows:
         ours, theirs = (100 * np.array(ACCURACY[arm]) for arm in (row["arm"], "Std Aug"))
         assert float(row["mean"]) == pytest.approx(ours.mean(), rel=1e-5)
         assert float(row["std"]) == pytest.approx(ours.std(ddof=1), rel=1e-5)
-        assert (row["n"], row["fraction"], row["classifier"]) == ("3", "0.01", arms.SETTINGS["classifier"])
+        assert (row["n"], row["fraction"], row["classifier"]) == ("3", "0.01", recipes.SETTINGS["classifier"])
         received = [row[key] for key in ("diff_to_std_aug", "ci_low", "ci_high")]
         if row["arm"] == "Std Aug":
             assert received == ["", "", ""]
@@ -189,7 +189,7 @@ def test_the_poster_stands_beside_our_records(run):
                           "Pre-filter", "Post-filter"]  # fmt: skip
     assert (rows["SEGA-Net"]["poster"], rows["SEGA-Net"]["ours"]) == ("96.5 ± 0.2", "84.25 ± 0.25 (n = 3)")
     differs = rows["SEGA-Net"]["what differs"]
-    for part in ("1 % of the training images", arms.SETTINGS["classifier"], "1,000 steps", "ablation has 90.6"):
+    for part in ("1 % of the training images", recipes.SETTINGS["classifier"], "1,000 steps", "ablation has 90.6"):
         assert part in differs
     assert "ablation" not in rows["Std Aug"]["what differs"], "the poster gives it only once"
     gain = rows["SEGA-Net minus Std Aug"]

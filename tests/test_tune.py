@@ -1,19 +1,19 @@
 import pytest
 import yaml
 
-from sega_utils import arms, artifacts, tune
+from sega_utils import artifacts, recipes, tune
 
 
-@pytest.mark.parametrize("arm", arms.ARMS)
+@pytest.mark.parametrize("arm", recipes.ARMS)
 def test_every_arm_is_searched_with_the_same_number_of_different_allowed_settings(arm):
     trials = tune.draw(arm, 4, seed=0)
     assert len(trials) == 4 and all(trials.count(trial) == 1 for trial in trials)
     assert all(trial[name] in values for trial in trials for name, values in tune.SPACES[arm].items())
-    assert all(arms.settings_of(arm, trial) | trial | arms.ARMS[arm] == arms.settings_of(arm, trial) for trial in trials)
+    assert all(recipes.settings_of(arm, trial) | trial | recipes.ARMS[arm] == recipes.settings_of(arm, trial) for trial in trials)
 
 
 def test_all_searches_share_their_first_trial_and_repeat_with_their_seed():
-    first = [tune.draw(arm, 1, seed=seed)[0] for arm in arms.ARMS for seed in (0, 1)]
+    first = [tune.draw(arm, 1, seed=seed)[0] for arm in recipes.ARMS for seed in (0, 1)]
     assert len({(trial["lr"], trial["weight_decay"]) for trial in first}) == 1
     assert tune.draw("SEGA-Net", 6, seed=0) == tune.draw("SEGA-Net", 6, seed=0) != tune.draw("SEGA-Net", 6, seed=1)
 
@@ -47,6 +47,6 @@ def test_a_lucky_single_seed_does_not_win_over_a_mean():
 def test_the_committed_settings_are_the_winners_of_the_committed_trials():
     chosen = yaml.safe_load((tune.paths.PARAMS / "tuned.yaml").read_text())
     rows = artifacts.load_csv(tune.paths.PARAMS / "tuning.csv")
-    assert chosen == tune.best(rows) and set(chosen) == set(arms.ARMS)
+    assert chosen == tune.best(rows) and set(chosen) == set(recipes.ARMS)
     assert len({sum(r["arm"] == arm for r in rows) for arm in chosen}) == 1, "not every arm had as many trials"
     assert {sum(int(r["seeds"]) for r in rows if r["arm"] == arm) for arm in chosen} == {6}
