@@ -7,7 +7,7 @@ by ``sega_utils.tune``, which never loads the test set.
 from contextlib import suppress
 from functools import cache
 
-from sega_utils import arms, artifacts, classifiers, consistency, data, entries, paths, pools, recipes, records, runtime
+from sega_utils import arms, artifacts, classifiers, consistency, data, entries, pools, recipes, records, runtime
 from sega_utils.ablations import OF_A_SEED, REFERENCE, trained
 from sega_utils.entries import Entry
 

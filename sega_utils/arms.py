@@ -20,19 +20,19 @@ def load_inputs(run: str, dataset: str) -> dict:
     Raises:
         FileNotFoundError, ArtifactError: a file of an earlier stage is missing or damaged.
     """
-    names = ("real", "prompts", "candidates", "synthetic")
+    real, meta = data.load_real(run, dataset)
+    names = ("prompts", "candidates", "synthetic")
     files = {name: artifacts.load_tensors(paths.require(run, dataset, name)) for name in names}
-    real, meta = files["real"]
     generator = load_generator(paths.require(run, dataset, "generator"))
     return {
-        "real": data.Dataset(data.from_uint8(real["images"]), real["labels"], tuple(meta["class_names"])),
+        "real": real,
         "candidates": files["candidates"][0],
         "n_syn": len(files["synthetic"][0]["labels"]),
         "class_embeddings": files["prompts"][0]["class_embeddings"],
         "clip": load_run_clip(run, dataset),
         "generator": generator,
         "fraction": meta["fraction"],
-        "digests": {name: meta["sha256"] for name, (_, meta) in files.items()}
+        "digests": {"real": meta["sha256"]} | {name: meta["sha256"] for name, (_, meta) in files.items()}
         | {"generator": generator.meta["sha256"]},
     }
 
@@ -75,7 +75,8 @@ def run_arm(run: str, dataset: str, arm: str, seed: int, tuned: dict, device: st
     name = f"{slug(arm)}-seed{seed}"
     weights = paths.artifact(run, dataset, "classifiers") / f"{name}.safetensors"
     record = records.path(run, dataset, "training", name)
-    key = artifacts.digest_json([settings, seed, inputs["digests"]])
+    asked = settings | inputs["real"].unusual()
+    key = artifacts.digest_json([asked, seed, inputs["digests"]])
     if weights.exists() and record.exists():
         meta, finished = artifacts.load_tensors(weights)[1], artifacts.load_json(record)
         if meta["key"] == key and finished["input_weights"] == meta["sha256"]:
@@ -90,7 +91,7 @@ def run_arm(run: str, dataset: str, arm: str, seed: int, tuned: dict, device: st
         "n_real": len(inputs["real"].labels),
     }  # fmt: skip
     written = records.write(
-        run, dataset, "training", name, parameters=settings | {"arm": arm, "seed": seed}, metrics=metrics,
+        run, dataset, "training", name, parameters=asked | {"arm": arm, "seed": seed}, metrics=metrics,
         inputs=inputs["digests"] | {"weights": artifacts.digest(model.state_dict())}, cost=cost,
     )  # fmt: skip
     shape = {"n_classes": len(inputs["real"].class_names), "channels": inputs["real"].images.shape[1]}

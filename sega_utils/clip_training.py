@@ -54,7 +54,6 @@ def train_clip(
     contrast: float = 0.3,
     unnamed: float = 0.2,
     ema: float = 0.998,
-    flip: bool = True,
     device: torch.device | str = "cpu",
 ) -> tuple[torch.nn.Module, list[int], list[dict[str, float]]]:
     """Train a small CLIP from scratch on the run's own training subset.
@@ -70,7 +69,6 @@ def train_clip(
         contrast: weight of the captions beside that of the bare captions; it buys attributes with class accuracy.
         unnamed: share of captions that leave the class unsaid, so that attribute words mean something on their own.
         ema: decay of the averaged weights that are returned.
-        flip: mirror half of the images; not where that makes another class or none of them, as with digits.
 
     Returns:
         The averaged model in eval mode, its vocabulary, and the loss curve.
@@ -104,7 +102,7 @@ def train_clip(
         said, named = torch.tensor(said), torch.tensor(named)
         true = ((said[None] == bins[pick][:, None]) | (said[None] < 0)).all(2)
         true &= (data.labels[pick][:, None] == data.labels[pick][None]) | ~named[None]
-        shifted = augment.shift(data.images[pick], rng, pad=2, flip=flip)
+        shifted = augment.shift(data.images[pick], rng, pad=2, flip=data.mirrors)
         pixels, targets = augment.mixup(shifted, torch.cat((true, classes[pick]), 1))
         true, target = targets.to(device).split((batch_size, len(names)), 1)
         image = model.encode_image((pixels.to(device) - 0.5) / 0.5, normalize=True)

@@ -7,23 +7,31 @@ from typing import NamedTuple
 
 import torch
 
-from sega_utils import folders, paths, sources
+from sega_utils import artifacts, folders, paths, sources
 
 
 class Dataset(NamedTuple):
-    """Images float32 (N, C, 32, 32) in [0, 1], labels int64 (N,) and the class names they index."""
+    """Images float32 (N, C, 32, 32) in [0, 1], labels int64 (N,), the class names they index, and whether a mirrored
+    image is still one of its class: a mirrored digit is none."""
 
     images: torch.Tensor
     labels: torch.Tensor
     class_names: tuple[str, ...]
+    mirrors: bool = True
+
+    def unusual(self) -> dict[str, bool]:
+        """Return what a record adds to its parameters where images may not be mirrored."""
+        return {} if self.mirrors else {"mirrors": False}
 
 
 class Source(NamedTuple):
-    """How a data set is read, see ``sources``; its bank in ``data/prompts``; what an LLM is told of its images."""
+    """How a data set is read, see ``sources``; its bank in ``data/prompts``; what an LLM is told of its images; and
+    ``Dataset.mirrors``."""
 
     read: Callable[[str], sources.Images]
     bank: str
     told: dict  # arguments of ``prompts.expand``
+    mirrors: bool = True
 
 
 # Only the grey images have measured attributes and words for them; of a colour photo, any may be said.
@@ -58,10 +66,11 @@ DATASETS = {
     "fashion-mnist-full": Source(
         partial(sources.read_idx, folder="fashion-mnist", class_names=sources.FASHION_MNIST_CLASSES),
         "fashion-mnist", CLOTHES),
-    "mnist": Source(partial(sources.read_idx, folder="mnist", class_names=sources.DIGITS), "mnist", DIGIT),
+    "mnist": Source(partial(sources.read_idx, folder="mnist", class_names=sources.DIGITS), "mnist", DIGIT,
+                    mirrors=False),
     "cifar-10": Source(partial(sources.read_cifar, folder="cifar-10"), "cifar-10", VEHICLE),
     "cifar-100": Source(partial(sources.read_cifar, folder="cifar-100"), "cifar-100", THING),
-    "svhn": Source(sources.read_svhn, "svhn", NUMBER),
+    "svhn": Source(sources.read_svhn, "svhn", NUMBER, mirrors=False),
     "tiny-imagenet": Source(sources.read_tiny_imagenet, "tiny-imagenet", OBJECT),
     "tiny-imagenet-64": Source(partial(sources.read_tiny_imagenet, size=64), "tiny-imagenet", OBJECT),
 }  # fmt: skip
@@ -85,7 +94,28 @@ def load(dataset: str, split: str) -> Dataset:
         images, labels, class_names = folders.read_folder(paths.own_folder(dataset), split)
     else:
         images, labels, class_names = _source(dataset).read(split)
-    return Dataset(from_uint8(images), labels, class_names)
+    return Dataset(from_uint8(images), labels, class_names, mirrors(dataset))
+
+
+def load_real(run: str, dataset: str) -> tuple[Dataset, dict]:
+    """Return the training subset that a run's 00_data drew, and the metadata of its file, ``sha256`` included.
+
+    Raises:
+        FileNotFoundError, ArtifactError: the file is missing or damaged.
+    """
+    tensors, meta = artifacts.load_tensors(paths.require(run, dataset, "real"))
+    return Dataset(from_uint8(tensors["images"]), tensors["labels"], tuple(meta["class_names"]), mirrors(dataset)), meta
+
+
+def mirrors(dataset: str) -> bool:
+    """Return ``Dataset.mirrors`` of a data set.
+
+    Raises:
+        ValueError: unknown data set, or a folder that cannot be used.
+    """
+    if dataset.startswith(paths.OWN):
+        return folders.about(paths.own_folder(dataset)).mirrors
+    return _source(dataset).mirrors
 
 
 def about(dataset: str) -> tuple[dict, Path]:
@@ -96,8 +126,8 @@ def about(dataset: str) -> tuple[dict, Path]:
     """
     if dataset.startswith(paths.OWN):
         folder = paths.own_folder(dataset)
-        domain, _, descriptions = folders.about(folder)
-        return {"domain": domain, "descriptions": descriptions}, folder / "prompts.jsonl"
+        told = folders.about(folder)
+        return {"domain": told.domain, "descriptions": told.descriptions}, folder / "prompts.jsonl"
     source = _source(dataset)
     return source.told, paths.DATA / "prompts" / f"{source.bank}.jsonl"
 
@@ -160,7 +190,7 @@ def subset(data: Dataset, per_class: int | torch.Tensor, seed: int = 0) -> tuple
 
 def take(data: Dataset, index: torch.Tensor) -> Dataset:
     """Return the images and labels at an index or boolean mask."""
-    return Dataset(data.images[index], data.labels[index], data.class_names)
+    return data._replace(images=data.images[index], labels=data.labels[index])
 
 
 def to_uint8(images: torch.Tensor) -> torch.Tensor:

@@ -44,7 +44,7 @@ def write_digits(folder: Path) -> int:
             Image.fromarray((image * 255 / 16).round().astype(np.uint8)).save(temporary, "PNG")
     classes = {str(i): {"name": name, "description": shape}
                for i, (name, shape) in enumerate(zip(DIGITS, SHAPES, strict=True))}  # fmt: skip
-    about = {"domain": DOMAIN, "classes": classes}
+    about = {"domain": DOMAIN, "mirror": False, "classes": classes}
     artifacts.save_text(folder / "classes.yaml", yaml.safe_dump(about, sort_keys=False))
     shutil.copyfile(paths.DATA / "prompts" / "digits.jsonl", folder / "prompts.jsonl")
     return len(digits.images)

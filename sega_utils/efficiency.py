@@ -124,14 +124,14 @@ def score(run: str, dataset: str, variant: str, kind: str, seed: int, steps: int
 
     Source: classification accuracy score and naive augmentation score, Ravuri and Vinyals 2019.
     """
-    tensors, meta = artifacts.load_tensors(paths.require(run, dataset, "real"))
-    real = Dataset(data.from_uint8(tensors["images"]), tensors["labels"], tuple(meta["class_names"]))
+    real, meta = data.load_real(run, dataset)
     images, labels, drawn = real.images, real.labels, {"real": meta["sha256"]}
     if variant != REAL:
         tensors, meta = artifacts.load_tensors(images_of(run, dataset, variant))
         images, labels = data.from_uint8(tensors["images"]), tensors["labels"]
         drawn |= {f"images_{recipes.slug(variant)}": meta["sha256"]}
-    asked = {"parameters": {"variant": variant, "score": kind, "seed": seed, "steps": steps}, "inputs": drawn}
+    parameters = {"variant": variant, "score": kind, "seed": seed, "steps": steps} | real.unusual()
+    asked = {"parameters": parameters, "inputs": drawn}
     name = f"{kind}-{recipes.slug(variant)}-seed{seed}"
     if found := records.find(run, dataset, "efficiency", name, **asked):
         return found
@@ -140,7 +140,7 @@ def score(run: str, dataset: str, variant: str, kind: str, seed: int, steps: int
         if kind == "nas":
             model = train_classifier(real, synthetic=(images, targets), steps=steps, seed=seed)
         else:
-            model = train_classifier(Dataset(images, labels, real.class_names), steps=steps, seed=seed)
+            model = train_classifier(real._replace(images=images, labels=labels), steps=steps, seed=seed)
     test = data.load(dataset, "test")
     values = {"accuracy": classifiers.accuracy(model, test.images, test.labels)}
     return records.write(run, dataset, "efficiency", name, metrics=values, cost=cost, **asked)

@@ -19,11 +19,13 @@ DOMAIN = "32x32 photo"  # what the images are, where classes.yaml does not say i
 
 
 class About(NamedTuple):
-    """What ``classes.yaml`` says: the domain, a name for each class folder, a description for some of the names."""
+    """What ``classes.yaml`` says: the domain, a name for each class folder, a description for some of the names, and
+    whether a mirrored image is still one of its class."""
 
     domain: str
     names: dict[str, str]
     descriptions: dict[str, str]
+    mirrors: bool
 
 
 def read_folder(root: Path, split: str) -> tuple[torch.Tensor, torch.Tensor, tuple[str, ...]]:
@@ -97,7 +99,8 @@ def find_files(root: Path) -> dict[str, dict[str, list[Path]]]:
 def about(root: Path) -> About:
     """Return what ``classes.yaml`` in a tree says; where it says nothing, a class is called as its folder.
 
-    It holds ``domain: TEXT`` and ``classes:``, lines ``FOLDER: NAME`` or ``FOLDER: {name: NAME, description: TEXT}``.
+    It holds ``domain: TEXT``, ``mirror: true`` or ``false`` (without it, true), and ``classes:``, lines
+    ``FOLDER: NAME`` or ``FOLDER: {name: NAME, description: TEXT}``.
 
     Raises:
         ValueError: it holds something else, names a folder that is not there, or two classes alike.
@@ -107,14 +110,17 @@ def about(root: Path) -> About:
         content = yaml.load(path.read_text(encoding="utf-8"), yaml.BaseLoader) or {} if path.exists() else {}
         classes = content.get("classes", {})
         entries = {name: {"name": e} if isinstance(e, str) else dict(e) for name, e in classes.items()}
-        fields = {name for entry in entries.values() for name in entry} | content.keys() - {"domain", "classes"}
+        fields = {name for entry in entries.values() for name in entry}
+        fields |= content.keys() - {"domain", "mirror", "classes"}
         sound = fields <= {"name", "description"} and isinstance(content.get("domain", DOMAIN), str)
+        sound &= content.get("mirror", "true") in {"true", "false"}
         sound &= all(isinstance(value, str) for entry in entries.values() for value in entry.values())
     except (yaml.YAMLError, UnicodeDecodeError, AttributeError, TypeError, ValueError) as error:
         sound, fields = False, {type(error).__name__}
     if not sound:
-        raise ValueError(f"{path} cannot be used ({_some(sorted(fields))}); allowed are 'domain: TEXT' and 'classes:' "
-                         "with lines 'FOLDER: NAME' or 'FOLDER: {name: NAME, description: TEXT}'")  # fmt: skip
+        raise ValueError(f"{path} cannot be used ({_some(sorted(fields))}); allowed are 'domain: TEXT', 'mirror: "
+                         "true' or 'false', and 'classes:' with lines 'FOLDER: NAME' or 'FOLDER: {name: NAME, "
+                         "description: TEXT}'")  # fmt: skip
     folders = _folders(root / "train" if (root / "train").is_dir() and (root / "test").is_dir() else root)
     if strange := entries.keys() - folders.keys():
         raise ValueError(f"{path} names {_some(sorted(strange))}; the class folders are {_some(list(folders))}")
@@ -122,7 +128,7 @@ def about(root: Path) -> About:
     if len(set(names.values())) < len(names):
         raise ValueError(f"{path} or the folders give two classes one name: {_some(sorted(names.values()))}")
     described = {names[f]: entry["description"] for f, entry in entries.items() if "description" in entry}
-    return About(content.get("domain", DOMAIN), names, described)
+    return About(content.get("domain", DOMAIN), names, described, content.get("mirror", "true") == "true")
 
 
 def decode_all(root: Path, files: Iterable[Path], function: Callable) -> list:

@@ -29,17 +29,13 @@ LIBRARY = "torchvision + DataLoader"
 
 
 class Pictures(torch.utils.data.Dataset):
-    """A data set as torchvision's are: pixels in memory; a picture is made of them, cropped and flipped when asked for.
+    """A data set as torchvision's are: pixels in memory; a picture is made, cropped and flipped when asked for."""
 
-    Args:
-        images, labels: float32 (N, C, H, W) in [0, 1], C = 1 or 3, and int64 (N,).
-    """
-
-    def __init__(self, images: torch.Tensor, labels: torch.Tensor):
-        self.pixels = data.to_uint8(images).permute(0, 2, 3, 1).squeeze(-1).numpy()
-        self.labels = labels.tolist()
-        crop = v2.RandomCrop(images.shape[2:], padding=2)
-        self.change = v2.Compose([crop, v2.RandomHorizontalFlip(), v2.ToImage(), v2.ToDtype(torch.float32, scale=True)])
+    def __init__(self, real: data.Dataset):
+        self.pixels = data.to_uint8(real.images).permute(0, 2, 3, 1).squeeze(-1).numpy()
+        self.labels = real.labels.tolist()
+        crop, flip = v2.RandomCrop(real.images.shape[2:], padding=2), v2.RandomHorizontalFlip(real.mirrors / 2)
+        self.change = v2.Compose([crop, flip, v2.ToImage(), v2.ToDtype(torch.float32, scale=True)])
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -91,13 +87,12 @@ def measure_loops(
     """
     if turns < 2:
         raise ValueError(f"turns is {turns}; allowed is 2 or more: one has no spread to compare accuracies with")
-    tensors, meta = artifacts.load_tensors(paths.require(run, dataset, "real"))
-    real = data.Dataset(data.from_uint8(tensors["images"]), tensors["labels"], tuple(meta["class_names"]))
+    real, meta = data.load_real(run, dataset)
     test = data.load(dataset, "test")
     names = ("classifier", "steps", "batch_size", "lr", "weight_decay", *recipes.SPEED)
     options = {name: (recipes.SPEED | settings)[name] for name in names}
     loops = {"ours": train_classifier,
-             "theirs": partial(train_plain, pictures=Pictures(*real[:2]), workers=workers)}  # fmt: skip
+             "theirs": partial(train_plain, pictures=Pictures(real), workers=workers)}  # fmt: skip
     seconds: dict[str, list[float]] = {side: [] for side in loops}
     accuracy: dict[str, dict[int, float]] = {side: {} for side in loops}
     with runtime.measure() as cost:

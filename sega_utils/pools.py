@@ -149,7 +149,7 @@ def keep(pool: dict, inputs: dict, recipe: dict) -> torch.Tensor:
 
 def thresholds(inputs: dict, recipe: dict) -> dict[str, torch.Tensor]:
     """Return ``alignment_threshold`` and ``blur_threshold``, (n_classes,), calibrated as in 04_synthesis."""
-    real, labels, class_names = inputs["real"]
+    real, labels, class_names, _ = inputs["real"]
     aligned = filters.clip_score(real, labels, clip=inputs["clip"], class_embeddings=inputs["class_embeddings"])
     scores = {"alignment": aligned, "blur": filters.blur_score(real)}
     return {f"{name}_threshold": filters.calibrate(score, labels, n_classes=len(class_names),

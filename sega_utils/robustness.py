@@ -81,10 +81,11 @@ def measure_attacks(
 
     def measure(model: torch.nn.Module) -> dict[str, float]:
         eps = masking.budget(model, few.images, few.labels, norm=norm, seed=attack_seed)
-        found = masking.signs(model, few.images, few.labels, eps=eps, norm=norm, seed=attack_seed)
+        found = {"epsilon": 255 * eps}  # in 1/255, as everywhere in the record
+        found |= masking.signs(model, few.images, few.labels, eps=eps, norm=norm, seed=attack_seed)
         masking.refuse(found, f"{arm}, seed {seed}")
         metrics = {f"masking_{name}": value for name, value in found.items()}
-        for name, eps, (images, labels, _) in grid:
+        for name, eps, (images, labels, *_) in grid:
             checkpoint = folder / f"{recipes.slug(arm)}-seed{seed}-{norm}-{eps:g}.safetensors"
             metrics[f"accuracy_{name}_{norm}_{eps:g}"] = accuracy_under(
                 model, images, labels, name, eps / 255, norm=norm, seed=attack_seed, checkpoint=checkpoint
@@ -180,7 +181,7 @@ def beside_poster(rows: Sequence[dict], norm: str = "Linf") -> list[dict[str, st
 
 
 def masking_rows(found: Iterable[dict]) -> list[dict]:
-    """Return what the masking checks saw in each classifier on record: a row of ``masking.signs`` and the findings."""
+    """Return what the masking checks saw in each classifier on record: epsilon, ``masking.signs`` and the findings."""
     return [
         {"arm": record["param_arm"], "seed": record["param_seed"]} | seen
         | {"findings": "; ".join(masking.findings(seen)) or "none"}
@@ -201,7 +202,7 @@ def main(arguments: list[str] | None = None) -> int:
     args = parser.parse_args(arguments)
     try:
         model, _ = evaluation.load_classifier(args.run, args.dataset, args.arm, args.seed)
-        images, labels, _ = sample(args.dataset, args.images)
+        images, labels, *_ = sample(args.dataset, args.images)
         rows = [{"epsilon": f"{eps:g}/255"} | autoattack.compare_with_reference(model, images, labels, eps=eps / 255)
                 for eps in args.epsilons]  # fmt: skip
     except (OSError, ValueError, artifacts.ArtifactError) as error:

@@ -21,7 +21,7 @@ def train_classifier(
     batch_size: int = 64,
     lr: float = 0.1,
     weight_decay: float = 1e-3,
-    pixel: bool | str = True,
+    pixel: bool = True,
     policy: str = "none",
     mixing: str = "none",
     mix: str = "replace",
@@ -39,8 +39,7 @@ def train_classifier(
         real_targets: float32 (N, n_classes) instead of the labels, e.g. CLIP's class distribution.
         lr: peak learning rate of SGD with Nesterov momentum 0.9 (AdamW for a transformer); one cosine cycle after 10 %
             of warm-up.
-        pixel: crop (up to 2 pixels) and flip real and synthetic images; ``crop`` for a crop alone, where a mirrored
-            image would be of no class, as with digits.
+        pixel: crop (up to 2 pixels) real and synthetic images, and flip them where ``real.mirrors``.
         policy: a key of ``augment.POLICIES``, applied image by image after crop and flip.
         mixing: a key of ``augment.MIXING``.
         mix: ``replace`` gives synthetic images ``ratio`` of every batch, ``add`` puts ``ratio`` / (1 - ratio) of a
@@ -64,10 +63,10 @@ def train_classifier(
         raise ValueError(f"policy is {policy!r}; allowed are {', '.join(augment.POLICIES)}")
     if mixing not in augment.MIXING:
         raise ValueError(f"mixing is {mixing!r}; allowed are {', '.join(augment.MIXING)}")
+    if not isinstance(pixel, bool):
+        raise ValueError(f"pixel is {pixel!r}; allowed are true and false")
     if not 0 < ratio < 1:
         raise ValueError(f"ratio is {ratio}; allowed is 0 .. 1, both excluded; leave synthetic away for none")
-    if pixel not in {True, False, "crop"}:
-        raise ValueError(f"pixel is {pixel!r}; allowed are true, false and 'crop'")
     model, optimise = prepare(real, classifier=classifier, steps=steps, lr=lr, weight_decay=weight_decay,
                               precision=precision, compile=compile, seed=seed, device=device)  # fmt: skip
     if real_targets is None:
@@ -85,7 +84,7 @@ def train_classifier(
         picked = [(x[i], y[i]) for x, y, stream in streams for i in [next(stream)]]
         images, targets = (torch.cat(parts) for parts in zip(*picked, strict=True))
         if pixel:
-            images = augment.shift(images, rng, pad=2, flip=pixel != "crop")
+            images = augment.shift(images, rng, pad=2, flip=real.mirrors)
         images = augment.POLICIES[policy](images)
         if mixing != "none":
             order = torch.randperm(len(images), generator=rng, device=device)  # partners across real and synthetic

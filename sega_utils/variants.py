@@ -8,7 +8,6 @@ from collections.abc import Callable
 import torch
 
 from sega_utils import artifacts, clip, data, diffusion, filters, paths, pools, runtime, stable_diffusion, synthesis
-from sega_utils.data import Dataset
 from sega_utils.generator import generate, load_generator
 from sega_utils.projector import load_projector
 
@@ -87,19 +86,18 @@ def load_inputs(
     load = {"generator": load_generator, "projector": load_projector, "diffusion": diffusion.load_diffusion}
     inputs = {name: load[name](paths.require(run, dataset, name), device) for name in networks if name in load}
     digests = {name: network.meta["sha256"] for name, network in inputs.items()}
-    files = {name: artifacts.load_tensors(paths.require(run, dataset, name)) for name in ("real", "prompts")}
-    (real, meta), (prompts, told) = files.values()
+    real, meta = data.load_real(run, dataset)
+    prompts, told = artifacts.load_tensors(paths.require(run, dataset, "prompts"))
     model = clip.load_run_clip(run, dataset, device)
-    digests |= {name: meta["sha256"] for name, (_, meta) in files.items()} | {"clip": model.sha256}
+    digests |= {"real": meta["sha256"], "prompts": told["sha256"], "clip": model.sha256}
     if "pipeline" in networks:
         dtype = torch.float32 if torch.device(device).type == "cpu" else torch.bfloat16
         inputs["pipeline"] = stable_diffusion.load_pipeline(pipeline, device, dtype=dtype)
         digests["pipeline"] = inputs["pipeline"].sha256
-    images = data.from_uint8(real["images"]).to(device)
     return inputs | {
         "clip": model, "class_embeddings": prompts["class_embeddings"], "prompts": prompts, "device": device,
         "texts": told.get("prompts"), "folder": paths.artifact(run, dataset, "variants") / "stable-diffusion",
-        "real": Dataset(images, real["labels"], tuple(meta["class_names"])), "digests": digests,
+        "real": real._replace(images=real.images.to(device)), "digests": digests,
         "recipe": pools.recipe_of(run, dataset),
     }  # fmt: skip
 

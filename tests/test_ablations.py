@@ -141,7 +141,7 @@ def test_a_redrawn_pool_is_what_the_synthesis_draws(run, prompts, generator):
 def test_what_is_kept_is_what_04_would_keep(run):
     recipe = pools.recipe_of(*RUN) | {"latents": "plain", "alignment_percentile": 25, "use": "alignment blur"}
     pool = pools.drawn(*RUN, inputs(), recipe, pools.recipe_of(*RUN), [1, 1, 1])
-    real, labels, _ = inputs()["real"]
+    real, labels, *_ = inputs()["real"]
     known = {"clip": inputs()["clip"], "class_embeddings": inputs()["class_embeddings"]}
     alignment, blur = (filters.calibrate(scores, labels, n_classes=3, percentile=percentile) for scores, percentile in
                        ((filters.clip_score(real, labels, **known), 25), (filters.blur_score(real), 0)))  # fmt: skip

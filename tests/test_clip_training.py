@@ -75,13 +75,13 @@ def test_the_returned_weights_are_averaged_with_the_decay(tiny):
             assert torch.equal(weight, last[name])
 
 
-@pytest.mark.parametrize("flip", [False, True])
-def test_images_are_mirrored_only_where_that_is_asked_for(tiny, monkeypatch, flip):
+@pytest.mark.parametrize("mirrors", [False, True])
+def test_images_are_mirrored_only_where_that_leaves_their_class(tiny, monkeypatch, mirrors):
     seen, shift = [], clip_training.augment.shift
     monkeypatch.setattr(clip_training.augment, "shift",
                         lambda *given, **options: seen.append(options["flip"]) or shift(*given, **options))
-    train_clip(tiny, steps=2, seed=0, batch_size=8, flip=flip)
-    assert seen == [flip, flip]
+    train_clip(tiny._replace(mirrors=mirrors), steps=2, seed=0, batch_size=8)
+    assert seen == [mirrors, mirrors]
 
 
 def test_a_loss_that_is_not_finite_stops_training(tiny):

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from sega_utils import data, paths, sources
+from sega_utils import artifacts, data, paths
 
 
 @pytest.fixture(scope="module")
@@ -14,7 +14,7 @@ def train() -> data.Dataset:
 
 @pytest.mark.parametrize(("split", "per_class"), [("train", 600), ("test", 1000)])
 def test_the_embedded_images_are_padded_balanced_and_in_range(split, per_class):
-    images, labels, names = data.load("fashion-mnist", split)
+    images, labels, names, _ = data.load("fashion-mnist", split)
     assert images.shape == (10 * per_class, 1, 32, 32) and images.dtype == torch.float32
     assert (float(images.min()), float(images.max())) == (0.0, 1.0)
     assert labels.dtype == torch.int64 and torch.bincount(labels).tolist() == [per_class] * 10
@@ -26,7 +26,7 @@ def test_the_embedded_images_are_padded_balanced_and_in_range(split, per_class):
 
 
 def test_the_test_set_is_the_published_one_in_its_order():
-    _, labels, names = data.load("fashion-mnist", "test")
+    _, labels, names, _ = data.load("fashion-mnist", "test")
     assert [names[label] for label in labels[:5]] == ["ankle boot", "pullover", "trouser", "trouser", "shirt"]
 
 
@@ -108,6 +108,27 @@ def test_take_keeps_images_and_labels_together():
     part = data.take(tagged([0, 1, 2]), torch.tensor([2, 0]))
     assert part.images[:, 0, 0, 0].tolist() == [2, 0] == part.labels.tolist()
     assert data.take(part, torch.tensor([False, True])).labels.tolist() == [0]
+
+
+@pytest.mark.parametrize("dataset", data.DATASETS)
+def test_only_digits_are_no_class_once_mirrored(dataset):
+    assert data.mirrors(dataset) == (dataset not in {"mnist", "svhn"})
+
+
+@pytest.mark.parametrize("mirrors", [False, True])
+def test_a_run_s_real_images_come_with_their_names_and_what_may_be_done_to_them(tmp_path, monkeypatch, mirrors):
+    for name in "ab":
+        (tmp_path / name).mkdir()
+    (tmp_path / "classes.yaml").write_text(f"mirror: {str(mirrors).lower()}")
+    dataset, whole = f"folder:{tmp_path}", tagged([0, 1, 2])
+    tensors = {"images": data.to_uint8(whole.images / 255), "labels": whole.labels}
+    file = paths.artifact("mine", dataset, "real")
+    digest = artifacts.save_tensors(file, tensors, {"class_names": whole.class_names})
+    real, meta = data.load_real("mine", dataset)
+    assert torch.equal(real.images * 255, whole.images) and torch.equal(real.labels, whole.labels)
+    assert (real.class_names, real.mirrors, meta["sha256"]) == (whole.class_names, mirrors, digest)
+    assert data.take(real, torch.tensor([1])).mirrors == mirrors
+    assert real.unusual() == ({} if mirrors else {"mirrors": False})
 
 
 # what an LLM is told

@@ -168,16 +168,16 @@ def test_hidden_files_are_no_images(tree):
 
 
 def test_classes_yaml_names_and_describes(tree):
-    text = "domain: a leaf\nclasses:\n  0: {name: no leaf, description: an empty page}\n  beech: copper beech\n"
+    text = "domain: a leaf\nmirror: false\nclasses:\n  0: {name: no leaf, description: an empty page}\n  beech: copper beech\n"
     (tree / "classes.yaml").write_text(text)
-    domain, names, descriptions = folders.about(tree)
-    assert (domain, descriptions) == ("a leaf", {"no leaf": "an empty page"})
+    domain, names, descriptions, mirrors = folders.about(tree)
+    assert (domain, descriptions, mirrors) == ("a leaf", {"no leaf": "an empty page"}, False)
     assert list(names.items()) == [("0", "no leaf"), ("ash_tree", "ash tree"), ("beech", "copper beech")]
     assert folders.read_folder(tree, "test")[2] == ("no leaf", "ash tree", "copper beech")
 
 
 def test_without_classes_yaml_the_folders_name_the_classes(split_tree):
-    assert folders.about(split_tree) == (folders.DOMAIN, {"a": "a", "b": "b"}, {})
+    assert folders.about(split_tree) == (folders.DOMAIN, {"a": "a", "b": "b"}, {}, True)
 
 
 @pytest.mark.parametrize(("text", "message"), [
@@ -185,7 +185,7 @@ def test_without_classes_yaml_the_folders_name_the_classes(split_tree):
     ("classes: {beech: 'ash tree'}", "two classes one name"), ("classes: [a", "cannot be used"),
     ("- a", "cannot be used"), ("classes: [beech]", "cannot be used"), ("names: {}", r"cannot be used \(names\)"),
     ("classes: {beech: {nmae: x}}", r"cannot be used \(nmae\); allowed are 'domain: TEXT'"),
-    ("classes: {beech: [x, y]}", "cannot be used"), ("domain: [x]", "cannot be used"),
+    ("classes: {beech: [x, y]}", "cannot be used"), ("domain: [x]", "cannot be used"), ("mirror: perhaps", "cannot be used"),
     ("classes: {beech: {name: {a: b}}}", "cannot be used"),
 ])  # fmt: skip
 def test_another_classes_yaml_is_refused(tree, text, message):

@@ -19,7 +19,7 @@ def run(tiny, monkeypatch):
 
 
 def plain(tiny, *, seed: int = 0, workers: int = 0, **options) -> torch.nn.Module:
-    pictures = loop_benchmark.Pictures(*tiny[:2])
+    pictures = loop_benchmark.Pictures(tiny)
     return loop_benchmark.train_plain(tiny, pictures=pictures, seed=seed, workers=workers, **OPTIONS | options)
 
 
@@ -27,7 +27,7 @@ def plain(tiny, *, seed: int = 0, workers: int = 0, **options) -> torch.nn.Modul
 def test_a_picture_is_one_of_the_crops_and_flips_of_our_augmentation(tiny, channels):
     images = data.from_uint8(data.to_uint8(tiny.images[:1])).expand(-1, channels, -1, -1)
     ours = augment.shift(images.repeat(2000, 1, 1, 1), runtime.generator(0), pad=2)
-    theirs = loop_benchmark.Pictures(images, tiny.labels[:1])
+    theirs = loop_benchmark.Pictures(tiny._replace(images=images, labels=tiny.labels[:1]))
     torch.manual_seed(0)
     drawn = [theirs[0] for _ in range(300)]
     rows = lambda stack: {data.to_uint8(image).numpy().tobytes() for image in stack}

@@ -9,11 +9,11 @@ from sega_utils import artifacts, attacks, digits, masking, parameters, paths, r
 
 KEPT = 40  # images of each digit
 ARMS, SEEDS = ["Std Aug", "SEGA-Net"], [0, 1]
-BRIEF = {"classifier": "resnet8-half", "steps": 30, "batch_size": 16, "pixel": "crop"}
+BRIEF = {"classifier": "resnet8-half", "steps": 30, "batch_size": 16}
 # an untrained generator draws nothing that a filter on looks would keep
 SIZES = {
     "00_data": {"FRACTION": 1.0},
-    "01_clip": {"TRAIN": True, "STEPS": 3, "FLIP": False},
+    "01_clip": {"TRAIN": True, "STEPS": 3},
     "01_prompts": {},
     "02_generator": {"TRAIN": True, "STEPS": 2, "WIDTH": 16, "N_EVAL": 100},
     "03_projector": {"STEPS": 2, "N_EVAL": 100},

@@ -117,12 +117,12 @@ def test_pixel_augmentation_is_for_real_and_synthetic_images_alike(tiny, synthet
     assert calls == ([8] * 3 if pixel else [])
 
 
-@pytest.mark.parametrize(("pixel", "turned"), [("crop", False), (True, True)])
-def test_a_crop_alone_mirrors_no_image(tiny, batches, pixel, turned):
+@pytest.mark.parametrize("mirrors", [False, True])
+def test_images_are_mirrored_only_where_that_leaves_their_class(tiny, batches, mirrors):
     left = torch.zeros(36, 1, 32, 32)
     left[..., 4:12] = 1  # a crop moves it by two pixels, a mirror to the other side
-    train(tiny._replace(images=left), pixel=pixel)
-    assert any(bool(images[..., 16:].any()) for images in batches) == turned
+    train(tiny._replace(images=left, mirrors=mirrors))
+    assert any(bool(images[..., 16:].any()) for images in batches) == mirrors
 
 
 @pytest.mark.parametrize("mixing", augment.MIXING)
@@ -253,7 +253,7 @@ def test_there_is_no_order_of_no_images(tiny):
     ({"mix": "blend"}, "mix is 'blend'; allowed are 'replace' and 'add'"),
     ({"mixing": "augmix"}, "mixing is 'augmix'; allowed are none, mixup, cutmix, saliencymix"),
     ({"classifier": "vgg"}, "unknown classifier 'vgg'; known are resnet8-half"),
-    ({"pixel": "flip"}, "pixel is 'flip'; allowed are true, false and 'crop'"),
+    ({"pixel": "flip"}, "pixel is 'flip'; allowed are true and false"),
     ({"precision": "float16"}, "precision is 'float16'; allowed are 'float32' and 'bfloat16'"),
     ({"policy": "rand"}, "policy is 'rand'; allowed are none, trivial"),
     *(({"ratio": ratio}, f"ratio is {ratio}; allowed is 0 .. 1, both excluded") for ratio in (0.0, 1.0, -0.3, 1.5)),
