@@ -6,11 +6,12 @@ from collections.abc import Iterable
 from pathlib import Path
 from statistics import mean
 
-from sega_utils import artifacts, paths, tables
+from sega_utils import artifacts, operations, paths, tables
 from sega_utils.formats import aligned
 from sega_utils.grid import FILE, PARAMS, SHARED, Grid, read, runs, settings
 
 ACCURACY = ("dataset", *tables.ACCURACY)
+SUSTAINED = 20.0  # TFLOP/s: assumed of a GPU that trains small networks, a small share of its peak
 
 
 def accuracies(grid: Grid, name: str = "paper") -> list[dict[str, str]]:
@@ -31,14 +32,19 @@ def on_gpu(root: Path) -> list[dict]:
     return [record for record in found if "seconds" in record and " CPU" not in record.get("device", " CPU")]
 
 
-def estimate(grid: Grid, found: list[dict]) -> list[dict]:
-    """Return a row for each kind of job: how many there are, and GPU hours for all; empty where nothing was measured.
+def estimate(grid: Grid, found: list[dict], counted: dict[str, float], *, sustained: float = SUSTAINED) -> list[dict]:
+    """Return a row for each kind of job: how many there are, and GPU hours for all, computed and measured.
+
+    Either is empty where nothing was counted or measured. What is computed are the operations of all jobs at the rate
+    that a GPU sustains.
 
     A training takes its steps times the mean seconds a step of its classifier and arm. Any other stage takes the mean
     over the measured runs of the sum of its records' seconds, and is counted once a run.
 
     Args:
         found: records with ``seconds``, see ``on_gpu``.
+        counted: operations of one job, by the row's name, see ``operations.of_grid``.
+        sustained: TFLOP/s.
     """
     per_step: dict[tuple, list[float]] = {}
     per_run: dict[str, dict[tuple, float]] = {}
@@ -53,29 +59,32 @@ def estimate(grid: Grid, found: list[dict]) -> list[dict]:
     rows = []
     for stage in (*SHARED, *sorted(set(per_run) - set(SHARED))):
         runs = bases * (1 if stage in SHARED else len(grid.classifiers))
-        rows.append({"job": stage, "jobs": runs, "GPU hours": hours(runs, per_run.get(stage, {}).values())})
+        rows.append({"job": stage, "jobs": runs, "measured": hours(runs, per_run.get(stage, {}).values())})
     for classifier in grid.classifiers:
         for arm, chosen in settings(grid, classifier).items():
             jobs = bases * len(grid.seeds)
             each = [chosen["steps"] * seconds for seconds in per_step.get((classifier, arm), [])]
-            rows.append({"job": f"{classifier}, {arm}", "jobs": jobs, "GPU hours": hours(jobs, each)})
-    return rows
+            rows.append({"job": f"{classifier}, {arm}", "jobs": jobs, "measured": hours(jobs, each)})
+    seconds = {job: [operations / (sustained * 1e12)] for job, operations in counted.items()}
+    return [{"job": row["job"], "jobs": row["jobs"], "computed": hours(row["jobs"], seconds.get(row["job"], [])),
+             "measured": row["measured"]} for row in rows]  # fmt: skip
 
 
 def hours(jobs: int, seconds: Iterable[float]) -> str:
-    """Return the hours that jobs take, from the seconds that each of some took; empty if none was measured."""
+    """Return the hours that jobs take, from the seconds that each of some took; empty if there is none."""
     seconds = list(seconds)
     return f"{jobs * mean(seconds) / 3600:.1f}" if seconds else ""
 
 
-def cost_text(grid: Grid) -> str:
-    """Return the jobs and GPU hours of the grid, from the records of GPU runs, in aligned columns."""
+def cost_text(grid: Grid, params: Path = PARAMS, *, sustained: float = SUSTAINED) -> str:
+    """Return the jobs and GPU hours of the grid, counted and from the records of GPU runs, in aligned columns."""
     found = on_gpu(paths.results_root())
-    rows = estimate(grid, found)
-    known = [float(row["GPU hours"]) for row in rows if row["GPU hours"]]
+    rows = estimate(grid, found, operations.of_grid(grid, params), sustained=sustained)
+    computed, measured = ([float(row[name]) for row in rows if row[name]] for name in ("computed", "measured"))
     devices = " and ".join(sorted({record["device"] for record in found}))
-    return (f"{aligned(rows)}\n\n{sum(row['jobs'] for row in rows):,} jobs; {sum(known):,.1f} GPU hours on "
-            f"{devices or 'no GPU'}, {len(rows) - len(known)} of {len(rows)} rows without a measurement on a GPU")  # fmt: skip
+    return (f"{aligned(rows)}\n\n{sum(row['jobs'] for row in rows):,} jobs. GPU hours: {sum(computed):,.0f} computed, "
+            f"at {sustained:g} TFLOP/s, for the {len(computed)} rows of trainings; {sum(measured):,.1f} measured on "
+            f"{devices or 'no GPU'}, for {len(measured)} of {len(rows)} rows")  # fmt: skip
 
 
 def accuracy_text(grid: Grid, name: str = "paper") -> str:
@@ -100,10 +109,12 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--grid", type=Path, default=FILE)
     parser.add_argument("--params", type=Path, default=PARAMS)
     parser.add_argument("--run", default="paper", help="what the names of its runs begin with")
+    parser.add_argument("--tflops", type=float, default=SUSTAINED, help="that a GPU sustains, for the computed hours")
     args = parser.parse_args(arguments)
     try:
         grid = read(args.grid, args.params)
-        print(cost_text(grid) if args.what == "cost" else accuracy_text(grid, args.run))
+        cost = args.what == "cost"
+        print(cost_text(grid, args.params, sustained=args.tflops) if cost else accuracy_text(grid, args.run))
     except (OSError, ValueError, artifacts.ArtifactError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

@@ -4,7 +4,7 @@ import base64
 from html import escape
 from pathlib import Path
 
-from sega_utils import artifacts, consistency, formats, paths, plots, poster, records, robustness, shift, tables
+from sega_utils import arm_plots, artifacts, consistency, formats, paths, poster, records, robustness, shift, tables
 
 FIGURES = {
     "at_a_glance": "Prompts, the images drawn from them that were kept, and what each filter rejected.",
@@ -110,7 +110,7 @@ def figure(png: bytes, name: str) -> str:
 def by_severity(run: str, dataset: str) -> list[str]:
     """Return the figure of accuracy against severity; nothing if no corruption was measured."""
     curves = shift.severity_curves(consistency.evaluated(run, dataset, "shift"))
-    drawing = plots.severity_curves(curves) if curves else None
+    drawing = arm_plots.severity_curves(curves) if curves else None
     return ["<h2>Corruptions</h2>", figure(drawing._repr_png_(), "severity")] if drawing else []
 
 
@@ -119,7 +119,7 @@ def under_attack(run: str, dataset: str) -> list[str]:
     table, _ = tables.TABLES["attacks"]
     if not (rows := table(run, dataset)):
         return []
-    drawing = plots.attack_curves(rows, artifacts.load_csv(paths.DATA / "paper" / "adversarial.csv"))
+    drawing = arm_plots.attack_curves(rows, artifacts.load_csv(paths.DATA / "paper" / "adversarial.csv"))
     return [
         section("Under attack", "Accuracy in percent, the mean over the seeds, for each epsilon.",
                 robustness.accuracy_table(rows)),

@@ -7,7 +7,7 @@ import torch
 from torch.nn import functional as F
 
 from sega_utils import (
-    ablate, ablations, arms, artifacts, clip, data, entries, filters, metrics, parameters, paths, plots, pools,
+    ablate, ablations, arm_plots, arms, artifacts, clip, data, entries, filters, metrics, parameters, paths, pools,
     recipes, records, synthesis,
 )  # fmt: skip
 from sega_utils.artifacts import ArtifactError
@@ -456,20 +456,20 @@ def rows_of(name, values, **more):
 def test_the_bars_show_differences_and_leave_out_what_has_none():
     rows = rows_of("components", ["GAN-only", "GAN+LLM"])
     rows += rows_of("components", ["SEGA-Net"], diff="", ci_low="", ci_high="")
-    axes, = plots.ablation_bars(rows).axes
+    axes, = arm_plots.ablation_bars(rows).axes
     assert [label.get_text() for label in axes.get_yticklabels()] == ["components: GAN-only", "components: GAN+LLM"]
     assert axes.lines[0].get_xdata().tolist() == [-1, -2]
 
 
 def test_the_curves_have_a_panel_a_name_and_numbers_rise():
     rows = rows_of("sigma", [1, 0.5]) + rows_of("m", [3], std="")
-    sigma, m = plots.ablation_curves(rows).axes
+    sigma, m = arm_plots.ablation_curves(rows).axes
     assert sigma.get_title(loc="left") == "sigma" and sigma.lines[0].get_xdata().tolist() == [0.5, 1]
     assert sigma.lines[0].get_ydata().tolist() == [81, 80] and m.get_xlabel() == "m"
-    by_yield = plots.ablation_curves([row | {"kept_share": 0.5} for row in rows], x="kept_share", label="share").axes[0]
+    by_yield = arm_plots.ablation_curves([row | {"kept_share": 0.5} for row in rows], x="kept_share", label="share").axes[0]
     assert by_yield.get_xlabel() == "share" and by_yield.lines[0].get_xdata().tolist() == [0.5, 0.5]
 
 
 @pytest.mark.parametrize("rows", [[], rows_of("sigma", [0.5, 1])], ids=["none", "some"])
 def test_both_figures_can_be_drawn(rows):
-    assert plots.ablation_bars(rows)._repr_png_() and plots.ablation_curves(rows)._repr_png_()
+    assert arm_plots.ablation_bars(rows)._repr_png_() and arm_plots.ablation_curves(rows)._repr_png_()

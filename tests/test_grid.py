@@ -180,13 +180,17 @@ def test_the_estimate_scales_measured_seconds_by_steps_and_counts_shared_stages_
         *({"stage": "shift", "run": "a", "dataset": "b", "seconds": 1800.0} for _ in range(2)),
         {"stage": "clip", "run": "a", "dataset": "b", "seconds": 3600.0},
     ]  # fmt: skip
-    rows = {row["job"]: row for row in grid_tables.estimate(small, found)}
+    counted = {"generator": 72e15, "resnet18, Std Aug": 36e15}
+    rows = {row["job"]: row for row in grid_tables.estimate(small, found, counted, sustained=10)}
     steps = grid.settings(small, "resnet18")["Std Aug"]["steps"]
     expected_hours = f"{6 * steps * 36 / 100 / 3600:.1f}"
-    assert rows["resnet18, Std Aug"] == {"job": "resnet18, Std Aug", "jobs": 6, "GPU hours": expected_hours}
-    assert rows["clip"] == {"job": "clip", "jobs": 2, "GPU hours": "2.0"}
-    assert rows["shift"] == {"job": "shift", "jobs": 4, "GPU hours": "4.0"}
-    assert rows["vgg16, Std Aug"]["GPU hours"] == "" == rows["generator"]["GPU hours"]
+    assert rows["resnet18, Std Aug"] == {
+        "job": "resnet18, Std Aug", "jobs": 6, "computed": "6.0", "measured": expected_hours,
+    }  # fmt: skip
+    assert rows["clip"] == {"job": "clip", "jobs": 2, "computed": "", "measured": "2.0"}
+    assert rows["shift"] == {"job": "shift", "jobs": 4, "computed": "", "measured": "4.0"}
+    assert rows["generator"] == {"job": "generator", "jobs": 2, "computed": "4.0", "measured": ""}
+    assert rows["vgg16, Std Aug"]["measured"] == "" == rows["vgg16, Std Aug"]["computed"]
 
 
 def test_one_table_holds_every_finished_run(results, tmp_path, capsys):

@@ -10,7 +10,7 @@ from scipy.spatial.distance import pdist
 from scipy.stats import ttest_rel
 from sklearn.decomposition import PCA
 
-from sega_utils import plots
+from sega_utils import arm_plots, plots
 
 RNG = np.random.default_rng(0)
 ARMS = ("No Aug", "Std Aug", "SEGA-Net")
@@ -28,13 +28,13 @@ EFFECTS = [{"attribute": name, "effect": 1.0 + i, "ci_low": 0.5 + i, "ci_high": 
            for i, name in enumerate(("brightness", "width"))]  # fmt: skip
 
 CHARTS = {
-    "accuracy_bars": lambda: plots.accuracy_bars(TRAINED),
+    "accuracy_bars": lambda: arm_plots.accuracy_bars(TRAINED),
     "histograms": lambda: plots.histograms(VALUES, KEEP, CLASS_IDS, torch.full((3,), 0.45), class_names=NAMES),
     "prompt_map": lambda: plots.prompt_map(PROMPTS, PROMPT_CLASSES, CLUSTERS, NAMES),
     "curves": lambda: plots.curves(CURVE, title="losses"),
     "no curve": lambda: plots.curves([], x="step", title="losses"),
     "effects": lambda: plots.effects({"plain": EFFECTS[:1], "prompts": EFFECTS}),
-    "severity_curves": lambda: plots.severity_curves(
+    "severity_curves": lambda: arm_plots.severity_curves(
         {"noise": {"a": [3, 2, 1], "b": [2, 2, 2]}, "blur": {"a": [1, 1, 0]}}),
     "heatmap": lambda: plots.heatmap([torch.tensor([1.0, 20.0]), torch.tensor([1.0, 30.5])], rows="ab", columns="xy"),
 }
@@ -55,7 +55,7 @@ def test_every_chart_is_drawn_small_and_the_same_twice(name):
 
 
 def test_the_accuracy_chart_shows_seeds_means_and_paired_intervals():
-    figure = plots.accuracy_bars(TRAINED[::-1])
+    figure = arm_plots.accuracy_bars(TRAINED[::-1])
     left, right = figure.axes
     assert [label.get_text() for label in left.get_yticklabels()] == list(ARMS), "from the lowest to the highest mean"
     dots = [line.get_xdata() for line in left.lines if len(line.get_xdata()) == 5]
@@ -68,17 +68,17 @@ def test_the_accuracy_chart_shows_seeds_means_and_paired_intervals():
 
 
 def test_the_accuracy_chart_of_single_seeds_or_without_the_baseline_has_no_intervals():
-    single = plots.accuracy_bars([row for row in TRAINED if row["param_seed"] == 0])
-    alone = plots.accuracy_bars([row for row in TRAINED if row["param_arm"] != "Std Aug"])
+    single = arm_plots.accuracy_bars([row for row in TRAINED if row["param_seed"] == 0])
+    alone = arm_plots.accuracy_bars([row for row in TRAINED if row["param_arm"] != "Std Aug"])
     assert len(single.axes[1].containers) == len(alone.axes[1].containers) == 0
     single._repr_png_(), alone._repr_png_()
 
 
 def test_the_accuracy_chart_refuses_missing_seeds_and_nothing():
     with pytest.raises(ValueError, match="the same seeds"):
-        plots.accuracy_bars(TRAINED[:-1])
+        arm_plots.accuracy_bars(TRAINED[:-1])
     with pytest.raises(ValueError, match="run 05_training first"):
-        plots.accuracy_bars([])
+        arm_plots.accuracy_bars([])
 
 
 def test_histograms_count_every_image_of_their_class():

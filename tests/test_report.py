@@ -6,7 +6,7 @@ import pytest
 import torch
 from fake_run import ACCURACY, DATASET, RUN, change, remove, write_run
 
-from sega_utils import paths, pictures, plots, report
+from sega_utils import arm_plots, paths, pictures, report
 from sega_utils.consistency import records
 
 
@@ -14,7 +14,7 @@ from sega_utils.consistency import records
 def page():
     write_run()
     figures = paths.artifact(RUN, DATASET, "figures")
-    pictures.save(plots.accuracy_bars(records.read(RUN, DATASET, "training")), figures / "accuracy.png")
+    pictures.save(arm_plots.accuracy_bars(records.read(RUN, DATASET, "training")), figures / "accuracy.png")
     pictures.save(pictures.grid(torch.rand(4, 1, 32, 32), columns=2), figures / "at_a_glance.png")
     return report.report_html(RUN, DATASET).read_text(encoding="utf-8")
 
