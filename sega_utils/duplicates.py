@@ -1,10 +1,11 @@
 """Near-duplicate search: perceptual hashes propose pairs, structural similarity confirms them."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import torch
 
-from sega_utils.kernels import C1, C2, WINDOWS, batched, check_images, mean_ssim, phash, signs
+from sega_utils.hashes import close_hashes, unpack
+from sega_utils.kernels import C1, C2, WINDOWS, batch_size, batched, check_images, mean_ssim, phash
 
 _PAIRS = 4096  # after so many pairs, those of new copies are left out
 _SLACK = 0.005  # several times the worst error of a similarity in float32; inside it, float64 decides
@@ -114,79 +115,12 @@ def _similar(
     """Return of which pairs of rows, (K,) each, the SSIM is at least ``min_ssim``; bool (K,)."""
     if min_ssim == -1 or not len(i):
         return torch.ones_like(i, dtype=torch.bool)
-    above = batched(lambda i, j: _estimate(images[i], other[j], stats[i], other_stats[j]), i, j) - min_ssim
+    above = _estimates(images, other, stats, other_stats, i, j) - min_ssim
     unclear, similar = above.abs() <= _SLACK, above > 0
     if unclear.any():
-        exact = batched(lambda i, j: mean_ssim(images[i], other[j]), i[unclear], j[unclear])
+        exact = batched(lambda i, j: mean_ssim(images[i], other[j]), i[unclear], j[unclear], size=4096)
         similar[unclear] = exact >= min_ssim
     return similar
-
-
-def close_hashes(
-    left: torch.Tensor, right: torch.Tensor, *, max_distance: int, same: bool, size: int = 0
-) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-    """Yield each pair of hashes within a distance once, a tile at a time.
-
-    Hashes that differ in d bits agree on one of d + 1 blocks of bits. Sorted by a block, they need comparing only
-    within runs of equal keys; where the runs are so long that one pass over all pairs is cheaper, that is made.
-
-    Args:
-        left, right: bool (N, 64) and (M, 64).
-        max_distance: largest number of differing bits, 0 .. 64.
-        same: ``right`` is ``left``; pairs i < j only.
-        size: rows and columns of a tile; 0 takes what suits the device.
-
-    Returns:
-        Iterator over int64 (K,), (K,): indices into ``left`` and ``right``; at most size ** 2 pairs at a time.
-
-    Source: Norouzi, Punjani and Fleet 2012 (multi-index hashing), with matrix products inside the runs.
-    """
-    size = size or (1024 if left.device.type == "cpu" else 8192)
-    blocks = max_distance + 1
-    indexed = [(pack(left[:, block::blocks]), pack(right[:, block::blocks])) for block in range(blocks)]
-    unindexed = [(pack(left[:, :0]), pack(right[:, :0]))]  # no bits, one key: a single run
-    plans = [[_tiles(*keys, size, same) for keys in choice] for choice in (unindexed, indexed)]
-    work = [sum(int((tiles[:, 1] - tiles[:, 0]) @ (tiles[:, 3] - tiles[:, 2])) for *_, tiles in plan) for plan in plans]
-    keys, plan = (indexed, plans[1]) if work[1] < work[0] else (unindexed, plans[0])
-    left_keys, right_keys = (torch.stack(side) for side in zip(*keys))
-    for block, (rows, columns, tiles) in enumerate(plan):
-        a, b = signs(left[rows]), signs(right[columns])
-        for start, stop, first, last in tiles.tolist():
-            for at in range(first, last, size):
-                i, j = torch.where(a[start:stop] @ b[at : min(at + size, last)].T >= 64 - 2 * max_distance)
-                after = i + start < j + at if same else slice(None)
-                i, j = rows[i[after] + start], columns[j[after] + at]
-                equal = left_keys[: block + 1, i] == right_keys[: block + 1, j]
-                new = equal[block] & (equal.sum(0) == 1)  # a pair belongs to the first block it agrees on
-                i, j = i[new], j[new]
-                if len(i):
-                    yield (torch.minimum(i, j), torch.maximum(i, j)) if same else (i, j)
-
-
-def _tiles(
-    left_keys: torch.Tensor, right_keys: torch.Tensor, size: int, same: bool
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Return both orders sorted by key and int64 tiles (T, 4) of start, stop, first, last.
-
-    Rows start .. stop of the left order have all their partners in columns first .. last of the right order.
-    """
-    rows, columns = left_keys.argsort(stable=True), right_keys.argsort(stable=True)
-    left_keys, right_keys = left_keys[rows], right_keys[columns]
-    start = torch.arange(0, len(rows), size, device=rows.device)
-    stop = (start + size).clamp(max=len(rows))
-    first = start if same else torch.searchsorted(right_keys, left_keys[start])
-    last = torch.searchsorted(right_keys, left_keys[stop - 1], right=True)
-    return rows, columns, torch.stack([start, stop, first, last], 1).cpu()
-
-
-def pack(bits: torch.Tensor) -> torch.Tensor:
-    """Return rows of up to 64 bits, bool (N, B), as int64 (N,)."""
-    return (bits.long() << torch.arange(bits.shape[1], device=bits.device)).sum(1)
-
-
-def unpack(packed: torch.Tensor) -> torch.Tensor:
-    """Return what ``pack`` made of rows of 64 bits, bool (N, 64)."""
-    return (packed[:, None] >> torch.arange(64, device=packed.device) & 1).bool()
 
 
 def _check_thresholds(max_distance: int, min_ssim: float) -> None:
@@ -202,13 +136,32 @@ def _statistics(images: torch.Tensor) -> torch.Tensor:
     return torch.stack([mean, _window(images.square()).sub_(mean.square()).add_(C2 / 2)], 1)
 
 
-def _estimate(a: torch.Tensor, b: torch.Tensor, stats_a: torch.Tensor, stats_b: torch.Tensor) -> torch.Tensor:
-    """Return the SSIM in single precision, (N,), from the images and their statistics."""
-    (mean_a, variance_a), (mean_b, variance_b) = stats_a.unbind(1), stats_b.unbind(1)
-    means = (mean_a * mean_b).mul_(2).add_(C1)
-    covariance = _window(a * b).mul_(2).add_(C1 + C2).sub_(means)
-    squares = (mean_a - mean_b).square_().add_(means)
-    return means.mul_(covariance).div_(squares.mul_(variance_a + variance_b)).mean((1, 2, 3))
+def _estimates(
+    images: torch.Tensor, other: torch.Tensor, stats: torch.Tensor, other_stats: torch.Tensor, i: torch.Tensor,
+    j: torch.Tensor,
+) -> torch.Tensor:  # fmt: skip
+    """Return the SSIM of pairs of rows, (K,) each, in single precision, from the images and their statistics; (K,).
+
+    Hashes may propose a hundred pairs an image: all batches share their memory, which so stays in the cache.
+    """
+    size, channels = batch_size(images.device), images.shape[1]
+    band, (c1, both) = WINDOWS.to(images), images.new_tensor((C1, C1 + C2))
+    shapes = [(channels, 32, 32)] * 2 + [(2, channels, 26, 26)] * 2 + [(channels, 32, 26)] + [(channels, 26, 26)] * 2
+    buffers = [images.new_empty(size, *shape) for shape in shapes]
+    result = images.new_empty(len(i))
+    for found, x, y in zip(result.split(size), i.split(size), j.split(size), strict=True):
+        a, b, stats_a, stats_b, rows, covariance, means = (buffer[: len(x)] for buffer in buffers)
+        for rows_of, index, part in ((images, x, a), (other, y, b), (stats, x, stats_a), (other_stats, y, stats_b)):
+            torch.index_select(rows_of, 0, index, out=part)
+        (mean_a, variance_a), (mean_b, variance_b) = stats_a.unbind(1), stats_b.unbind(1)
+        torch.addcmul(both, a, b, value=2, out=a)
+        torch.mm(a.view(-1, 32), band, out=rows.view(-1, 26))
+        torch.bmm(rows.view(-1, 32, 26).mT, band.expand(len(x) * channels, 32, 26), out=covariance.view(-1, 26, 26))
+        torch.addcmul(c1, mean_a, mean_b, value=2, out=means)
+        squares = mean_a.sub_(mean_b).square_().add_(means)
+        maps = covariance.sub_(means).mul_(means).div_(variance_a.add_(variance_b).mul_(squares))
+        torch.mean(maps, (1, 2, 3), out=found)
+    return result
 
 
 def _window(maps: torch.Tensor) -> torch.Tensor:

@@ -7,7 +7,8 @@ from collections.abc import Iterable
 
 import torch
 
-from sega_utils.duplicates import better_copies, near_duplicates, pack
+from sega_utils.duplicates import better_copies, near_duplicates
+from sega_utils.hashes import pack
 from sega_utils.kernels import batched, blur_score, check_images, hamming, phash, ssim
 
 __all__ = [

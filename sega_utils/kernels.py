@@ -41,10 +41,15 @@ def batched(function: Callable[..., torch.Tensor], *tensors: torch.Tensor, size:
     """Apply a function to batches of equally long tensors and concatenate what it returns.
 
     Args:
-        size: rows a batch; 0 takes what stays in a core's cache, or fills a GPU.
+        size: rows a batch; 0 takes ``batch_size``.
     """
-    size = size or (64 * torch.get_num_threads() if tensors[0].device.type == "cpu" else 4096)
+    size = size or batch_size(tensors[0].device)
     return torch.cat([function(*parts) for parts in zip(*(tensor.split(size) for tensor in tensors), strict=True)])
+
+
+def batch_size(device: torch.device) -> int:
+    """Return how many images at a time stay in a core's cache, or fill a GPU."""
+    return 64 * torch.get_num_threads() if device.type == "cpu" else 4096
 
 
 def to_grey8(images: torch.Tensor) -> torch.Tensor:
@@ -127,26 +132,39 @@ def ssim(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
     check_images(b, "b")
     if a.shape != b.shape:
         raise ValueError(f"a and b must have the same shape; received {tuple(a.shape)} and {tuple(b.shape)}")
-    return batched(mean_ssim, a, b)
+    return mean_ssim(a, b)
 
 
 def mean_ssim(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
-    """Return what ``ssim`` does for one batch, unchecked."""
-    band, pixels = WINDOWS.to(a.device), lambda images: images.flatten(0, 1).transpose(0, 1).contiguous()
+    """Return what ``ssim`` does, unchecked. All batches share their memory, which so stays in the cache."""
+    size, channels, device = batch_size(a.device), a.shape[1], a.device
+    band, (c1, both) = WINDOWS.to(device), torch.tensor((C1, C1 + C2), dtype=torch.float64, device=device)
+    shapes = [(32, 32)] * 3 + [(26, 32)] + [(26, 26)] * 5
+    buffers = [torch.empty(h, size * channels * w, dtype=torch.float64, device=device) for h, w in shapes]
+    result = a.new_empty(len(a))
+    for found, left, right in zip(result.split(size), a.split(size), b.split(size), strict=True):
+        n = len(left) * channels
+        # Rows of all images side by side, (32, n, 32): neither product of a window's average has to move its result.
+        x, y, xy, rows, mean_x, mean_y, covariance, variance, means = (
+            buffer.flatten()[: h * n * w].view(h, n, w) for buffer, (h, w) in zip(buffers, shapes, strict=True)
+        )
 
-    def window(maps):  # rows of all images side by side, (32, N * C, 32): neither product has to move its result
-        return (band.T @ maps.flatten(1)).view(26, maps.shape[1], 32) @ band
+        def window(maps: torch.Tensor, out: torch.Tensor, rows=rows) -> None:
+            torch.mm(band.T, maps.flatten(1), out=rows.flatten(1))
+            torch.mm(rows.view(-1, 32), band, out=out.view(-1, 26))
 
-    x, y = pixels(a).double(), pixels(b).double()  # float32 would lose three digits of the variances of flat windows
-    c1, both = (torch.tensor(c, dtype=torch.float64, device=a.device) for c in (C1, C1 + C2))
-    mean_x, mean_y = window(x), window(y)
-    # E[2xy] + c2 - 2 E[x] E[y], the constants added before the windows are averaged: two passes fewer over the maps.
-    covariance = window(torch.addcmul(both, x, y, value=2))
-    variance = window(x.mul_(x).addcmul_(y, y).add_(both))  # in place: what stays in the cache is four times as fast
-    means = torch.addcmul(c1, mean_x, mean_y, value=2)
-    squares = mean_x.mul_(mean_x).addcmul_(mean_y, mean_y).add_(c1)
-    maps = covariance.sub_(means).mul_(means).div_(variance.sub_(squares).mul_(squares))
-    return maps.sum(0).view(*a.shape[:2], 26).mean((1, 2)).div_(26).float()
+        for images, pixels in ((left, x), (right, y)):  # in float64: float32 loses three digits in flat windows
+            pixels.copy_(images.flatten(0, 1).transpose(0, 1))
+        window(x, mean_x)
+        window(y, mean_y)
+        # E[2xy] + c2 - 2 E[x] E[y], the constants added before the windows are averaged: two passes fewer.
+        window(torch.addcmul(both, x, y, value=2, out=xy), covariance)
+        window(x.mul_(x).addcmul_(y, y).add_(both), variance)
+        torch.addcmul(c1, mean_x, mean_y, value=2, out=means)
+        squares = mean_x.mul_(mean_x).addcmul_(mean_y, mean_y).add_(c1)
+        maps = covariance.sub_(means).mul_(means).div_(variance.sub_(squares).mul_(squares))
+        found.copy_(maps.sum(0).view(len(left), channels, 26).mean((1, 2)).div_(26))
+    return result
 
 
 def blur_score(images: torch.Tensor) -> torch.Tensor:

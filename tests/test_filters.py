@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 from skimage.metrics import structural_similarity
 
-from sega_utils import data, duplicates, filters
+from sega_utils import data, filters, hashes
 
 FLAT = torch.linspace(0, 255, 256)[:, None, None, None].expand(-1, 1, 32, 32) / 255
 
@@ -154,7 +154,7 @@ def test_close_hashes_yields_every_pair_once_whatever_the_tiles(max_distance, si
     for same, others in ((True, bits), (False, bits.flip(0)[:70])):
         close = filters.hamming(bits, others) <= max_distance
         expected = (close.triu(1) if same else close).nonzero().tolist()
-        parts = duplicates.close_hashes(bits, others, max_distance=max_distance, same=same, size=size)
+        parts = hashes.close_hashes(bits, others, max_distance=max_distance, same=same, size=size)
         assert sorted([i, j] for part in parts for i, j in torch.stack(part, 1).tolist()) == expected
 
 

@@ -10,8 +10,8 @@ import test_snakefile
 import torch
 from torch.nn.functional import interpolate
 
-from sega_utils import artifacts, cost_tables, data, duplicates, filters, grid_tables, paths, pools, records, shards
-from sega_utils import synthesis, variants
+from sega_utils import artifacts, cost_tables, data, duplicates, filters, grid_tables, hashes, paths, pools, records
+from sega_utils import shard_files, shards, synthesis, variants
 from sega_utils.generator import generate, save_generator
 from sega_utils.projector import build, save_projector
 
@@ -59,7 +59,7 @@ def at_once():
         max_distance=RECIPE["max_distance"], min_ssim=RECIPE["min_ssim"], **pools.thresholds(inputs, RECIPE),
     )  # fmt: skip
     columns = plan | {"index": torch.arange(N), "images": stored, "clip_score": torch.tensor(table["clip_score"]),
-                      "hashes": duplicates.pack(filters.phash(images))}  # fmt: skip
+                      "hashes": hashes.pack(filters.phash(images))}  # fmt: skip
     return {name: column[kept] for name, column in columns.items()}, table["reason"]
 
 
@@ -69,12 +69,12 @@ def draw(of, n=N):
 
 def merged():
     """Return the parts of the merged set by name, as they are on disk."""
-    return {path.name: path.read_bytes() for path in sorted(shards.part_of(*RUN, 0).parent.iterdir())}
+    return {path.name: path.read_bytes() for path in sorted(shard_files.part_of(*RUN, 0).parent.iterdir())}
 
 
 @pytest.mark.parametrize("part", [7, 1000])
 def test_any_number_of_shards_gives_what_all_at_once_give(run, part, monkeypatch):
-    monkeypatch.setattr(shards, "PART", part)
+    monkeypatch.setattr(shard_files, "PART", part)
     expected, reasons = at_once()
     assert set(reasons) == {"", *RECIPE["use"].split()}, "each filter rejects some"
     found = {}
@@ -86,7 +86,7 @@ def test_any_number_of_shards_gives_what_all_at_once_give(run, part, monkeypatch
             name: reasons.count(name) for name in filters.FILTERS}  # fmt: skip
         assert record["kept"] == reasons.count("") == record["survivors"] - record["rejected_duplicate"]
     assert found[1] == found[2] == found[7] and len(found[1]) == -(-reasons.count("") // part)
-    parts = [artifacts.load_tensors(shards.part_of(*RUN, k))[0] for k in range(len(found[1]))]
+    parts = [artifacts.load_tensors(shard_files.part_of(*RUN, k))[0] for k in range(len(found[1]))]
     for name, column in expected.items():  # the scores of another batch may differ in the last digit
         whole = torch.cat([part[name] for part in parts])
         torch.testing.assert_close(whole, column, rtol=0, atol=1e-6 if name == "clip_score" else 0)
@@ -106,15 +106,15 @@ def test_copies_of_better_ones_are_those_of_all_pairs_whatever_the_stripes(strip
         expected[i] = next((k for k in kept if (min(i, k), max(i, k)) in near), -1)
         kept += [i] * (expected[i] < 0)
     assert len(kept) > 12, "copies of removed copies stay"
-    found = duplicates.better_copies(duplicates.pack(filters.phash(images)), scores, lambda rows: images[rows],
+    found = duplicates.better_copies(hashes.pack(filters.phash(images)), scores, lambda rows: images[rows],
                                      stripe=stripe, **rule)  # fmt: skip
     assert found.tolist() == expected
 
 
 def test_packed_hashes_have_eight_bytes_and_unpack_to_the_same():
     bits = torch.rand(100, 64, generator=torch.Generator().manual_seed(0)) < 0.5
-    packed = duplicates.pack(bits)
-    assert packed.nbytes == 800 and torch.equal(duplicates.unpack(packed), bits)
+    packed = hashes.pack(bits)
+    assert packed.nbytes == 800 and torch.equal(hashes.unpack(packed), bits)
 
 
 def test_a_part_of_a_plan_is_that_part_of_the_whole():
@@ -129,7 +129,7 @@ def test_a_whole_shard_is_not_drawn_again_and_any_other_is(run, monkeypatch):
     block = shards.draw_block
     monkeypatch.setattr(shards, "draw_block", lambda *given: drawn.append(given[1]) or block(*given))
     assert draw(2) == first and not drawn
-    path = shards.file_of(*RUN, 1, 2)
+    path = shard_files.file_of(*RUN, 1, 2)
     intact = path.read_bytes()
     path.write_bytes(intact[:-1] + bytes([intact[-1] ^ 1]))
     draw(2)
@@ -142,7 +142,7 @@ def test_a_whole_shard_is_not_drawn_again_and_any_other_is(run, monkeypatch):
 def test_what_cannot_be_merged_names_the_command(run, monkeypatch, capsys):
     command = "python -m sega_utils.shards draw --run small --dataset fashion-mnist --candidates 150 --shard 1 --of 2"
     draw(2)
-    path = shards.file_of(*RUN, 1, 2)
+    path = shard_files.file_of(*RUN, 1, 2)
     whole = path.read_bytes()
     path.unlink()
     arguments = ["merge", "--run", RUN[0], "--candidates", str(N), "--of", "2", "--device", "cpu"]
