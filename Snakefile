@@ -9,7 +9,9 @@ import json
 import os
 import shlex
 import sys
+from pathlib import Path
 
+import yaml
 from snakemake.exceptions import WorkflowError
 
 from sega_utils import paths
@@ -124,7 +126,20 @@ def hold(folder):
         fcntl.flock(handle, fcntl.LOCK_EX)
 
 
+def need_prompts():
+    """Refuse a user's own images without prompts now, and not after CLIP was trained on them."""
+    told = {name: value for file in map(Path, PARAMS) if file.exists()
+            for name, value in ((yaml.safe_load(file.read_text()) or {}).get("01_prompts") or {}).items()}  # fmt: skip
+    folder = paths.own_folder(DATASET)
+    recorded = (folder / "prompts.jsonl", paths.artifact(RUN, DATASET, "bank"))
+    if folder.is_dir() and not (told.get("LIVE") or told.get("BANK") or any(path.exists() for path in recorded)):
+        raise WorkflowError(f"{shown(recorded[0])} is missing; record the prompts with: make prompts "
+                            f"DATASET={shlex.quote(DATASET)}; or give 01_prompts a BANK or LIVE in the file of PARAMS")
+
+
 if workflow.is_main_process:
+    if DATASET.startswith(paths.OWN):
+        need_prompts()
     hold(paths.results_root() / RUN)
 
 

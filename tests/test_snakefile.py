@@ -197,6 +197,21 @@ def test_a_results_folder_that_cannot_be_is_named(project):
     assert "choose another folder with SEGA_RESULTS" in process.communicate()[0] and process.returncode != 0
 
 
+def test_own_images_without_prompts_are_refused_before_anything_runs(project):
+    (project / "mine/shirt").mkdir(parents=True)
+    params = project / "notebooks/params/mine.yaml"
+    params.write_text("00_data: {FRACTION: 1.0}\n01_prompts:\n")
+    options = ["--config", "run=mine", "dataset=folder:mine", "params=notebooks/params/mine.yaml"]
+    process = start(project, *options)
+    assert "mine/prompts.jsonl is missing; record the prompts with: make prompts DATASET=folder:mine" in process.communicate()[0]
+    assert process.returncode != 0 and not (project / "executed").exists()
+    params.write_text("01_prompts: {LIVE: true}\n")
+    assert "prompts" in run(project, *options, "--dry-run")[0]
+    params.write_text("")
+    (project / "mine/prompts.jsonl").touch()
+    assert "prompts" in run(project, *options, "--dry-run")[0]
+
+
 def test_every_committed_notebook_has_a_rule(results):
     plan = subprocess.run([sys.executable, "-m", "snakemake", "--dry-run", "--printshellcmds"], cwd=paths.ROOT,
                           capture_output=True, text=True)  # fmt: skip
