@@ -79,9 +79,7 @@ def trained(run: str, dataset: str, arm: str, seed: int) -> dict:
     """
     path = records.path(run, dataset, "training", f"{recipes.slug(arm)}-seed{seed}")
     if not path.exists():
-        raise FileNotFoundError(f"{paths.shown(path)} is missing; make it with: python -m sega_utils.execute "
-                                f"notebooks/05_training.ipynb -p RUN {run} -p DATASET {dataset} with {arm!r} among "
-                                f"its ARMS and {seed} among its SEEDS")  # fmt: skip
+        raise FileNotFoundError(f"{paths.shown(path)} is missing; {recipes.how_to_train(run, dataset, arm, seed)}")
     return artifacts.load_json(path)
 
 

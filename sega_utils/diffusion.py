@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from sega_utils import artifacts, paths, runtime
 from sega_utils.data import Dataset
-from sega_utils.gan_training import restore_state, store_state, update
+from sega_utils.gan_training import follow, restore_state, store_state, update
 from sega_utils.training import one_cycle
 
 # at the first of few sampling steps the image is all noise: a predicted velocity says more there than predicted noise
@@ -88,10 +88,7 @@ def train_diffusion(
         predicted = model(noising.add_noise(clean, noise, at), at, labels[pick]).sample
         loss = F.mse_loss(predicted, noising.get_velocity(clean, noise, at))
         update(optimiser, loss)
-        with torch.no_grad():
-            decay = min(ema, (step + 1) / (step + 10))
-            for a, b in zip(average.parameters(), model.parameters(), strict=True):
-                a.lerp_(b, 1 - decay)
+        follow(average, model, step, ema)
         store = checkpoint is not None and ((step + 1) % every == 0 or step + 1 == steps)
         if (step + 1) % 50 == 0 or step + 1 == steps or store:
             if not loss.isfinite():

@@ -16,9 +16,7 @@ def load_classifier(run: str, dataset: str, arm: str, seed: int) -> tuple[torch.
     """
     path = paths.require(run, dataset, "classifiers") / f"{recipes.slug(arm)}-seed{seed}.safetensors"
     if not path.exists():
-        raise FileNotFoundError(f"{paths.shown(path)} is missing; make it with: python -m sega_utils.execute "
-                                f"notebooks/05_training.ipynb -p RUN {run} -p DATASET {dataset} with {arm!r} among "
-                                f"its ARMS and {seed} among its SEEDS")  # fmt: skip
+        raise FileNotFoundError(f"{paths.shown(path)} is missing; {recipes.how_to_train(run, dataset, arm, seed)}")
     weights, meta = artifacts.load_tensors(path)
     try:
         model = classifiers.build(meta["classifier"], n_classes=meta["n_classes"], channels=meta["channels"])

@@ -99,12 +99,7 @@ def train_gan(
         update(optimisers[0], loss_generator + mode_seeking / (ratio.mean() + 1e-5))
         critic.requires_grad_(True)
 
-        with torch.no_grad():
-            decay = min(ema, (step + 1) / (step + 10))
-            for a, b in zip(average.parameters(), generator.parameters(), strict=True):
-                a.lerp_(b, 1 - decay)
-            for a, b in zip(average.buffers(), generator.buffers(), strict=True):
-                a.copy_(b)
+        follow(average, generator, step, ema)
         store = checkpoint is not None and ((step + 1) % every == 0 or step + 1 == steps)
         if (step + 1) % 50 == 0 or step + 1 == steps or store:
             losses = {"step": step + 1, "critic": loss_critic.item(), "generator": loss_generator.item()}
@@ -130,6 +125,16 @@ def update(optimiser: torch.optim.Optimizer, loss: torch.Tensor) -> None:
     optimiser.zero_grad(set_to_none=True)
     loss.backward()
     optimiser.step()
+
+
+@torch.no_grad()
+def follow(average: torch.nn.Module, network: torch.nn.Module, step: int, ema: float) -> None:
+    """Move averaged weights towards a network's after its step 0, 1, ...; they follow faster in the first steps."""
+    decay = min(ema, (step + 1) / (step + 10))
+    for a, b in zip(average.parameters(), network.parameters(), strict=True):
+        a.lerp_(b, 1 - decay)
+    for a, b in zip(average.buffers(), network.buffers(), strict=True):
+        a.copy_(b)
 
 
 def store_state(

@@ -49,3 +49,9 @@ def differences(names: list[str], tuned: dict[str, dict]) -> dict[str, dict]:
 def slug(arm: str) -> str:
     """Return an arm's name as a file may carry it."""
     return "-".join(arm.lower().replace("+", "plus").split())
+
+
+def how_to_train(run: str, dataset: str, arm: str, seed: int) -> str:
+    """Return what to do about an (arm, seed) that was not trained, for error messages."""
+    return (f"make it with: python -m sega_utils.execute notebooks/05_training.ipynb -p RUN {run} -p DATASET {dataset} "
+            f"with {arm!r} among its ARMS and {seed} among its SEEDS")  # fmt: skip
