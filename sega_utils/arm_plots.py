@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from sega_utils import metrics
+from sega_utils.entries import FRACTION
 from sega_utils.formats import cell, interval
 from sega_utils.pictures import KEPT, MUTED, Drawing, styled
 from sega_utils.plots import LINE, whiskers
@@ -83,6 +84,38 @@ def ablation_curves(rows: Sequence[dict], *, x: str = "value", label: str = "") 
                       fmt="o-", color=LINE, markersize=4, linewidth=0.9)  # fmt: skip
         axes.set_ylabel("accuracy in %" if i % columns == 0 else "")
         axes.margins(x=0.1)
+    return figure
+
+
+@styled
+def low_data_curves(rows: Sequence[dict]) -> Drawing:
+    """Return, against the fraction of the real data, each arm's accuracy, and how far it falls below or rises above
+    SEGA-Net of that fraction, with the 95 % interval.
+
+    Args:
+        rows: those of ``ablations.ablation_rows`` whose name begins with ``entries.FRACTION``.
+    """
+    arms = list(dict.fromkeys(row["name"] for row in rows))
+    fractions = sorted({row["value"] for row in rows})
+    figure = Drawing(figsize=(9, 3))
+    left, right = figure.subplots(1, 2)
+    for i, arm in enumerate(arms):
+        mine = sorted((row for row in rows if row["name"] == arm), key=lambda row: row["value"])
+        left.plot([row["value"] for row in mine], [row["mean"] for row in mine], "o-", color=f"C{i}", markersize=3,
+                  linewidth=1, label=arm.removeprefix(FRACTION))  # fmt: skip
+        beside = [row for row in mine if row["diff"] != ""]
+        x, difference, low, high = (np.array([row[key] for row in beside], float)
+                                    for key in ("value", "diff", "ci_low", "ci_high"))  # fmt: skip
+        right.errorbar(x * 1.05 ** (i - len(arms) / 2), difference, (difference - low, high - difference), fmt="o",
+                       color=f"C{i}", markersize=3, linewidth=1)  # fmt: skip
+    right.axhline(0, color="black", linewidth=0.8)
+    left.set_ylabel("accuracy in %")
+    right.set_ylabel("points above SEGA-Net, paired by seed")
+    for axes in (left, right):
+        axes.set(xscale="log", xlabel="fraction of the real data")
+        axes.set_xticks(fractions, [f"{fraction:g}" for fraction in fractions])
+        axes.minorticks_off()
+    figure.legend(*left.get_legend_handles_labels(), loc="outside upper center", ncols=3)
     return figure
 
 

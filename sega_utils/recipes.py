@@ -6,6 +6,8 @@ ARMS = {
     "No Aug": {"pixel": False},
     "Std Aug": {},
     "Std Aug + MixUp": {"mixing": "mixup"},
+    "Std Aug + CutMix": {"mixing": "cutmix"},
+    "Std Aug + TrivialAugment": {"policy": "trivial"},
     "GAN-only": {"synthetic": "plain"},
     "GAN-only + CLIP labels": {"synthetic": "plain", "labels": "clip"},
     "SEGA-Net": {"synthetic": "filtered", "mixing": "mixup"},

@@ -4,10 +4,13 @@ import base64
 from html import escape
 from pathlib import Path
 
-from sega_utils import arm_plots, artifacts, consistency, formats, paths, poster, records, robustness, shift, tables
+from sega_utils import (
+    arm_plots, artifacts, consistency, entries, formats, paths, poster, records, robustness, shift, tables,
+)  # fmt: skip
 
 FIGURES = {
     "at_a_glance": "Prompts, the images drawn from them that were kept, and what each filter rejected.",
+    "fractions": "Accuracy against the fraction of the real data; right: points above SEGA-Net of that fraction.",
     "severity": "Mean accuracy over the corruptions of a group against their severity.",
     "attacks": "Accuracy against epsilon, the mean over the seeds; dashed: the poster's, which has none.",
     "accuracy": "Test accuracy of each seed, and the difference to Std Aug, paired by seed, with its 95 % interval.",
@@ -70,7 +73,7 @@ def report_html(run: str, dataset: str) -> Path:
     for name, (heading, note) in NOTES.items():
         table, columns = tables.TABLES[name]
         parts.append(section(heading, note, table(run, dataset), columns))
-    parts += by_severity(run, dataset) + under_attack(run, dataset)
+    parts += by_fraction(run, dataset) + by_severity(run, dataset) + under_attack(run, dataset)
     parts.append(section("The poster's costs", "On an unnamed GPU, with a true FID and grades from 1 to 5 by unnamed "
                          "graders: none of these compares with ours.",
                          artifacts.load_csv(paths.DATA / "paper" / "efficiency.csv")))  # fmt: skip
@@ -112,6 +115,14 @@ def by_severity(run: str, dataset: str) -> list[str]:
     curves = shift.severity_curves(consistency.evaluated(run, dataset, "shift"))
     drawing = arm_plots.severity_curves(curves) if curves else None
     return ["<h2>Corruptions</h2>", figure(drawing._repr_png_(), "severity")] if drawing else []
+
+
+def by_fraction(run: str, dataset: str) -> list[str]:
+    """Return the figure of the low-data curve; nothing if no other fraction was measured."""
+    rows = [row for row in tables.ablated(run, dataset) if row["name"].startswith(entries.FRACTION)]
+    if len({row["value"] for row in rows}) < 2:
+        return []
+    return ["<h2>More real images</h2>", figure(arm_plots.low_data_curves(rows)._repr_png_(), "fractions")]
 
 
 def under_attack(run: str, dataset: str) -> list[str]:

@@ -22,6 +22,8 @@ SPACES = {
     "No Aug": COMMON,
     "Std Aug": COMMON,
     "Std Aug + MixUp": COMMON,
+    "Std Aug + CutMix": COMMON,
+    "Std Aug + TrivialAugment": COMMON,
     "GAN-only": COMMON | MIXED,
     "GAN-only + CLIP labels": COMMON | MIXED | {"temperature": (1.0, 2.0)},
     "SEGA-Net": COMMON | ADDED | {"temperature": (1.0, 2.0), "labels": ("clip", "class")},

@@ -470,6 +470,16 @@ def test_the_curves_have_a_panel_a_name_and_numbers_rise():
     assert by_yield.get_xlabel() == "share" and by_yield.lines[0].get_xdata().tolist() == [0.5, 0.5]
 
 
+def test_the_low_data_curves_have_a_line_an_arm_and_intervals_beside_sega_net():
+    rows = rows_of("fraction: Std Aug", [0.1, 0.01]) + rows_of("fraction: SEGA-Net", [0.01], diff="", ci_low="", ci_high="")
+    left, right = arm_plots.low_data_curves(rows).axes
+    assert [line.get_label() for line in left.lines] == ["Std Aug", "SEGA-Net"]
+    assert left.lines[0].get_xdata().tolist() == [0.01, 0.1] and left.lines[0].get_ydata().tolist() == [81, 80]
+    drawn = [container[2][0].get_segments() for container in right.containers]
+    assert [len(segments) for segments in drawn] == [2, 0]
+    assert [segment[:, 1].tolist() for segment in drawn[0]] == [[-3, -0.5], [-2, 0.5]]
+
+
 @pytest.mark.parametrize("rows", [[], rows_of("sigma", [0.5, 1])], ids=["none", "some"])
 def test_both_figures_can_be_drawn(rows):
     assert arm_plots.ablation_bars(rows)._repr_png_() and arm_plots.ablation_curves(rows)._repr_png_()

@@ -95,10 +95,14 @@ def test_every_arm_runs_and_is_recorded(run, results, arm):
 
 
 def test_no_synthetic_arm_sees_a_synthetic_image(run, trained):
-    for arm in ("No Aug", "Std Aug", "Std Aug + MixUp"):
+    expected = {
+        "No Aug": (False, "none", "none"), "Std Aug": (True, "none", "none"), "Std Aug + MixUp": (True, "none", "mixup"),
+        "Std Aug + CutMix": (True, "none", "cutmix"), "Std Aug + TrivialAugment": (True, "trivial", "none"),
+    }  # fmt: skip
+    for arm in expected:
         run_arm(arm)
-    assert [options["synthetic"] for options in trained] == [None] * 3
-    assert [(options["pixel"], options["mixing"]) for options in trained] == [(False, "none"), (True, "none"), (True, "mixup")]
+    assert [options["synthetic"] for options in trained] == [None] * 5
+    assert [tuple(options[name] for name in ("pixel", "policy", "mixing")) for options in trained] == list(expected.values())
 
 
 def test_gan_only_draws_from_the_prior_balanced_and_unfiltered(run, trained, generator):

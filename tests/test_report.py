@@ -6,7 +6,7 @@ import pytest
 import torch
 from fake_run import ACCURACY, DATASET, RUN, change, remove, write_run
 
-from sega_utils import arm_plots, paths, pictures, report
+from sega_utils import artifacts, arm_plots, paths, pictures, report
 from sega_utils.consistency import records
 
 
@@ -87,6 +87,20 @@ def test_the_report_shows_other_images_and_attacks_beside_the_posters():
     assert len([tag for tag, _ in checker.seen if tag == "img"]) == 2
     remove("attacks")
     assert "Under attack" not in report.report_html(RUN, DATASET).read_text(encoding="utf-8")
+
+
+def test_the_low_data_curve_is_drawn_once_there_are_two_fractions():
+    write_run()
+    for value, images in ((0.01, 0), (0.02, 1)):
+        for seed in range(3):
+            trained = artifacts.load_json(records.path(RUN, DATASET, "training", f"sega-net-seed{seed}"))
+            parameters = {"ablation": "fraction: Std Aug", "value": value, "seed": seed, "from_run": RUN}
+            records.write(RUN, DATASET, "ablation", f"{value} {seed}", parameters=parameters,
+                          metrics={"accuracy": 0.8, "accuracy_reference": trained["accuracy"]}, cost={"seconds": 1.0},
+                          inputs={"reference": trained["input_weights"], "weights": "x"})  # fmt: skip
+        checker = parse(report.report_html(RUN, DATASET).read_text(encoding="utf-8"))
+        assert ("More real images" in " ".join(checker.text)) == bool(images)
+        assert len([tag for tag, _ in checker.seen if tag == "img"]) == images
 
 
 def test_the_report_escapes_what_it_shows(page):
