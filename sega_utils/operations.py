@@ -9,7 +9,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from sega_utils import grid, parameters, paths
 from sega_utils.data import Dataset
 from sega_utils.gan_training import train_gan
-from sega_utils.training import train_classifier
+from sega_utils.training import synthetic_a_step, train_classifier
 
 FEW = 8  # images of the step that is counted; operations grow in proportion with them
 
@@ -36,17 +36,16 @@ def of_classifier(settings: dict) -> float:
     Multiplications and additions count as one each, forward and backward, of colour images of ten classes: neither
     changes the sum by more than a few percent.
     """
-    names = ("classifier", "mix", "ratio")
-    counted = _classifier_step(settings["synthetic"] != "none", **{name: settings[name] for name in names})
-    return counted / FEW * settings["batch_size"] * settings["steps"]
+    images = settings["batch_size"]
+    if settings["synthetic"] != "none" and settings["mix"] == "add":
+        images += synthetic_a_step(*(settings[name] for name in ("batch_size", "mix", "ratio")))
+    return _classifier_step(settings["classifier"]) / FEW * images * settings["steps"]
 
 
 @lru_cache
-def _classifier_step(synthetic: bool, **options) -> int:
-    images, targets = _random(), torch.full((FEW, 10), 0.1)
+def _classifier_step(classifier: str) -> int:
     with FlopCounterMode(display=False) as counter:
-        train_classifier(_random(), synthetic=(images.images, targets) if synthetic else None, steps=1, batch_size=FEW,
-                         pixel=False, **options)  # fmt: skip
+        train_classifier(_random(), classifier=classifier, steps=1, batch_size=FEW, pixel=False)
     return counter.get_total_flops()
 
 

@@ -71,7 +71,7 @@ def train_classifier(
                               precision=precision, compile=compile, seed=seed, device=device)  # fmt: skip
     if real_targets is None:
         real_targets = F.one_hot(real.labels, len(real.class_names)).float()
-    extra = 0 if synthetic is None else round(batch_size * (ratio if mix == "replace" else ratio / (1 - ratio)))
+    extra = 0 if synthetic is None else synthetic_a_step(batch_size, mix, ratio)
     if synthetic is not None and (extra == 0 or (mix == "replace" and extra == batch_size)):
         raise ValueError(f"ratio {ratio} puts {extra} synthetic images into a batch of {batch_size}; choose one that "
                          "leaves room for both kinds")  # fmt: skip
@@ -93,6 +93,11 @@ def train_classifier(
         if ((step + 1) % 100 == 0 or step + 1 == steps) and not math.isfinite(loss.item()):
             raise FloatingPointError(f"the loss is {loss.item()} at step {step + 1}; lower the learning rate ({lr})")
     return model.eval()
+
+
+def synthetic_a_step(batch_size: int, mix: str, ratio: float) -> int:
+    """Return how many synthetic images a step sees, in place of as many real ones or on top of the batch."""
+    return round(batch_size * (ratio if mix == "replace" else ratio / (1 - ratio)))
 
 
 def prepare(
