@@ -110,7 +110,7 @@ def low_data_curves(rows: Sequence[dict]) -> Drawing:
                        color=f"C{i}", markersize=3, linewidth=1)  # fmt: skip
     right.axhline(0, color="black", linewidth=0.8)
     left.set_ylabel("accuracy in %")
-    right.set_ylabel("points above SEGA-Net, paired by seed")
+    right.set_ylabel("points above SEGA-Net")
     for axes in (left, right):
         axes.set(xscale="log", xlabel="fraction of the real data")
         axes.set_xticks(fractions, [f"{fraction:g}" for fraction in fractions])
