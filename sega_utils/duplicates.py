@@ -140,7 +140,11 @@ def _estimates(
     images: torch.Tensor, other: torch.Tensor, stats: torch.Tensor, other_stats: torch.Tensor, i: torch.Tensor,
     j: torch.Tensor,
 ) -> torch.Tensor:  # fmt: skip
-    """Return the SSIM of pairs of rows, (K,) each, in single precision, from the images and their statistics; (K,).
+    """Return the SSIM of pairs of rows in single precision, float32 (K,), near -1 .. 1.
+
+    Args:
+        images, other: float32 (N, C, 32, 32) and (M, C, 32, 32); ``stats``, ``other_stats``: their ``_statistics``.
+        i, j: int64 (K,), rows of the one and the other.
 
     Hashes may propose a hundred pairs an image: all batches share their memory, which so stays in the cache.
     """

@@ -16,7 +16,7 @@ def file_of(run: str, dataset: str, shard: int, of: int) -> Path:
 
 
 def part_of(run: str, dataset: str, part: int) -> Path:
-    """Return where a part of the merged set is kept; it has the columns of ``draw_block``."""
+    """Return where a part of the merged set is kept; it has the columns of ``shards.draw_block``."""
     return paths.artifact(run, dataset, "shards") / "merged" / f"{part}.safetensors"
 
 
@@ -32,7 +32,7 @@ def load_shard(run: str, dataset: str, shard: int, of: int, asked: dict) -> tupl
     """Return a shard's columns, checked and then read from the file only where they are used, and its counts.
 
     Raises:
-        FileNotFoundError, ArtifactError: see ``merge``.
+        FileNotFoundError, ArtifactError: see ``shards.merge``.
     """
     path, n = file_of(run, dataset, shard, of), asked["candidates"]
     advice = (f"draw it with: python -m sega_utils.shards draw --run {run} --dataset {shlex.quote(dataset)} "
@@ -50,7 +50,11 @@ def load_shard(run: str, dataset: str, shard: int, of: int, asked: dict) -> tupl
 
 
 def write_merged(run: str, dataset: str, n: int, shards: tuple[dict, ...], kept: torch.Tensor, asked: dict) -> int:
-    """Write the merged set in place of another, which has no record until it is complete; return its bytes."""
+    """Write the merged set in place of another, which has no record until it is complete; return its bytes.
+
+    Args:
+        shards: columns of every shard, in their order; ``kept``: ascending int64 (K,), rows of all shards as if one.
+    """
     records.path(run, dataset, "shards", f"merge-{n}").unlink(missing_ok=True)
     for left in part_of(run, dataset, 0).parent.glob("*.safetensors"):
         left.unlink()

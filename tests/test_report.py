@@ -6,7 +6,7 @@ import pytest
 import torch
 from fake_run import ACCURACY, DATASET, RUN, change, remove, write_run
 
-from sega_utils import artifacts, arm_plots, paths, pictures, report
+from sega_utils import arm_plots, artifacts, paths, pictures, report
 from sega_utils.consistency import records
 
 
