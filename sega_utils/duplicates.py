@@ -1,5 +1,6 @@
 """Near-duplicate search: perceptual hashes propose pairs, structural similarity confirms them."""
 
+import math
 from collections.abc import Callable
 
 import torch
@@ -7,6 +8,7 @@ import torch
 from sega_utils.hashes import close_hashes, unpack
 from sega_utils.kernels import C1, C2, WINDOWS, batch_size, batched, check_images, mean_ssim, phash
 
+_BANDS = ((8, 18), (18, 26), (0, 8))  # of the 26 rows of windows; where images differ most comes first
 _PAIRS = 4096  # after so many pairs, those of new copies are left out
 _SLACK = 0.005  # several times the worst error of a similarity in float32; inside it, float64 decides
 
@@ -39,11 +41,11 @@ def near_duplicates(
 
     left = phash(images)
     right = left if against is None else phash(other)
-    stats = batched(_statistics, images)
-    other_stats = stats if against is None else batched(_statistics, other)
+    bands = _bands(images)
+    other_bands = bands if against is None else _bands(other)
     found = [torch.empty(0, 2, dtype=torch.int64, device=images.device)]
     for i, j in close_hashes(left, right, max_distance=max_distance, same=against is None):
-        similar = _similar(images, other, stats, other_stats, i, j, min_ssim)
+        similar = _similar(images, other, bands, other_bands, i, j, min_ssim)
         found.append(torch.stack([i[similar], j[similar]], 1))
     pairs = torch.cat(found)
     return pairs[(pairs[:, 0] * len(other) + pairs[:, 1]).argsort()]
@@ -95,10 +97,10 @@ def _follow(copies: torch.Tensor, pairs: torch.Tensor, read: Callable, min_ssim:
         return
     rows, at = pairs.unique(return_inverse=True)
     images = read(rows)
-    stats = batched(_statistics, images)
+    bands = _bands(images)
     for pairs in at.split(_PAIRS):
         i, j = pairs[(copies[rows[pairs]] < 0).all(1)].T
-        similar = _similar(images, images, stats, stats, i, j, min_ssim)
+        similar = _similar(images, images, bands, bands, i, j, min_ssim)
         found: dict[int, int] = {}
         for better, worse in zip(i[similar].tolist(), j[similar].tolist(), strict=True):
             if better not in found:
@@ -109,13 +111,20 @@ def _follow(copies: torch.Tensor, pairs: torch.Tensor, read: Callable, min_ssim:
 
 
 def _similar(
-    images: torch.Tensor, other: torch.Tensor, stats: torch.Tensor, other_stats: torch.Tensor, i: torch.Tensor,
-    j: torch.Tensor, min_ssim: float,
+    images: torch.Tensor, other: torch.Tensor, bands: list[torch.Tensor], other_bands: list[torch.Tensor],
+    i: torch.Tensor, j: torch.Tensor, min_ssim: float,
 ) -> torch.Tensor:  # fmt: skip
-    """Return of which pairs of rows, (K,) each, the SSIM is at least ``min_ssim``; bool (K,)."""
+    """Return of which pairs of rows, (K,) each, the SSIM is at least ``min_ssim``; bool (K,).
+
+    It is a mean over windows, of which none is above 1: a pair is left once the bands so far rule it out.
+    """
+    above = torch.full(i.shape, 1.0 - min_ssim, device=i.device)  # the threshold, by how much, if all else were alike
     if min_ssim == -1 or not len(i):
-        return torch.ones_like(i, dtype=torch.bool)
-    above = _estimates(images, other, stats, other_stats, i, j) - min_ssim
+        return above > 0
+    for (start, stop), left, right in zip(_BANDS, bands, other_bands, strict=True):
+        hopeful = torch.nonzero(above >= -_SLACK)[:, 0]
+        lost = _losses(left, right, i[hopeful], j[hopeful], height=stop - start, channels=images.shape[1])
+        above[hopeful] -= lost
     unclear, similar = above.abs() <= _SLACK, above > 0
     if unclear.any():
         exact = batched(lambda i, j: mean_ssim(images[i], other[j]), i[unclear], j[unclear], size=4096)
@@ -130,44 +139,64 @@ def _check_thresholds(max_distance: int, min_ssim: float) -> None:
         raise ValueError(f"min_ssim is {min_ssim!r}; allowed are -1 .. 1")
 
 
-def _statistics(images: torch.Tensor) -> torch.Tensor:
-    """Return the means and the variances + C2 / 2 of all windows, float32 (N, 2, C, 26, 26)."""
-    mean = _window(images)
-    return torch.stack([mean, _window(images.square()).sub_(mean.square()).add_(C2 / 2)], 1)
-
-
-def _estimates(
-    images: torch.Tensor, other: torch.Tensor, stats: torch.Tensor, other_stats: torch.Tensor, i: torch.Tensor,
-    j: torch.Tensor,
-) -> torch.Tensor:  # fmt: skip
-    """Return the SSIM of pairs of rows in single precision, float32 (K,), near -1 .. 1.
+def _bands(images: torch.Tensor) -> list[torch.Tensor]:
+    """Return what comparing each of ``_BANDS`` takes: pixels, windows' means, and variances + C2 / 2.
 
     Args:
-        images, other: float32 (N, C, 32, 32) and (M, C, 32, 32); ``stats``, ``other_stats``: their ``_statistics``.
-        i, j: int64 (K,), rows of the one and the other.
+        images: float32 (N, C, 32, 32).
+
+    Returns:
+        float32 (N, C * ((height + 6) * 32 + 2 * height * 26)) for each band; an image's are in one row.
+    """
+    def cut(images: torch.Tensor) -> torch.Tensor:
+        mean = _window(images)
+        variance = _window(images.square()).sub_(mean.square()).add_(C2 / 2)
+        return torch.cat([part.flatten(1) for start, stop in _BANDS for part in
+                          (images[:, :, start : stop + 6], mean[:, :, start:stop], variance[:, :, start:stop])], 1)  # fmt: skip
+
+    lengths = [images.shape[1] * ((stop - start + 6) * 32 + 2 * (stop - start) * 26) for start, stop in _BANDS]
+    return list(batched(cut, images).split(lengths, 1))
+
+
+def _losses(
+    left: torch.Tensor, right: torch.Tensor, i: torch.Tensor, j: torch.Tensor, *, height: int, channels: int
+) -> torch.Tensor:  # fmt: skip
+    """Return by how much a band keeps the SSIM of pairs below 1, in single precision, float32 (K,).
+
+    Args:
+        left, right: one of ``_bands``, of both sets; i, j: int64 (K,), rows of the one and the other.
+        height: of the band, in windows.
 
     Hashes may propose a hundred pairs an image: all batches share their memory, which so stays in the cache.
     """
-    size, channels = batch_size(images.device), images.shape[1]
-    band, (c1, both) = WINDOWS.to(images), images.new_tensor((C1, C1 + C2))
-    shapes = [(channels, 32, 32)] * 2 + [(2, channels, 26, 26)] * 2 + [(channels, 32, 26)] + [(channels, 26, 26)] * 2
-    buffers = [images.new_empty(size, *shape) for shape in shapes]
-    result = images.new_empty(len(i))
+    size = batch_size(left.device) * 26 // height
+    across, down = WINDOWS.to(left), WINDOWS[: height + 6, :height].T.to(left)
+    c1, both = left.new_tensor((C1, C1 + C2))
+    pixels, maps = (channels, height + 6, 32), (channels, height, 26)
+    n_pixels, n_maps = math.prod(pixels), math.prod(maps)
+    shapes = [left.shape[1:]] * 2 + [pixels, (channels, height + 6, 26), maps, maps]
+    buffers = [left.new_empty(size, *shape) for shape in shapes]
+    result = left.new_empty(len(i))
     for found, x, y in zip(result.split(size), i.split(size), j.split(size), strict=True):
-        a, b, stats_a, stats_b, rows, covariance, means = (buffer[: len(x)] for buffer in buffers)
-        for rows_of, index, part in ((images, x, a), (other, y, b), (stats, x, stats_a), (other_stats, y, stats_b)):
-            torch.index_select(rows_of, 0, index, out=part)
-        (mean_a, variance_a), (mean_b, variance_b) = stats_a.unbind(1), stats_b.unbind(1)
-        torch.addcmul(both, a, b, value=2, out=a)
-        torch.mm(a.view(-1, 32), band, out=rows.view(-1, 26))
-        torch.bmm(rows.view(-1, 32, 26).mT, band.expand(len(x) * channels, 32, 26), out=covariance.view(-1, 26, 26))
+        a, b, product, rows, covariance, means = (buffer[: len(x)] for buffer in buffers)
+        torch.index_select(left, 0, x, out=a)
+        torch.index_select(right, 0, y, out=b)
+        (a, mean_a, variance_a), (b, mean_b, variance_b) = (
+            [part.unflatten(1, shape) for part, shape in zip(side.split((n_pixels, n_maps, n_maps), 1),
+                                                             (pixels, maps, maps), strict=True)]
+            for side in (a, b)
+        )  # fmt: skip
+        torch.addcmul(both, a, b, value=2, out=product)
+        torch.mm(product.view(-1, 32), across, out=rows.view(-1, 26))
+        torch.bmm(down.expand(len(x) * channels, *down.shape), rows.view(-1, *rows.shape[2:]),
+                  out=covariance.view(-1, *covariance.shape[2:]))  # fmt: skip
         torch.addcmul(c1, mean_a, mean_b, value=2, out=means)
         squares = mean_a.sub_(mean_b).square_().add_(means)
-        maps = covariance.sub_(means).mul_(means).div_(variance_a.add_(variance_b).mul_(squares))
-        torch.mean(maps, (1, 2, 3), out=found)
-    return result
+        similarity = covariance.sub_(means).mul_(means).div_(variance_a.add_(variance_b).mul_(squares))
+        torch.sum(similarity, (1, 2, 3), out=found)
+    return (n_maps - result) / (channels * 26 * 26)
 
 
 def _window(maps: torch.Tensor) -> torch.Tensor:
     band = WINDOWS.to(maps)
-    return (maps @ band).mT @ band
+    return band.T @ (maps @ band)
