@@ -127,6 +127,14 @@ def test_more_images_than_the_pool_holds_are_an_error(run):
         run_arm("SEGA-Net", amount=4)
 
 
+def test_what_an_arm_takes_of_the_pool_is_known_before_training(run):
+    inputs = arms.load_inputs(*RUN)
+    taken = {arm: len(arms.chosen_of(inputs, recipes.settings_of(arm, {"amount": 2}))) for arm in recipes.ARMS}
+    assert taken == dict.fromkeys(recipes.ARMS, 0) | {"SEGA-Net": 30}
+    with pytest.raises(ValueError, match=r"exhausted \(class 0: \d+ kept, 20 needed"):
+        arms.chosen_of(inputs, recipes.settings_of("SEGA-Net", {"amount": 4}))
+
+
 def test_clip_labels_are_clips_distribution_over_the_classes(run, trained):
     run_arm("Std Aug", labels="clip", temperature=2.0)
     inputs = arms.load_inputs(*RUN)
