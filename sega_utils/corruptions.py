@@ -21,6 +21,7 @@ from PIL import Image
 from scipy import ndimage
 
 from sega_utils import data
+from sega_utils.kernels import check_images
 from sega_utils.pixels import SIDE, Rngs, each, pick, pillow, plasma, sample, smear, streams, zoom
 
 # Each corruption takes images float64 (N, C, 32, 32) in [0, 1], a random generator for each and the constants of one
@@ -196,7 +197,9 @@ def corrupt(
         raise ValueError(f"unknown corruption {name!r}; known are {', '.join(CORRUPTIONS)}")
     if severity not in SEVERITIES:
         raise ValueError(f"severity is {severity!r}; allowed are 1 .. 5")
-    check(images)
+    check_images(images)
+    if not len(images):
+        raise ValueError("received no images; give at least one")
     indices = torch.arange(len(images)) if indices is None else indices
     if indices.shape != (len(images),):
         raise ValueError(f"received indices of shape {tuple(indices.shape)} for {len(images)} images; each needs one")
@@ -207,17 +210,3 @@ def corrupt(
         # a level that survived unchanged must not fall by one because a sum of doubles ended just below it
         parts.append(np.floor(values.clip(0, 1) * 255 + 1e-6).astype(np.uint8))
     return data.from_uint8(torch.from_numpy(np.concatenate(parts))).to(images.device)
-
-
-def check(images: torch.Tensor) -> None:
-    """Refuse what is not images.
-
-    Raises:
-        ValueError: not float32 (N, C, 32, 32) with one or three channels, or values outside [0, 1].
-    """
-    shape = tuple(images.shape)
-    if images.dtype != torch.float32 or len(shape) != 4 or shape[1] not in (1, 3) or shape[2:] != (SIDE, SIDE):
-        raise ValueError(f"received {images.dtype} {shape}; images are torch.float32 (N, 1 or 3, {SIDE}, {SIDE})")
-    if not len(images) or not (images.min() >= 0 and images.max() <= 1):
-        held = f"from {images.min():.4g} to {images.max():.4g}" if len(images) else "none"
-        raise ValueError(f"received values {held}; allowed are one image or more, within [0, 1]: divide bytes by 255")

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from scipy import ndimage
 
-from sega_utils.corruptions import check
+from sega_utils.kernels import check_images
 from sega_utils.pixels import streams
 
 
@@ -16,9 +16,9 @@ def inverted(images: torch.Tensor, *, seed: int) -> torch.Tensor:
     """Return the photometric negatives, 1 - x: the same shapes on white ground; the seed is not needed.
 
     Raises:
-        ValueError: not images, see ``corruptions.check``.
+        ValueError: not images, see ``kernels.check_images``.
     """
-    check(images)
+    check_images(images)
     return 1 - images
 
 
@@ -35,7 +35,7 @@ def cluttered(images: torch.Tensor, *, seed: int, strength: float = 0.5, dark: f
     Raises:
         ValueError: not such images, or one without background.
     """
-    check(images)
+    check_images(images)
     n, channels, *_ = images.shape
     in_plane = ndimage.generate_binary_structure(3, 1) & (np.arange(3) == 1)[:, None, None]
     objects = ndimage.binary_fill_holes(images.amax(1).cpu().numpy() > dark, in_plane)

@@ -74,7 +74,8 @@ def test_contrast_keeps_the_mean_and_the_published_share_of_the_spread(images):
     ({"severity": 6}, "severity is 6; allowed are 1 .. 5"),
     ({"severity": 0}, "severity is 0; allowed are 1 .. 5"),
     ({"images": torch.zeros(2, 1, 28, 28)}, r"received torch.float32 \(2, 1, 28, 28\)"),
-    ({"images": torch.full((2, 1, 32, 32), 255.0)}, "within \\[0, 1\\]"),
+    ({"images": torch.full((2, 1, 32, 32), 255.0)}, r"values in \[0, 1\]; received values in \[255.0, 255.0\]: rescale"),
+    ({"images": torch.zeros(0, 1, 32, 32)}, "received no images"),
     ({"indices": torch.arange(3)}, "each needs one"),
 ])  # fmt: skip
 def test_what_is_not_allowed_is_named(change, message):
