@@ -11,6 +11,8 @@ EFFICIENCY = ("variant", "seconds_per_image", "seconds_per_kept_image", "peak_me
               "features", "precision", "recall", "agreement", "nas", "cas", "fid", "kid")  # fmt: skip
 KERNELS = ("kernel", "library", "images", "seconds_ours", "seconds_theirs", "ratio", "ours_q1", "ours_q3", "theirs_q1",
            "theirs_q3", "difference")  # fmt: skip
+SCALE = ("candidates", "device", "survivors", "kept", "drawing_hours", "machines_for_a_day", "search_exponent",
+         "merging_hours", "shard_memory_gb", "merge_memory_gb", "disk_gb")  # fmt: skip
 GROWTH = ("candidates", "kept", "drawing", "filtering", "seconds", "peak_memory_gb")
 
 
@@ -89,7 +91,9 @@ def exponent(rows: list[dict], *, y: str = "seconds", x: str = "candidates") -> 
 
 
 def scale_rows(found: list[dict], sizes: list[int]) -> list[dict]:
-    """Return a row for each number of candidates and device: what these would take in shards and one merge.
+    """Return a row (``SCALE``) for each number of candidates and device: what these would take in shards and one merge.
+
+    A device needs draws, and merges of two sizes, on record; of others there is no row.
 
     Drawing, reading and writing grow in proportion. The search for near-duplicates, and what it keeps, grow from the
     largest merge on record by the power of the survivors that is fitted to all merges: beyond that, extrapolated.
@@ -98,19 +102,13 @@ def scale_rows(found: list[dict], sizes: list[int]) -> list[dict]:
 
     Args:
         found: records of ``shards.draw_shard`` and of ``shards.merge``.
-
-    Raises:
-        ValueError: none, or on a device no draws or no merges of two sizes.
     """
-    if not found:
-        raise ValueError("no shard is on record; draw and merge some with sega_utils.shards, of two sizes at least")
     rows = []
     for device in dict.fromkeys(record["device"] for record in found):
         mine = [record for record in found if record["device"] == device]
         draws, merges = ([record for record in mine if ("kept" in record) == merged] for merged in (False, True))
         if not draws or len({record["survivors"] for record in merges}) < 2:
-            raise ValueError(f"on {device}, {len(draws)} draws and {len(merges)} merges of shards are on record; a fit "
-                             "needs draws, and merges of at least two sizes")  # fmt: skip
+            continue
         each = {y: sum(r[y] for r in draws) / sum(r[x] for r in draws)
                 for y, x in (("survivors", "drawn"), ("seconds", "drawn"), ("bytes", "survivors"))}  # fmt: skip
         power, keeping = (exponent(merges, y=y, x="survivors") for y in ("searching", "kept"))

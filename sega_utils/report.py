@@ -28,6 +28,7 @@ NOTES = {
                    "features, no FID. nas: accuracy after training on real and drawn images; cas: on drawn ones "
                    "alone."),
     "kernels": ("Our kernels beside the libraries", "Medians of the seconds for all images; ratio is theirs to ours."),
+    "scale": ("Very many candidates", "Drawn in shards and merged: extrapolated from those on record."),
     "alignment": ("Alignment with the own class",
                   "CLIP's cosine of an image with its class. The filter cuts by this score: its rise is no proof."),
     "filters": ("What the filters rejected", "Each candidate is counted with the first filter that rejects it."),

@@ -150,7 +150,11 @@ def main(arguments: list[str] | None = None) -> int:
     run = args.run, args.dataset
     try:
         if args.command == "estimate":
-            print(formats.aligned(cost_tables.scale_rows(records.read(*run, "shards"), args.candidates)))
+            found = records.read(*run, "shards")
+            if not (rows := cost_tables.scale_rows(found, args.candidates)):
+                raise ValueError(f"{len(found)} draws and merges of shards are on record; an estimate needs draws, and "
+                                 "merges of two sizes, on one device: make them with draw and merge")  # fmt: skip
+            print(formats.aligned(rows))
             return 0
         options = {"of": args.of, "n": args.candidates, "device": runtime.start(0, args.device)}
         found = draw_shard(*run, args.shard, **options) if args.command == "draw" else merge(*run, **options)

@@ -74,6 +74,11 @@ def costed(run: str, dataset: str) -> list[dict]:
     return found
 
 
+def scale(run: str, dataset: str) -> list[dict]:
+    """Return what a million and a hundred million candidates would take in shards, see ``cost_tables.scale_rows``."""
+    return cost_tables.scale_rows(records.read(run, dataset, "shards"), [1_000_000, 100_000_000])
+
+
 TABLES = {
     "accuracy": (accuracy, ACCURACY),
     "alignment": (alignment, ("stage", "median", "iqr", "n")),
@@ -86,6 +91,7 @@ TABLES = {
     "ablation": (ablated, ablations.COLUMNS),
     "efficiency": (lambda *run: cost_tables.efficiency_rows(costed(*run)), cost_tables.EFFICIENCY),
     "kernels": (lambda *run: cost_tables.kernel_rows(costed(*run)), cost_tables.KERNELS),
+    "scale": (scale, cost_tables.SCALE),
     "claims": (claimed, claims.COLUMNS),
 }  # fmt: skip
 

@@ -11,7 +11,7 @@ import torch
 from torch.nn.functional import interpolate
 
 from sega_utils import artifacts, cost_tables, data, duplicates, filters, grid_tables, hashes, paths, pools, records
-from sega_utils import shard_files, shards, synthesis, variants
+from sega_utils import shard_files, shards, synthesis, tables, variants
 from sega_utils.generator import generate, save_generator
 from sega_utils.projector import build, save_projector
 
@@ -223,18 +223,28 @@ def test_snakemake_draws_each_shard_once_and_merges_last(tmp_path):
 
 def test_the_estimate_follows_the_records(run, capsys):
     arguments = ["estimate", "--run", RUN[0], "--candidates", "1000000"]
-    assert shards.main(arguments) == 1 and "no shard is on record" in capsys.readouterr().err
+    assert shards.main(arguments) == 1 and "0 draws and merges of shards are on record" in capsys.readouterr().err
     draw(1)
     shards.merge(*RUN, of=1, n=N)
-    assert shards.main(arguments) == 1 and "1 merges of shards are on record" in capsys.readouterr().err
+    assert shards.main(arguments) == 1 and "2 draws and merges of shards are on record" in capsys.readouterr().err
     draw(1, n=60)
     shards.merge(*RUN, of=1, n=60)
     assert shards.main(arguments) == 0
     out = capsys.readouterr().out.splitlines()
     assert len(out) == 2 and out[1].startswith("1000000")
+    table = artifacts.load_csv(tables.write_tables(*RUN)["scale"])
+    assert [(row["candidates"], row["device"]) for row in table] == [
+        (n, records.read(*RUN, "shards")[0]["device"]) for n in ("1000000", "100000000")]  # fmt: skip
     record = records.read(*RUN, "shards")[0] | {"device": "a GPU"}
     artifacts.save_json(records.path(*RUN, "shards", record["name"]), record)
     assert not grid_tables.on_gpu(paths.results_root()), "the grid has no such jobs"
+
+
+def test_a_device_without_merges_of_two_sizes_has_no_row():
+    draw, merge = ({"device": "a", "drawn": 1, "survivors": 1, "seconds": 1.0, "bytes": 1} | more
+                   for more in ({}, {"kept": 1}))  # fmt: skip
+    assert cost_tables.scale_rows([], [10]) == cost_tables.scale_rows([draw, merge], [10]) == []
+    assert cost_tables.scale_rows([merge, merge | {"survivors": 2}], [10]) == []
 
 
 def test_a_scale_is_extrapolated_by_the_fitted_powers():

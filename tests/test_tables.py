@@ -21,6 +21,8 @@ COLUMNS = {
                    "frechet", "features", "precision", "recall", "agreement", "nas", "cas", "fid", "kid"],
     "kernels": ["kernel", "library", "images", "seconds_ours", "seconds_theirs", "ratio", "ours_q1", "ours_q3",
                 "theirs_q1", "theirs_q3", "difference"],
+    "scale": ["candidates", "device", "survivors", "kept", "drawing_hours", "machines_for_a_day", "search_exponent",
+              "merging_hours", "shard_memory_gb", "merge_memory_gb", "disk_gb"],
     "claims": ["claim", "published", "measured", "verdict", "why"],
 }
 
