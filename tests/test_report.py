@@ -103,6 +103,19 @@ def test_the_low_data_curve_is_drawn_once_there_are_two_fractions():
         assert len([tag for tag, _ in checker.seen if tag == "img"]) == images
 
 
+def test_training_loops_are_shown_once_they_were_compared(page):
+    heading, sides = "The training loop beside a plain one", {"ours": 0.002, "theirs": 0.008}
+    assert heading not in page
+    times = {f"{side}_{at}": seconds for side, seconds in sides.items() for at in ("q1", "q3")}
+    records.write(RUN, DATASET, "efficiency", "loop", cost={"seconds": 1.0}, inputs={}, parameters={
+        "loop": "theirs", "classifier": "net", "batch_size": 64, "precision": "float32", "compile": False, "workers": 2,
+        "turns": 3}, metrics=times | {f"seconds_{side}": seconds for side, seconds in sides.items()} | {
+        "accuracy_ours": 0.875, "std_ours": 0.01, "accuracy_theirs": 0.87, "std_theirs": 0.02, "difference": 0.005,
+        "ci_low": -0.01, "ci_high": 0.02})  # fmt: skip
+    text = " ".join(parse(report.report_html(RUN, DATASET).read_text(encoding="utf-8")).text)
+    assert heading in text and "4.00" in text and "+0.50 [-1.00, +2.00]" in text
+
+
 def test_the_report_escapes_what_it_shows(page):
     change("clip", "clip", param_clip="<img src=x onerror=alert(1)>&")
     change("training", "sega-net-seed1", device="<b>GPU</b>")
