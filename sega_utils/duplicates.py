@@ -118,9 +118,10 @@ def _similar(
 
     It is a mean over windows, of which none is above 1: a pair is left once the bands so far rule it out.
     """
-    above = torch.full(i.shape, 1.0 - min_ssim, device=i.device)  # the threshold, by how much, if all else were alike
     if min_ssim == -1 or not len(i):
-        return above > 0
+        return torch.ones_like(i, dtype=torch.bool)
+    # by how much a pair is above the threshold, if all windows that were not compared yet are equal
+    above = torch.full(i.shape, 1.0 - min_ssim, device=i.device)
     for (start, stop), left, right in zip(_BANDS, bands, other_bands, strict=True):
         hopeful = torch.nonzero(above >= -_SLACK)[:, 0]
         lost = _losses(left, right, i[hopeful], j[hopeful], height=stop - start, channels=images.shape[1])
