@@ -45,7 +45,7 @@ def train_entry(run: str, dataset: str, entry: Entry, seed: int) -> dict:
                                       "there now; run 05_training again")  # fmt: skip
     known = recipes.SETTINGS | recipes.SPEED
     base = {name: reference[f"param_{name}"] for name in known if f"param_{name}" in reference}
-    in_settings, in_recipe = entries.ABLATIONS[entry.name][1](entry.value)
+    in_settings, in_recipe = entries.ABLATIONS[entry.name][1](entry.value, base)
     settings, recipe = base | in_settings, own | in_recipe
 
     def measure() -> tuple[dict, str]:

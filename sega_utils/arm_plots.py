@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from sega_utils import metrics
-from sega_utils.entries import FRACTION
+from sega_utils.entries import FRACTION, REAL
 from sega_utils.formats import cell, interval
 from sega_utils.pictures import KEPT, MUTED, Drawing, styled
 from sega_utils.plots import LINE, whiskers
@@ -68,20 +68,22 @@ def ablation_bars(rows: Sequence[dict]) -> Drawing:
 
 @styled
 def ablation_curves(rows: Sequence[dict], *, x: str = "value", label: str = "") -> Drawing:
-    """Return accuracy (mean and standard deviation over the seeds) against a number, a panel a name.
+    """Return accuracy (mean and standard deviation over the seeds) against a number, a panel a name; a name's control
+    without synthetic images stands in its panel, in grey.
 
     Args:
         rows: of ``ablations.ablation_rows`` or ``yield_rows``; ``x`` is the column of the number.
         label: of the horizontal axis, if it is not the name.
     """
-    names = list(dict.fromkeys(row["name"] for row in rows))
+    names = list(dict.fromkeys(row["name"].removesuffix(REAL) for row in rows))
     columns = min(4, max(len(names), 1))
     figure = Drawing(figsize=(2.3 * columns + 0.5, 1.9 * -(-len(names) // columns) + 0.3))
     for i, name in enumerate(names):
-        mine = sorted((row for row in rows if row["name"] == name), key=lambda row: row[x])
         axes = figure.add_subplot(-(-len(names) // columns), columns, i + 1, title=name, xlabel=label or name)
-        axes.errorbar([row[x] for row in mine], [row["mean"] for row in mine], [row["std"] or 0 for row in mine],
-                      fmt="o-", color=LINE, markersize=4, linewidth=0.9)  # fmt: skip
+        for shown, color in ((name + REAL, MUTED), (name, LINE)):
+            mine = sorted((row for row in rows if row["name"] == shown), key=lambda row: row[x])
+            axes.errorbar([row[x] for row in mine], [row["mean"] for row in mine], [row["std"] or 0 for row in mine],
+                          fmt="o-", color=color, markersize=4, linewidth=0.9)  # fmt: skip
         axes.set_ylabel("accuracy in %" if i % columns == 0 else "")
         axes.margins(x=0.1)
     return figure

@@ -53,8 +53,7 @@ def fit(inputs: dict, settings: dict, seed: int, device: str = "cpu") -> torch.n
         clip, temperature = inputs["clip"], inputs["clip"].temperature * settings["temperature"]
         classes = inputs["class_embeddings"].T.to(clip.device)
         targets_of = lambda x, y: (embed(clip, x) @ classes / temperature).softmax(1)
-    names = ("classifier", "steps", "batch_size", "lr", "weight_decay", "pixel", "policy", "mixing", "mix", "ratio",
-             *SPEED)  # fmt: skip
+    names = ("classifier", "steps", "batch_size", "lr", "weight_decay", "pixel", "policy", "mixing", "ratio", *SPEED)
     return train_classifier(
         real,
         synthetic=None if images is None else (images, targets_of(images, labels)),

@@ -20,7 +20,9 @@ class BasicBlock(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         h = self.norm2(self.conv2(F.relu(self.norm1(self.conv1(x)))))
-        return F.relu(h + F.pad(x[:, :, :: self.stride, :: self.stride], (0, 0, 0, 0, 0, self.extra)))
+        if self.stride > 1:
+            x = F.max_pool2d(x, 1, self.stride)  # a slice's gradient would not be channels last
+        return F.relu(h + (F.pad(x, (0, 0, 0, 0, 0, self.extra)) if self.extra else x))
 
 
 class ResNet(nn.Module):

@@ -14,8 +14,8 @@ def load(run: str, dataset: str) -> dict[str, list[dict]]:
 
     Raises:
         ArtifactError: a record is damaged or incomplete; stages are of different runs or read different files; or
-            classifiers were trained with different steps, data or library versions, or the seeds of one arm with
-            different settings.
+            classifiers were trained with different steps, batch sizes, data or library versions, or the seeds of one
+            arm with different settings.
     """
     found = {stage: records.read(run, dataset, stage) for stage in STAGES}
     trained = found["training"]
@@ -65,8 +65,8 @@ def of_base(record: dict) -> dict:
 
 def is_budget(key: str) -> bool:
     """Return whether a key must be the same for every arm, or the comparison is of something else."""
-    same = {"python", "param_classifier", "param_steps", "param_precision", "param_compile", "fraction", "n_real",
-            "n_test"}  # fmt: skip
+    same = {"python", "param_classifier", "param_steps", "param_batch_size", "param_precision", "param_compile",
+            "fraction", "n_real", "n_test"}  # fmt: skip
     return key in same or key.startswith("version_")
 
 
@@ -100,8 +100,8 @@ def check_arms(trained: list[dict]) -> list[str]:
     """
     seen: dict[tuple, str] = {}
     for record in trained:
-        needed = ("param_arm", "param_seed", "param_classifier", "param_steps", "accuracy", "fraction", "n_real",
-                  "n_test", "seconds", "device")  # fmt: skip
+        needed = ("param_arm", "param_seed", "param_classifier", "param_steps", "param_batch_size", "accuracy",
+                  "fraction", "n_real", "n_test", "seconds", "device")  # fmt: skip
         if missing := [key for key in needed if key not in record]:
             raise ArtifactError(f"{file_of(record)} lacks {', '.join(missing)}; delete it and run 05_training")
         key = record["param_arm"], record["param_seed"]

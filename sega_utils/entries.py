@@ -21,30 +21,37 @@ FILTERS |= {f"random as {name}": {"use": name, "choice": "random"} for name in f
 FILTERS |= {"random as all": {"choice": "random"}}
 
 
-def share(ratio: float) -> dict:
-    """Return the settings of a synthetic share of each step; without any, the real images keep their labels."""
-    return {"ratio": ratio} if ratio else {"synthetic": "none", "labels": "class"}
+NO_SYNTHETIC = {"synthetic": "none", "labels": "class"}  # the real images keep their labels
 
 
-# name: (what is allowed: choices, a range of integers or the limits of a number; value -> what differs from the run's
-# SEGA-Net in the settings of ``recipes.SETTINGS`` and in the recipe of ``pools.recipe_of``)
+def on_top(own: dict, ratio: float) -> dict:
+    """Return the batch size of which the run's own is all but ``ratio``."""
+    return {"batch_size": round(own["batch_size"] / (1 - ratio))}
+
+
+# name: (what is allowed: choices, a range of integers or the limits of a number; value, SEGA-Net's settings -> what
+# differs from the run's SEGA-Net in the settings of ``recipes.SETTINGS`` and in the recipe of ``pools.recipe_of``)
 ABLATIONS = {
-    "components": (tuple(COMPONENTS), lambda value: ({}, COMPONENTS[value])),
-    "filters": (tuple(FILTERS), lambda value: ({}, FILTERS[value])),
-    "alignment_percentile": ([0, 100], lambda value: ({}, {"alignment_percentile": value})),
-    "blur_percentile": ([0, 100], lambda value: ({}, {"blur_percentile": value})),
-    "ratio_replace": ([0, 0.95], lambda value: (share(value) | {"mix": "replace"}, {})),
-    "ratio_add": ([0, 0.95], lambda value: (share(value) | {"mix": "add"}, {})),
-    "amount": ([0.1, 100], lambda value: ({"amount": value}, {})),
-    "labels": (("class", "clip"), lambda value: ({"labels": value}, {})),
-    "mixing": (tuple(augment.MIXING), lambda value: ({"mixing": value}, {})),
-    "sigma": ([0, 4], lambda value: ({}, {"sigma": value, "draw_sigma": value})),
-    "tau": ([0.001, 10], lambda value: ({}, {"tau": value})),
-    "lam": ([0, 10], lambda value: ({}, {"lam": value})),
-    "m": (range(1, 21), lambda value: ({}, {"m": value})),
-    "n_prompts": (range(1, 101), lambda value: ({}, {"n_prompts": value})),
-    "prompts": (("own", "shuffled"), lambda value: ({}, {"prompts": value})),
+    "components": (tuple(COMPONENTS), lambda value, own: ({}, COMPONENTS[value])),
+    "filters": (tuple(FILTERS), lambda value, own: ({}, FILTERS[value])),
+    "alignment_percentile": ([0, 100], lambda value, own: ({}, {"alignment_percentile": value})),
+    "blur_percentile": ([0, 100], lambda value, own: ({}, {"blur_percentile": value})),
+    "ratio_replace": ([0, 0.95], lambda value, own: ({"ratio": value} if value else NO_SYNTHETIC, {})),
+    "ratio_add": ([0.01, 0.95], lambda value, own: ({"ratio": value} | on_top(own, value), {})),
+    "ratio_add_real": ([0.01, 0.95], lambda value, own: (NO_SYNTHETIC | on_top(own, value), {})),
+    "steps": (range(1, 10**7), lambda value, own: ({"steps": value}, {})),
+    "steps_real": (range(1, 10**7), lambda value, own: (NO_SYNTHETIC | {"steps": value}, {})),
+    "amount": ([0.1, 100], lambda value, own: ({"amount": value}, {})),
+    "labels": (("class", "clip"), lambda value, own: ({"labels": value}, {})),
+    "mixing": (tuple(augment.MIXING), lambda value, own: ({"mixing": value}, {})),
+    "sigma": ([0, 4], lambda value, own: ({}, {"sigma": value, "draw_sigma": value})),
+    "tau": ([0.001, 10], lambda value, own: ({}, {"tau": value})),
+    "lam": ([0, 10], lambda value, own: ({}, {"lam": value})),
+    "m": (range(1, 21), lambda value, own: ({}, {"m": value})),
+    "n_prompts": (range(1, 101), lambda value, own: ({}, {"n_prompts": value})),
+    "prompts": (("own", "shuffled"), lambda value, own: ({}, {"prompts": value})),
 }
+REAL = "_real"  # ends the name of an entry's control: the same without synthetic images
 # An arm at another fraction of the real data is another run, with its own CLIP and GAN; only its records are read.
 FRACTION = "fraction: "
 ALLOWED = {name: allowed for name, (allowed, _) in ABLATIONS.items()} | {FRACTION + arm: [0, 1] for arm in recipes.ARMS}

@@ -9,7 +9,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from sega_utils import grid, parameters, paths
 from sega_utils.data import Dataset
 from sega_utils.gan_training import train_gan
-from sega_utils.training import synthetic_a_step, train_classifier
+from sega_utils.training import train_classifier
 
 FEW = 8  # images of the step that is counted; operations grow in proportion with them
 
@@ -36,10 +36,7 @@ def of_classifier(settings: dict) -> float:
     Multiplications and additions count as one each, forward and backward, of colour images of ten classes: neither
     changes the sum by more than a few percent.
     """
-    images = settings["batch_size"]
-    if settings["synthetic"] != "none" and settings["mix"] == "add":
-        images += synthetic_a_step(*(settings[name] for name in ("batch_size", "mix", "ratio")))
-    return _classifier_step(settings["classifier"]) / FEW * images * settings["steps"]
+    return _classifier_step(settings["classifier"]) / FEW * settings["batch_size"] * settings["steps"]
 
 
 @lru_cache

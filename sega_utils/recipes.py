@@ -1,7 +1,8 @@
 """The arms that are compared and their settings: plain data, so that planning a grid needs no torch."""
 
-# What makes an arm itself; everything else in SETTINGS is tuned for each arm alike. The poster trains SEGA-Net with
-# pixel-based and mixing-based augmentation ("Robust Training"): beside Std Aug + MixUp, only the images differ.
+# What makes an arm itself; of the other SETTINGS, classifier, steps and batch_size are the budget and the same for all,
+# and the rest is tuned for each arm alike. The poster trains SEGA-Net with pixel-based and mixing-based augmentation
+# ("Robust Training"): beside the arm on real images that mixes alike, only the images differ.
 ARMS = {
     "No Aug": {"pixel": False},
     "Std Aug": {},
@@ -10,17 +11,18 @@ ARMS = {
     "Std Aug + TrivialAugment": {"policy": "trivial"},
     "GAN-only": {"synthetic": "plain"},
     "GAN-only + CLIP labels": {"synthetic": "plain", "labels": "clip"},
-    "SEGA-Net": {"synthetic": "filtered", "mixing": "mixup"},
+    "SEGA-Net": {"synthetic": "filtered"},
 }
 
 # synthetic: none, plain (z from the prior, unfiltered) or filtered (prompted, kept by the filters)
 # labels: of the synthetic images, or of the real ones where there are no others: class (the label drawn for) or clip
 # (CLIP's distribution over the classes)
+# batch_size: images a step sees, of which ratio is the synthetic share
 # amount: distinct synthetic images, in multiples of N_syn
 # temperature: of CLIP's distribution, in multiples of the temperature it learned
 SETTINGS = {
-    "classifier": "resnet8-half", "steps": 1000, "batch_size": 64, "lr": 0.1, "weight_decay": 1e-3, "pixel": True,
-    "policy": "none", "mixing": "none", "mix": "replace", "ratio": 0.3, "synthetic": "none", "labels": "class",
+    "classifier": "resnet8-half", "steps": 1000, "batch_size": 96, "lr": 0.1, "weight_decay": 1e-3, "pixel": True,
+    "policy": "none", "mixing": "none", "ratio": 0.3, "synthetic": "none", "labels": "class",
     "amount": 1, "temperature": 1.0,
 }  # fmt: skip
 

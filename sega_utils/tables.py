@@ -132,9 +132,9 @@ def summary(run: str, dataset: str, names: Iterable[str] = recipes.ARMS) -> tupl
     first, devices = trained[0], sorted({record["device"] for record in trained})
     return shown, (
         f"{dataset}, {first['n_real']:,} training images ({first['fraction']:.3g} of the published set), "
-        f"{first['n_test']:,} test images; {first['param_classifier']}, {first['param_steps']:,} steps; mean ± "
-        f"standard deviation over n seeds; {len(trained)} classifiers in {sum(r['seconds'] for r in trained):,.0f} "
-        f"seconds on {' and '.join(devices)}."
+        f"{first['n_test']:,} test images; {first['param_classifier']}, {first['param_steps']:,} steps of "
+        f"{first['param_batch_size']} images; mean ± standard deviation over n seeds; {len(trained)} classifiers in "
+        f"{sum(r['seconds'] for r in trained):,.0f} seconds on {' and '.join(devices)}."
     )
 
 

@@ -18,13 +18,12 @@ def train_classifier(
     real_targets: torch.Tensor | None = None,
     classifier: str = "resnet8-half",
     steps: int = 1000,
-    batch_size: int = 64,
+    batch_size: int = 96,
     lr: float = 0.1,
     weight_decay: float = 1e-3,
     pixel: bool = True,
     policy: str = "none",
     mixing: str = "none",
-    mix: str = "replace",
     ratio: float = 0.3,
     precision: str = "float32",
     compile: bool = False,
@@ -42,23 +41,20 @@ def train_classifier(
         pixel: crop (up to 2 pixels) real and synthetic images, and flip them where ``real.mirrors``.
         policy: a key of ``augment.POLICIES``, applied image by image after crop and flip.
         mixing: a key of ``augment.MIXING``.
-        mix: ``replace`` gives synthetic images ``ratio`` of every batch, ``add`` puts ``ratio`` / (1 - ratio) of a
-            batch on top of a full real one.
-        ratio: synthetic share of what a step sees, 0 .. 1 exclusive; the poster's is 0.3.
+        batch_size: images a step sees, real and synthetic together: arms of one batch size cost the same.
+        ratio: synthetic share of every batch, 0 .. 1 exclusive; the poster's is 0.3.
         precision: of the classifier's forward and backward pass, see ``runtime.autocast``; loss, optimiser, and the
             model that is returned are float32.
         compile: fuse the classifier's operations with torch.compile, which takes minutes at first and rounds otherwise.
         device: where images, augmentation and mixing stay for all steps.
 
     Raises:
-        ValueError: unknown pixel, mix, policy, mixing or classifier, a ratio outside its range, or as
+        ValueError: unknown pixel, policy, mixing or classifier, a ratio outside its range, or as
             ``runtime.autocast``.
         FloatingPointError: the loss is not finite.
 
     Source: poster, Robust Training with Augmentation (70:30, pixel-based and mixing-based augmentation).
     """
-    if mix not in {"replace", "add"}:
-        raise ValueError(f"mix is {mix!r}; allowed are 'replace' and 'add'")
     if policy not in augment.POLICIES:
         raise ValueError(f"policy is {policy!r}; allowed are {', '.join(augment.POLICIES)}")
     if mixing not in augment.MIXING:
@@ -71,13 +67,13 @@ def train_classifier(
                               precision=precision, compile=compile, seed=seed, device=device)  # fmt: skip
     if real_targets is None:
         real_targets = F.one_hot(real.labels, len(real.class_names)).float()
-    extra = 0 if synthetic is None else synthetic_a_step(batch_size, mix, ratio)
-    if synthetic is not None and (extra == 0 or (mix == "replace" and extra == batch_size)):
-        raise ValueError(f"ratio {ratio} puts {extra} synthetic images into a batch of {batch_size}; choose one that "
-                         "leaves room for both kinds")  # fmt: skip
-    sources = [(real.images, real_targets, batch_size - extra if mix == "replace" else batch_size)]
-    if extra:
-        sources.append((*synthetic, extra))
+    sources = [(real.images, real_targets, batch_size)]
+    if synthetic is not None:
+        extra = round(ratio * batch_size)
+        if extra in {0, batch_size}:
+            raise ValueError(f"ratio {ratio} puts {extra} synthetic images into a batch of {batch_size}; choose one "
+                             "that leaves room for both kinds")  # fmt: skip
+        sources = [(real.images, real_targets, batch_size - extra), (*synthetic, extra)]
     rng = runtime.generator(seed, device)
     streams = [(x.to(device), y.to(device), shuffled(len(x), n, rng)) for x, y, n in sources]
     for step in range(steps):
@@ -93,11 +89,6 @@ def train_classifier(
         if ((step + 1) % 100 == 0 or step + 1 == steps) and not math.isfinite(loss.item()):
             raise FloatingPointError(f"the loss is {loss.item()} at step {step + 1}; lower the learning rate ({lr})")
     return model.eval()
-
-
-def synthetic_a_step(batch_size: int, mix: str, ratio: float) -> int:
-    """Return how many synthetic images a step sees, in place of as many real ones or on top of the batch."""
-    return round(batch_size * (ratio if mix == "replace" else ratio / (1 - ratio)))
 
 
 def prepare(

@@ -240,8 +240,10 @@ def test_a_missing_record_of_an_earlier_stage_names_its_notebook(run, stage):
 
 
 @pytest.mark.parametrize(("name", "value", "expected"), [
-    ("ratio_replace", 0, {"synthetic": "none", "labels": "class", "mix": "replace"}),
-    ("ratio_add", 0.5, {"ratio": 0.5, "mix": "add"}),
+    ("ratio_replace", 0, {"synthetic": "none", "labels": "class"}), ("ratio_replace", 0.5, {"ratio": 0.5}),
+    ("ratio_add", 0.5, {"ratio": 0.5, "batch_size": 16}), ("ratio_add", 0.2, {"ratio": 0.2, "batch_size": 10}),
+    ("ratio_add_real", 0.5, {"synthetic": "none", "labels": "class", "batch_size": 16}),
+    ("steps", 3, {"steps": 3}), ("steps_real", 3, {"synthetic": "none", "labels": "class", "steps": 3}),
     ("amount", 2, {"amount": 2}), ("labels", "clip", {"labels": "clip"}), ("mixing", "cutmix", {"mixing": "cutmix"}),
 ])  # fmt: skip
 def test_an_entry_changes_its_settings_and_nothing_else(run, fitted, name, value, expected):
@@ -249,7 +251,7 @@ def test_an_entry_changes_its_settings_and_nothing_else(run, fitted, name, value
     own = records.read(*RUN, "training")[1]
     _, settings, seed = fitted[0]
     assert settings == {k: own[f"param_{k}"] for k in recipes.SETTINGS} | expected and seed == 1
-    assert settings["steps"] == 2 and record["param_steps"] == 2
+    assert record["param_steps"] == settings["steps"] and record["param_batch_size"] == settings["batch_size"]
     assert record["accuracy_reference"] == own["accuracy"] and record["input_reference"] == own["input_weights"]
     assert ("kept_share" in record) == (settings["synthetic"] == "filtered")
 

@@ -37,7 +37,7 @@ def test_a_run_without_records_has_none():
 
 @pytest.mark.parametrize(
     ("key", "value"),
-    [("run", "other"), ("param_steps", 500), ("param_classifier", "resnet20"), ("version_torch", "1.0"),
+    [("run", "other"), ("param_steps", 500), ("param_batch_size", 32), ("param_classifier", "resnet20"), ("version_torch", "1.0"),
      ("python", "3.12.0"), ("fraction", 0.1), ("n_real", 6000), ("n_test", 100), ("input_candidates", "x" * 64)],
 )  # fmt: skip
 def test_arms_of_different_budgets_are_refused_by_name(key, value):
@@ -94,7 +94,7 @@ def test_two_records_of_the_same_arm_and_seed_are_refused():
         consistency.load(RUN, DATASET)
 
 
-@pytest.mark.parametrize("key", ["accuracy", "param_arm", "param_seed", "param_steps", "device", "seconds"])
+@pytest.mark.parametrize("key", ["accuracy", "param_arm", "param_seed", "param_steps", "param_batch_size", "device", "seconds"])
 def test_an_incomplete_record_is_refused(key):
     path = consistency.records.path(RUN, DATASET, "training", "sega-net-seed1")
     record = consistency.records.artifacts.load_json(path)

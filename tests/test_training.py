@@ -57,7 +57,7 @@ def targets(monkeypatch) -> list[torch.Tensor]:
 # determinism
 
 
-@pytest.mark.parametrize("options", [{}, {"policy": "trivial"}, {"mixing": "mixup"}, {"mixing": "cutmix"}, {"mixing": "saliencymix"}, {"mix": "add"}], ids=str)
+@pytest.mark.parametrize("options", [{}, {"policy": "trivial"}, {"mixing": "mixup"}, {"mixing": "cutmix"}, {"mixing": "saliencymix"}], ids=str)
 def test_training_depends_on_its_seed_alone(tiny, synthetic, options):
     torch.manual_seed(1)
     first = digest(train(tiny, synthetic=synthetic, **options))
@@ -79,14 +79,12 @@ def test_three_plain_shapes_are_learned(tiny):
 # what a batch is made of
 
 
-@pytest.mark.parametrize(("mix", "ratio", "real", "made"), [
-    ("replace", 0.3, 45, 19), ("replace", 0.5, 32, 32), ("add", 0.3, 64, 27), ("add", 0.5, 64, 64),
-])  # fmt: skip
-def test_replace_and_add_mix_each_batch_as_they_say(tiny, batches, targets, mix, ratio, real, made):
+@pytest.mark.parametrize(("ratio", "real", "made"), [(0.3, 45, 19), (0.5, 32, 32), (0.1, 58, 6)])
+def test_the_ratio_is_the_synthetic_share_of_every_batch(tiny, batches, targets, ratio, real, made):
     flat = lambda n, level: torch.full((n, 1, 32, 32), level)
     data = tiny._replace(images=flat(36, 0.25))
     soft = torch.tensor([0.2, 0.3, 0.5]).repeat(30, 1)
-    train(data, synthetic=(flat(30, 0.75), soft), mix=mix, ratio=ratio, batch_size=64, pixel=False)
+    train(data, synthetic=(flat(30, 0.75), soft), ratio=ratio, batch_size=64, pixel=False)
     assert len(batches) == 3
     for images, target in zip(batches, targets, strict=True):
         level = images.mean((1, 2, 3))
@@ -250,7 +248,6 @@ def test_there_is_no_order_of_no_images(tiny):
 
 
 @pytest.mark.parametrize(("wrong", "message"), [
-    ({"mix": "blend"}, "mix is 'blend'; allowed are 'replace' and 'add'"),
     ({"mixing": "augmix"}, "mixing is 'augmix'; allowed are none, mixup, cutmix, saliencymix"),
     ({"classifier": "vgg"}, "unknown classifier 'vgg'; known are resnet8-half"),
     ({"pixel": "flip"}, "pixel is 'flip'; allowed are true and false"),

@@ -12,9 +12,14 @@ def test_every_arm_is_searched_with_the_same_number_of_different_allowed_setting
     assert all(recipes.settings_of(arm, trial) | trial | recipes.ARMS[arm] == recipes.settings_of(arm, trial) for trial in trials)
 
 
-def test_all_searches_share_their_first_trial_and_repeat_with_their_seed():
-    first = [tune.draw(arm, 1, seed=seed)[0] for arm in recipes.ARMS for seed in (0, 1)]
-    assert len({(trial["lr"], trial["weight_decay"]) for trial in first}) == 1
+REAL = [arm for arm in recipes.ARMS if recipes.settings_of(arm)["synthetic"] == "none"]
+SYNTHETIC = [arm for arm in recipes.ARMS if arm not in REAL]
+
+
+@pytest.mark.parametrize(("arms", "names"), [(REAL, ("lr", "weight_decay")), (SYNTHETIC, ("ratio", "amount"))])
+def test_searches_of_like_arms_share_their_first_trial_and_repeat_with_their_seed(arms, names):
+    first = [tune.draw(arm, 1, seed=seed)[0] for arm in arms for seed in (0, 1)]
+    assert len({tuple(trial[name] for name in names) for trial in first}) == 1
     assert tune.draw("SEGA-Net", 6, seed=0) == tune.draw("SEGA-Net", 6, seed=0) != tune.draw("SEGA-Net", 6, seed=1)
 
 
@@ -38,6 +43,26 @@ def row(arm: str, accuracy: float, seeds: int, **settings) -> dict:
     return {"arm": arm, "accuracy": str(accuracy), "seeds": str(seeds), "settings": yaml.safe_dump(settings)}
 
 
+@pytest.mark.parametrize("arm", SYNTHETIC)
+def test_an_arm_with_synthetic_images_takes_over_the_winner_on_real_ones(arm):
+    rows = [row(name, 80, 2, lr=1) for name in REAL] + [row("Std Aug + CutMix", 85, 2, lr=2), row("SEGA-Net", 90, 2, lr=3)]
+    base = tune.base_of(arm, rows)
+    assert base == {"mixing": "cutmix", "lr": 2}
+    trials = tune.draw(arm, 4, seed=0, base=base)
+    assert len(trials) == 4 and all(base.items() <= trial.items() and trial.keys() > base.keys() for trial in trials)
+
+
+@pytest.mark.parametrize("arm", REAL)
+def test_an_arm_on_real_images_takes_over_nothing(arm):
+    assert tune.base_of(arm, []) == {}
+
+
+def test_what_is_taken_over_must_be_tuned_first():
+    rows = [row(name, 80, 2, lr=1) for name in REAL if name != "Std Aug"]
+    with pytest.raises(ValueError, match=r"these arms were not tuned: Std Aug; tune them first with --arms"):
+        tune.base_of("SEGA-Net", rows)
+
+
 def test_a_lucky_single_seed_does_not_win_over_a_mean():
     rows = [row("Std Aug", 90, 1, lr=1), row("Std Aug", 84, 3, lr=2), row("Std Aug", 85, 3, lr=3), row("No Aug", 80, 1, lr=4)]
     assert tune.best(rows) == {"No Aug": {"lr": 4}, "Std Aug": {"lr": 3}}
@@ -49,4 +74,6 @@ def test_the_committed_settings_are_the_winners_of_the_committed_trials():
     rows = artifacts.load_csv(tune.paths.PARAMS / "tuning.csv")
     assert chosen == tune.best(rows) and set(chosen) == set(recipes.ARMS)
     assert len({sum(r["arm"] == arm for r in rows) for arm in chosen}) == 1, "not every arm had as many trials"
-    assert {sum(int(r["seeds"]) for r in rows if r["arm"] == arm) for arm in chosen} == {6}
+    assert {sum(int(r["seeds"]) for r in rows if r["arm"] == arm) for arm in chosen} == {8}
+    others = [row for row in rows if row["arm"] not in SYNTHETIC]
+    assert all(tune.base_of(arm, others).items() <= (recipes.ARMS[arm] | chosen[arm]).items() for arm in SYNTHETIC)
