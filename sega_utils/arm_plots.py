@@ -80,10 +80,11 @@ def ablation_curves(rows: Sequence[dict], *, x: str = "value", label: str = "") 
     figure = Drawing(figsize=(2.3 * columns + 0.5, 1.9 * -(-len(names) // columns) + 0.3))
     for i, name in enumerate(names):
         axes = figure.add_subplot(-(-len(names) // columns), columns, i + 1, title=name, xlabel=label or name)
-        for shown, color in ((name + REAL, MUTED), (name, LINE)):
-            mine = sorted((row for row in rows if row["name"] == shown), key=lambda row: row[x])
-            axes.errorbar([row[x] for row in mine], [row["mean"] for row in mine], [row["std"] or 0 for row in mine],
-                          fmt="o-", color=color, markersize=4, linewidth=0.9)  # fmt: skip
+        for shown, color in ((name, LINE), (name + REAL, MUTED)):
+            if mine := sorted((row for row in rows if row["name"] == shown), key=lambda row: row[x]):
+                axes.errorbar([row[x] for row in mine], [row["mean"] for row in mine],
+                              [row["std"] or 0 for row in mine], fmt="o-", color=color, markersize=4,
+                              linewidth=0.9)  # fmt: skip
         axes.set_ylabel("accuracy in %" if i % columns == 0 else "")
         axes.margins(x=0.1)
     return figure

@@ -472,6 +472,13 @@ def test_the_curves_have_a_panel_a_name_and_numbers_rise():
     assert by_yield.get_xlabel() == "share" and by_yield.lines[0].get_xdata().tolist() == [0.5, 0.5]
 
 
+def test_a_control_without_synthetic_images_stands_in_the_panel_of_its_name():
+    steps, m = arm_plots.ablation_curves(rows_of("steps", [1, 2]) + rows_of("steps_real", [2, 4]) + rows_of("m", [3])).axes
+    assert [line.get_xdata().tolist() for line in steps.lines if line.get_marker() == "o"] == [[1, 2], [2, 4]]
+    assert len({line.get_color() for line in steps.lines if line.get_marker() == "o"}) == 2
+    assert [line.get_xdata().tolist() for line in m.lines if line.get_marker() == "o"] == [[3]]
+
+
 def test_the_low_data_curves_have_a_line_an_arm_and_intervals_beside_sega_net():
     rows = rows_of("fraction: Std Aug", [0.1, 0.01]) + rows_of("fraction: SEGA-Net", [0.01], diff="", ci_low="", ci_high="")
     left, right = arm_plots.low_data_curves(rows).axes
