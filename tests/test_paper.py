@@ -145,7 +145,7 @@ def test_a_data_set_goes_through_generator_and_every_classifier(dataset, publish
               "candidates": {"images": data.to_uint8(images), "class_ids": labels, "kept": labels >= 0}}  # fmt: skip
     for classifier in GRID.classifiers:
         tuned = grid.settings(GRID, classifier)
-        settings = tuned["GAN-only"] | {"steps": 1, "batch_size": 4}
+        settings = tuned["GAN-only"] | {"steps": 1, "batch_size": 4, "ratio": 0.5}
         model = arms.fit(inputs, settings, seed=0)
         assert model(test.images[:3]).shape == (3, n_classes), classifier
         assert 0 <= classifiers.accuracy(model, test.images, test.labels) <= 1
