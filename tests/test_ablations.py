@@ -276,7 +276,7 @@ def test_every_component_trains_on_a_pool_of_its_own(run, fitted, value, monkeyp
 
 
 def test_an_entry_that_changes_nothing_is_not_trained_again(run, fitted):
-    for name, value in (("components", "SEGA-Net"), ("sigma", 1), ("mixing", "mixup"), ("n_prompts", 4)):
+    for name, value in (("components", "SEGA-Net"), ("sigma", 1), ("mixing", "none"), ("n_prompts", 4)):
         record, own = measure(name, value)[0], records.read(*RUN, "training")[0]
         assert (record["accuracy"], record["input_weights"]) == (own["accuracy"], own["input_weights"])
     assert not fitted
@@ -428,10 +428,10 @@ def test_yields_are_of_entries_that_drew_candidates():
 
 
 def test_the_estimate_counts_what_is_on_record_and_still_current(run, capsys, tmp_path):
-    wanted = [Entry("mixing", "none"), Entry("mixing", "cutmix"), Entry("fraction: Std Aug", 0.05)]
-    record = measure("mixing", "none", [0, 1])[0]
+    wanted = [Entry("mixing", "mixup"), Entry("mixing", "cutmix"), Entry("fraction: Std Aug", 0.05)]
+    record = measure("mixing", "mixup", [0, 1])[0]
     for seed in (0, 1):
-        path = records.path(*RUN, "ablation", f"mixing-none-seed{seed}")
+        path = records.path(*RUN, "ablation", f"mixing-mixup-seed{seed}")
         artifacts.save_json(path, artifacts.load_json(path) | {"seconds": 30 + 60 * seed})
     mixing, fraction, total = ablations.estimate(*RUN, wanted, [0, 1], workers=2)
     assert mixing == {"name": "mixing", "asked": 4, "on record": 2, "minutes left": 1.0}
@@ -441,7 +441,7 @@ def test_the_estimate_counts_what_is_on_record_and_still_current(run, capsys, tm
     assert not ablations.is_current(record)
     assert ablations.estimate(*RUN, wanted, [0, 1], workers=2)[0]["on record"] == 1
 
-    (tmp_path / "a.yaml").write_text(json.dumps({"seeds": [0, 1], "mixing": ["none"]}))
+    (tmp_path / "a.yaml").write_text(json.dumps({"seeds": [0, 1], "mixing": ["mixup"]}))
     assert ablations.main(["--run", "mine", "--file", str(tmp_path / "a.yaml"), "--brief"]) == 0
     assert capsys.readouterr().out.startswith("1 of 2 ablations on record, about ")
     assert ablations.main(["--run", "other"]) == 1 and "sega-net-seed0.json is missing" in capsys.readouterr().err
