@@ -32,15 +32,15 @@ SPACES = {
 COLUMNS = ("arm", "trial", "settings", "accuracy", "n_validation", "seeds")
 
 
-def draw(arm: str, n: int, *, seed: int, base: dict | None = None) -> list[dict]:
-    """Return ``n`` different settings from an arm's space, or all of them if it holds fewer, each on top of ``base``.
+def draw(arm: str, n: int, *, seed: int) -> list[dict]:
+    """Return ``n`` different settings from an arm's space, or all of them if it holds fewer.
 
     The first takes the first value of everything, so that the searches of like arms have a trial in common.
     """
     rng, space = random.Random(seed), SPACES[arm]
-    trials = [(base or {}) | {name: values[0] for name, values in space.items()}]
+    trials = [{name: values[0] for name, values in space.items()}]
     for _ in range(1000 * n):
-        trial = (base or {}) | {name: rng.choice(values) for name, values in space.items()}
+        trial = {name: rng.choice(values) for name, values in space.items()}
         if len(trials) < n and trial not in trials:
             trials.append(trial)
     return trials
@@ -107,7 +107,7 @@ def main() -> None:
             workers=args.workers, label=arm,
         )  # fmt: skip
         rows = [row for row in artifacts.load_csv(log) if row["arm"] != arm] if log.exists() else []
-        trials = draw(arm, args.trials, seed=0, base=base_of(arm, rows))
+        trials = [base_of(arm, rows) | trial for trial in draw(arm, args.trials, seed=0)]
         scores = search(score, trials, seeds=args.seeds, finalists=args.finalists)
         rows += [
             {"arm": arm, "trial": i, "settings": yaml.safe_dump(trial, default_flow_style=True, width=1000).strip(),

@@ -48,8 +48,7 @@ def test_an_arm_with_synthetic_images_takes_over_the_winner_on_real_ones(arm):
     rows = [row(name, 80, 2, lr=1) for name in REAL] + [row("Std Aug + CutMix", 85, 2, lr=2), row("SEGA-Net", 90, 2, lr=3)]
     base = tune.base_of(arm, rows)
     assert base == {"mixing": "cutmix", "lr": 2}
-    trials = tune.draw(arm, 4, seed=0, base=base)
-    assert len(trials) == 4 and all(base.items() <= trial.items() and trial.keys() > base.keys() for trial in trials)
+    assert not base.keys() & tune.SPACES[arm].keys(), "what is taken over would be searched as well"
 
 
 @pytest.mark.parametrize("arm", REAL)
