@@ -74,7 +74,7 @@ def test_the_committed_file_holds_every_entry_of_the_issue():
     assert values("components") == set(entries.COMPONENTS) and values("filters") == set(entries.FILTERS)
     assert values("ratio_replace") >= {0, 0.7} and values("amount") >= {0.5, 10} and values("prompts") == {"shuffled"}
     assert all(values(name) for name in entries.ABLATIONS)
-    assert values("fraction: Std Aug") == values("fraction: SEGA-Net") == {0.01, 0.02, 0.05, 0.1}
+    assert values("fraction: Std Aug") == values("fraction: SEGA-Net") == {0.002, 0.005, 0.01, 0.02, 0.05, 0.1}
     assert len(seeds) >= 2 and len({entries.slug(entry) for entry in found}) == len(found)
 
 
