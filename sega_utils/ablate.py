@@ -8,7 +8,7 @@ from contextlib import suppress
 from functools import cache
 
 from sega_utils import arms, artifacts, classifiers, consistency, data, entries, pools, recipes, records, runtime
-from sega_utils.ablations import OF_A_SEED, REFERENCE, trained
+from sega_utils.ablations import OF_A_SEED, trained
 from sega_utils.entries import Entry
 
 
@@ -35,7 +35,7 @@ def run_entry(run: str, dataset: str, entry: Entry, seeds: list[int]) -> list[di
 
 def train_entry(run: str, dataset: str, entry: Entry, seed: int) -> dict:
     """Train a classifier as an entry says, measure it, and return its record; SEGA-Net's own is taken over."""
-    reference = trained(run, dataset, REFERENCE, seed)
+    reference = trained(run, dataset, recipes.OURS, seed)
     inputs, own = arms.load_inputs(run, dataset), pools.recipe_of(run, dataset)
     if missing := [name for name in recipes.SETTINGS if f"param_{name}" not in reference]:
         raise artifacts.ArtifactError(f"{consistency.file_of(reference)} of run {run} lacks the settings {missing}; "
@@ -66,7 +66,7 @@ def train_entry(run: str, dataset: str, entry: Entry, seed: int) -> dict:
 def read_fraction(run: str, dataset: str, entry: Entry, seed: int) -> dict:
     """Return the record of an arm at another fraction of the real data, taken over from the run of that fraction."""
     other, arm = run_of(run, dataset, entry, seed), entry.name.removeprefix(entries.FRACTION)
-    found, reference = (trained(other, dataset, name, seed) for name in (arm, REFERENCE))
+    found, reference = (trained(other, dataset, name, seed) for name in (arm, recipes.OURS))
     if found["fraction"] != entry.value:
         raise artifacts.ArtifactError(f"run {other} has the fraction {found['fraction']}, not {entry.value:g}; "
                                       f"make it again: {how_to_make(other, dataset, entry)}")  # fmt: skip
@@ -121,7 +121,7 @@ def run_of(run: str, dataset: str, entry: Entry, seed: int) -> str:
     Raises:
         FileNotFoundError: there is no such run yet; the message names the command that makes it.
     """
-    if trained(run, dataset, REFERENCE, seed)["fraction"] == entry.value:
+    if trained(run, dataset, recipes.OURS, seed)["fraction"] == entry.value:
         return run
     other = f"{run}-fraction-{entry.value:g}"
     if not records.read(other, dataset, "training"):

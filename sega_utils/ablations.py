@@ -10,7 +10,6 @@ from sega_utils.entries import Entry
 from sega_utils.formats import aligned
 
 FILE = paths.PARAMS / "ablations.yaml"
-REFERENCE = "SEGA-Net"
 OF_A_SEED = ("input_reference", "input_weights", "param_seed")  # what the records of one entry may differ in
 COLUMNS = ("name", "value", "mean", "std", "n", "diff", "ci_low", "ci_high")
 
@@ -61,7 +60,7 @@ def grouped(found: list[dict]) -> dict[tuple, list[dict]]:
 
 def is_current(found: dict) -> bool:
     """Return whether the SEGA-Net that a record was paired with is the one that its run has now."""
-    name = f"{recipes.slug(REFERENCE)}-seed{found['param_seed']}"
+    name = f"{recipes.slug(recipes.OURS)}-seed{found['param_seed']}"
     path = records.path(found["param_from_run"], found["dataset"], "training", name)
     return path.exists() and artifacts.load_json(path)["input_weights"] == found["input_reference"]
 
@@ -95,7 +94,7 @@ def estimate(run: str, dataset: str, wanted: list[Entry], seeds: list[int], *, w
     """
     if workers < 1:
         raise ValueError(f"workers is {workers}; allowed is 1 or more")
-    references = [trained(run, dataset, REFERENCE, seed) for seed in seeds]
+    references = [trained(run, dataset, recipes.OURS, seed) for seed in seeds]
     found = current(run, dataset)
     done = {(r["param_ablation"], r["param_value"], r["param_seed"]) for r in found}
     timed = [r for r in found if r["input_weights"] != r["input_reference"] and r["param_from_run"] == run]

@@ -5,8 +5,8 @@ from statistics import mean, stdev
 
 from sega_utils import metrics, recipes
 from sega_utils.consistency import load
+from sega_utils.recipes import BASELINE
 
-BASELINE = "Std Aug"
 ACCURACY = ("arm", "classifier", "fraction", "mean", "std", "n", "diff_to_std_aug", "ci_low", "ci_high")
 
 

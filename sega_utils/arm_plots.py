@@ -9,10 +9,11 @@ from sega_utils.entries import FRACTION, REAL
 from sega_utils.formats import cell, interval
 from sega_utils.pictures import KEPT, MUTED, Drawing, styled
 from sega_utils.plots import LINE, whiskers
+from sega_utils.recipes import BASELINE
 
 
 @styled
-def accuracy_bars(trained: Sequence[dict], *, baseline: str = "Std Aug") -> Drawing:
+def accuracy_bars(trained: Sequence[dict], *, baseline: str = BASELINE) -> Drawing:
     """Return each arm's accuracies, one dot a seed, and its difference to the baseline with the 95 % interval.
 
     Args:

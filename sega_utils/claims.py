@@ -5,10 +5,10 @@ from statistics import mean
 
 from sega_utils import artifacts, formats, metrics, paths
 from sega_utils.entries import COMPONENTS
+from sega_utils.recipes import BASELINE, OURS
 
 COLUMNS = ("claim", "published", "measured", "verdict", "why")
 REPRODUCED, NOT_REPRODUCED, INCOMPARABLE = "reproduced", "not reproduced", "cannot be compared"
-OURS, BASELINE = "SEGA-Net", "Std Aug"
 
 
 def claim_rows(found: dict[str, list[dict]], efficiency: list[dict]) -> list[dict[str, str]]:

@@ -13,6 +13,7 @@ ARMS = {
     "GAN-only + CLIP labels": {"synthetic": "plain", "labels": "clip"},
     "SEGA-Net": {"synthetic": "filtered"},
 }
+OURS, BASELINE = "SEGA-Net", "Std Aug"
 
 # synthetic: none, plain (z from the prior, unfiltered) or filtered (prompted, kept by the filters)
 # labels: of the synthetic images, or of the real ones where there are no others: class (the label drawn for) or clip

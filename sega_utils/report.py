@@ -126,7 +126,7 @@ def by_fraction(run: str, dataset: str) -> list[str]:
     rows = [row for row in tables.ablated(run, dataset) if row["name"].startswith(entries.FRACTION)]
     if len({row["value"] for row in rows}) < 2:
         return []
-    return ["<h2>More real images</h2>", figure(arm_plots.low_data_curves(rows)._repr_png_(), "fractions")]
+    return ["<h2>Fewer and more real images</h2>", figure(arm_plots.low_data_curves(rows)._repr_png_(), "fractions")]
 
 
 def under_attack(run: str, dataset: str) -> list[str]:

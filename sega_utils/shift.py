@@ -158,7 +158,7 @@ def shift_rows(measured: list[dict]) -> list[dict]:
     return rows
 
 
-def differences(measured: list[dict], *, baseline: str = "Std Aug") -> list[dict]:
+def differences(measured: list[dict], *, baseline: str = recipes.BASELINE) -> list[dict]:
     """Return each arm's mean corruption accuracy minus the baseline's, in points, paired by seed, with 95 % interval.
 
     Raises:

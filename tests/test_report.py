@@ -99,7 +99,7 @@ def test_the_low_data_curve_is_drawn_once_there_are_two_fractions():
                           metrics={"accuracy": 0.8, "accuracy_reference": trained["accuracy"]}, cost={"seconds": 1.0},
                           inputs={"reference": trained["input_weights"], "weights": "x"})  # fmt: skip
         checker = parse(report.report_html(RUN, DATASET).read_text(encoding="utf-8"))
-        assert ("More real images" in " ".join(checker.text)) == bool(images)
+        assert ("more real images" in " ".join(checker.text)) == bool(images)
         assert len([tag for tag, _ in checker.seen if tag == "img"]) == images
 
 
