@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 from statistics import mean, stdev
 
-from sega_utils import artifacts, consistency, entries, metrics, paths, recipes, records
+from sega_utils import artifacts, consistency, entries, metrics, paths, recipes, records, runtime
 from sega_utils.entries import Entry
 from sega_utils.formats import aligned
 
@@ -109,8 +109,9 @@ def estimate(run: str, dataset: str, wanted: list[Entry], seeds: list[int], *, w
     return [*rows, {"name": "all"} | total]
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Print what is on record and how long the rest will take; return 0, or 1 after an error."""
+@runtime.command
+def main(arguments: list[str] | None = None) -> None:
+    """Print what is on record and how long the rest will take."""
     parser = argparse.ArgumentParser("python -m sega_utils.ablations", description=main.__doc__)
     parser.add_argument("--run", default="embedded")
     parser.add_argument("--dataset", default="fashion-mnist")
@@ -118,16 +119,11 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--workers", type=int, default=2, help="entries measured at a time")
     parser.add_argument("--brief", action="store_true", help="one line instead of a table")
     args = parser.parse_args(arguments)
-    try:
-        wanted, seeds = entries.read(args.file)
-        rows = estimate(args.run, args.dataset, wanted, seeds, workers=args.workers)
-    except (OSError, ValueError, artifacts.ArtifactError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+    wanted, seeds = entries.read(args.file)
+    rows = estimate(args.run, args.dataset, wanted, seeds, workers=args.workers)
     done, asked, minutes = (rows[-1][key] for key in ("on record", "asked", "minutes left"))
     brief = f"{done} of {asked} ablations on record, about {minutes:.0f} minutes left"
     print(brief if args.brief else aligned(rows))
-    return 0
 
 
 if __name__ == "__main__":

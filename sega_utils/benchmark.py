@@ -19,7 +19,7 @@ from imagededup.methods import PHash
 from PIL import Image
 from skimage.metrics import structural_similarity
 
-from sega_utils import artifacts, cost_tables, data, efficiency, filters, formats, paths, recipes, records, runtime
+from sega_utils import cost_tables, data, efficiency, filters, formats, paths, recipes, records, runtime
 from sega_utils.generator import generate, load_generator
 from sega_utils.kernels import to_grey8
 
@@ -146,8 +146,9 @@ def measure(
     return found
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Measure, write records, print the tables; return 0, or 1 after an error."""
+@runtime.command
+def main(arguments: list[str] | None = None) -> None:
+    """Measure, write records, print the tables."""
     parser = argparse.ArgumentParser("python -m sega_utils.benchmark", description=main.__doc__)
     parser.add_argument("--run", default="embedded")
     parser.add_argument("--dataset", default="fashion-mnist")
@@ -156,18 +157,13 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
     args = parser.parse_args(arguments)
-    try:
-        found = measure(args.run, args.dataset, images=args.images, candidates=args.candidates, repeats=args.repeats,
-                        device=runtime.start(0, args.device))  # fmt: skip
-        for rows in filter(None, (cost_tables.kernel_rows(found), cost_tables.growth_rows(found))):
-            print(formats.aligned(rows), end="\n\n")
-        if len(args.candidates) > 1:
-            power = cost_tables.exponent(cost_tables.growth_rows(found))
-            print(f"seconds grow as the number of candidates to the power of {power:.2f}")
-    except (OSError, ValueError, artifacts.ArtifactError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    return 0
+    found = measure(args.run, args.dataset, images=args.images, candidates=args.candidates, repeats=args.repeats,
+                    device=runtime.start(0, args.device))  # fmt: skip
+    for rows in filter(None, (cost_tables.kernel_rows(found), cost_tables.growth_rows(found))):
+        print(formats.aligned(rows), end="\n\n")
+    if len(args.candidates) > 1:
+        power = cost_tables.exponent(cost_tables.growth_rows(found))
+        print(f"seconds grow as the number of candidates to the power of {power:.2f}")
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ They are 1,797 scans of handwritten digits, 8x8 pixels of 0 to 16 (Alpaydin and 
 
 import argparse
 import shutil
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ import yaml
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from sega_utils import artifacts, paths
+from sega_utils import artifacts, paths, runtime
 from sega_utils.sources import DIGITS
 
 DOMAIN = "8x8 greyscale scan of a handwritten digit"
@@ -50,8 +51,14 @@ def write_digits(folder: Path) -> int:
     return len(digits.images)
 
 
-if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+@runtime.command
+def main(arguments: list[str] | None = None) -> None:
+    """Write the digits as a tree of images."""
+    parser = argparse.ArgumentParser("python -m sega_utils.digits", description=main.__doc__)
     parser.add_argument("path", type=Path, metavar="PATH", help="a new folder, e.g. build/digits")
-    folder = parser.parse_args().path
+    folder = parser.parse_args(arguments).path
     print(f"wrote {write_digits(folder)} images; use them with DATASET=folder:{folder}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

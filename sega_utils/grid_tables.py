@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from statistics import mean
 
-from sega_utils import artifacts, operations, paths, tables
+from sega_utils import artifacts, operations, paths, runtime, tables
 from sega_utils.formats import aligned
 from sega_utils.grid import FILE, PARAMS, SHARED, Grid, read, runs, settings
 
@@ -102,8 +102,9 @@ def accuracy_text(grid: Grid, name: str = "paper") -> str:
     return f"{aligned(rows)}\n\n{finished} of {expected} runs are finished; written to {paths.shown(file)}"
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Print what the grid costs, or the accuracies of its finished runs; return 0, or 1 after an error."""
+@runtime.command
+def main(arguments: list[str] | None = None) -> None:
+    """Print what the grid costs, or the accuracies of its finished runs."""
     parser = argparse.ArgumentParser("python -m sega_utils.grid_tables", description=main.__doc__)
     parser.add_argument("what", choices=("cost", "accuracy"))
     parser.add_argument("--grid", type=Path, default=FILE)
@@ -111,14 +112,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--run", default="paper", help="what the names of its runs begin with")
     parser.add_argument("--tflops", type=float, default=SUSTAINED, help="that a GPU sustains, for the computed hours")
     args = parser.parse_args(arguments)
-    try:
-        grid = read(args.grid, args.params)
-        cost = args.what == "cost"
-        print(cost_text(grid, args.params, sustained=args.tflops) if cost else accuracy_text(grid, args.run))
-    except (OSError, ValueError, artifacts.ArtifactError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    return 0
+    grid = read(args.grid, args.params)
+    cost = args.what == "cost"
+    print(cost_text(grid, args.params, sustained=args.tflops) if cost else accuracy_text(grid, args.run))
 
 
 if __name__ == "__main__":

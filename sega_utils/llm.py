@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict
 SOURCE = ("model", "system_fingerprint", "usage", "created")  # what an answer says of its origin
 
 
-class PromptError(RuntimeError):
+class PromptError(ValueError):
     """Prompts that cannot be had: no recorded answer, no key, or an LLM that fails or answers badly."""
 
 
@@ -66,7 +66,7 @@ def ask(
             check(message.parsed.prompts)
             source = dict.fromkeys(SOURCE) | answer.model_dump(include=set(SOURCE), exclude_unset=True, mode="json")
             return message.parsed.prompts, source | {"provider": host, "author": source["model"]}
-        except (openai.LengthFinishReasonError, openai.ContentFilterFinishReasonError, PromptError, ValueError,
+        except (openai.LengthFinishReasonError, openai.ContentFilterFinishReasonError, ValueError,
                 TypeError, AttributeError, IndexError) as error:  # fmt: skip
             problem = f"{1 + client.max_retries} invalid answers, the last: {quote(error)}"
         except openai.OpenAIError as error:  # its chain holds the request and so the key: cut it off

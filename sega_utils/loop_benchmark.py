@@ -19,8 +19,9 @@ from PIL import Image
 from torch.utils.data import DataLoader
 from torchvision.transforms import v2
 
-from sega_utils import artifacts, classifiers, cost_tables, data, formats, metrics, parameters, paths, recipes
-from sega_utils import records, runtime
+from sega_utils import (
+    classifiers, cost_tables, data, formats, metrics, parameters, paths, recipes, records, runtime,
+)  # fmt: skip
 from sega_utils.benchmark import quartiles, timed
 from sega_utils.training import prepare, train_classifier
 
@@ -117,8 +118,9 @@ def measure_loops(
     )  # fmt: skip
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Measure, write records, print the table; return 0, or 1 after an error."""
+@runtime.command
+def main(arguments: list[str] | None = None) -> None:
+    """Measure, write records, print the table."""
     parser = argparse.ArgumentParser("python -m sega_utils.loop_benchmark", description=main.__doc__)
     parser.add_argument("--run", default="embedded")
     parser.add_argument("--dataset", default="fashion-mnist")
@@ -130,23 +132,18 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--turns", type=int, default=5, help="trainings of each loop, each with another seed")
     parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
     args = parser.parse_args(arguments)
-    try:
-        tuned = parameters.load_yaml(args.tuned)
-        if ARM not in tuned:
-            raise ValueError(f"{paths.shown(args.tuned)} lacks the arm {ARM!r}")
-        asked = {"steps": args.steps, "compile": args.compile or None}
-        settings = recipes.SPEED | tuned[ARM] | {name: value for name, value in asked.items() if value is not None}
-        device = runtime.start(0, args.device)
-        found = [
-            measure_loops(args.run, args.dataset, recipes.settings_of(ARM, settings | {"precision": precision}),
-                          workers=workers, turns=args.turns, device=device)
-            for precision in args.precision or [settings["precision"]] for workers in args.workers
-        ]  # fmt: skip
-    except (OSError, ValueError, artifacts.ArtifactError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+    tuned = parameters.load_yaml(args.tuned)
+    if ARM not in tuned:
+        raise ValueError(f"{paths.shown(args.tuned)} lacks the arm {ARM!r}")
+    asked = {"steps": args.steps, "compile": args.compile or None}
+    settings = recipes.SPEED | tuned[ARM] | {name: value for name, value in asked.items() if value is not None}
+    device = runtime.start(0, args.device)
+    found = [
+        measure_loops(args.run, args.dataset, recipes.settings_of(ARM, settings | {"precision": precision}),
+                      workers=workers, turns=args.turns, device=device)
+        for precision in args.precision or [settings["precision"]] for workers in args.workers
+    ]  # fmt: skip
     print(formats.aligned(cost_tables.loop_rows(found)))
-    return 0
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-from sega_utils import artifacts, data, paths, prompts
+from sega_utils import data, paths, prompts, runtime
 from sega_utils.bank import load_bank
 
 
@@ -52,8 +52,9 @@ def record(
     return tokens(answer for digest, answer in load_bank(bank).items() if digest not in known)
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Record prompts and print their cost; return 0, or 1 after an error."""
+@runtime.command
+def main(arguments: list[str] | None = None) -> None:
+    """Record prompts and print their cost."""
     parser = argparse.ArgumentParser("python -m sega_utils.record_prompts", description=main.__doc__)
     parser.add_argument("--dataset", default="fashion-mnist")
     parser.add_argument("--model", default="gpt-4o-mini")
@@ -62,16 +63,11 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--n-prompts", type=int, default=12, help="prompts a class")
     parser.add_argument("--prices", type=float, nargs=2, metavar=("READ", "WRITTEN"), help="of a million tokens")
     args = parser.parse_args(arguments)
-    try:
-        used = record(args.dataset, model=args.model, bank=args.bank, base_url=args.base_url, n_prompts=args.n_prompts)
-    except (OSError, ValueError, artifacts.ArtifactError, prompts.PromptError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+    used = record(args.dataset, model=args.model, bank=args.bank, base_url=args.base_url, n_prompts=args.n_prompts)
     bank = args.bank or data.about(args.dataset)[1]
     print(f"{used['answers']} new answers of {args.model} in {paths.shown(bank)}: {used['read']:,} tokens read, "
           f"{used['written']:,} written; {used['unmetered']} answers came without a count")  # fmt: skip
     print(f"cost: {cost(used, args.prices):.4f}" if args.prices else "cost: unknown; give --prices READ WRITTEN")
-    return 0
 
 
 if __name__ == "__main__":

@@ -190,8 +190,9 @@ def masking_rows(found: Iterable[dict]) -> list[dict]:
     ]  # fmt: skip
 
 
+@runtime.command
 def main(arguments: list[str] | None = None) -> int:
-    """Run AutoAttack and its reference side by side; return 0, or 1 after an error or if a verdict differs."""
+    """Run AutoAttack and its reference side by side; return 0 or if a verdict differs."""
     parser = argparse.ArgumentParser("python -m sega_utils.robustness", description=main.__doc__)
     parser.add_argument("--run", default="embedded")
     parser.add_argument("--dataset", default="fashion-mnist")
@@ -200,14 +201,10 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--images", type=int, default=50, help="how many of the test images")
     parser.add_argument("--epsilons", type=float, nargs="+", default=[8, 16], help="in 1/255")
     args = parser.parse_args(arguments)
-    try:
-        model, _ = evaluation.load_classifier(args.run, args.dataset, args.arm, args.seed)
-        images, labels, *_ = sample(args.dataset, args.images)
-        rows = [{"epsilon": f"{eps:g}/255"} | autoattack.compare_with_reference(model, images, labels, eps=eps / 255)
-                for eps in args.epsilons]  # fmt: skip
-    except (OSError, ValueError, artifacts.ArtifactError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+    model, _ = evaluation.load_classifier(args.run, args.dataset, args.arm, args.seed)
+    images, labels, *_ = sample(args.dataset, args.images)
+    rows = [{"epsilon": f"{eps:g}/255"} | autoattack.compare_with_reference(model, images, labels, eps=eps / 255)
+            for eps in args.epsilons]  # fmt: skip
     shown = ("epsilon", "n", "accuracy_ours", "agreement", "seconds_ours", "seconds_reference", "speedup")
     print(aligned([{name: row[name] for name in shown} for row in rows]))
     return int(any(row["agreement"] < 1 for row in rows))

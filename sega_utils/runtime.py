@@ -5,10 +5,12 @@ import platform
 import random
 import resource
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
+from functools import wraps
 from importlib.metadata import version
 from multiprocessing import get_context, parent_process
 from threading import Thread
@@ -18,6 +20,7 @@ import torch
 from tqdm.auto import tqdm
 
 from sega_utils import paths
+from sega_utils.artifacts import ArtifactError
 
 LIBRARIES = ("torch", "torchvision", "open-clip-torch", "numpy", "scikit-image", "scikit-learn", "imagehash")
 
@@ -107,6 +110,22 @@ def measure() -> Iterator[dict[str, float]]:
         cost["peak_gpu_memory_gb"] = torch.cuda.max_memory_allocated() / 2**30
     cost["seconds"] = time.perf_counter() - began
     cost["peak_memory_gb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+
+
+def command(main: Callable[[list[str] | None], int | None]) -> Callable[..., int]:
+    """Return a command for a function of its arguments: an error that can be foreseen becomes a line, not a stack trace.
+
+    The command returns its exit status: 1 after an OSError, ValueError or ArtifactError, else what the function does.
+    """
+    @wraps(main)
+    def guarded(arguments: list[str] | None = None) -> int:
+        try:
+            return main(arguments) or 0
+        except (OSError, ValueError, ArtifactError) as error:
+            print(f"error: {error}", file=sys.stderr)
+            return 1
+
+    return guarded
 
 
 def progress(items: Iterable, label: str) -> Iterable:

@@ -14,7 +14,7 @@ from collections import Counter
 
 import torch
 
-from sega_utils import artifacts, cost_tables, data, filters, formats, paths, pools, records, runtime, synthesis
+from sega_utils import artifacts, cost_tables, data, filters, formats, pools, records, runtime, synthesis
 from sega_utils.duplicates import better_copies
 from sega_utils.hashes import pack
 from sega_utils.shard_files import file_of, is_whole, load_shard, read, write_merged
@@ -132,8 +132,9 @@ def _check(n: int, of: int) -> None:
                          f"of at least one candidate: each has {BLOCK:,} or more")  # fmt: skip
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Draw a shard, merge all, or say what many candidates would take; return 0, or 1 after an error."""
+@runtime.command
+def main(arguments: list[str] | None = None) -> None:
+    """Draw a shard, merge all, or say what many candidates would take."""
     parser = argparse.ArgumentParser("python -m sega_utils.shards", description=main.__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     for name in ("draw", "merge", "estimate"):
@@ -148,22 +149,17 @@ def main(arguments: list[str] | None = None) -> int:
     commands.choices["draw"].add_argument("--shard", type=int, required=True, help="from 0 on")
     args = parser.parse_args(arguments)
     run = args.run, args.dataset
-    try:
-        if args.command == "estimate":
-            found = records.read(*run, "shards")
-            if not (rows := cost_tables.scale_rows(found, args.candidates)):
-                raise ValueError(f"{len(found)} draws and merges of shards are on record; an estimate needs draws, and "
-                                 "merges of two sizes, on one device: make them with draw and merge")  # fmt: skip
-            print(formats.aligned(rows))
-            return 0
-        options = {"of": args.of, "n": args.candidates, "device": runtime.start(0, args.device)}
-        found = draw_shard(*run, args.shard, **options) if args.command == "draw" else merge(*run, **options)
-    except (OSError, ValueError, artifacts.ArtifactError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+    if args.command == "estimate":
+        found = records.read(*run, "shards")
+        if not (rows := cost_tables.scale_rows(found, args.candidates)):
+            raise ValueError(f"{len(found)} draws and merges of shards are on record; an estimate needs draws, and "
+                             "merges of two sizes, on one device: make them with draw and merge")  # fmt: skip
+        print(formats.aligned(rows))
+        return
+    options = {"of": args.of, "n": args.candidates, "device": runtime.start(0, args.device)}
+    found = draw_shard(*run, args.shard, **options) if args.command == "draw" else merge(*run, **options)
     shown = ("drawn", "survivors", *(f"rejected_{name}" for name in filters.FILTERS), "kept", "seconds")
     print(formats.aligned([{name: found[name] for name in shown if name in found}]))
-    return 0
 
 
 if __name__ == "__main__":

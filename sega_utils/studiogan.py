@@ -12,7 +12,7 @@ from pathlib import Path
 
 import torch
 
-from sega_utils import artifacts, paths
+from sega_utils import artifacts, paths, runtime
 from sega_utils.artifacts import ArtifactError
 from sega_utils.biggan import BLOCKS, BigGan
 from sega_utils.generator import save_generator
@@ -88,20 +88,16 @@ def adopt(path: Path, target: Path, *, run: str, dataset: str) -> str:
     return save_generator(target, generator, origin | {"data": real["sha256"], "curve": []})
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Convert a checkpoint; return 0, or 1 after an error."""
+@runtime.command
+def main(arguments: list[str] | None = None) -> None:
+    """Convert a checkpoint."""
     parser = argparse.ArgumentParser("python -m sega_utils.studiogan", description=main.__doc__)
     parser.add_argument("checkpoint", type=Path, help="model=G_ema-best-weights-step=....pth")
     parser.add_argument("target", type=Path, help="the .safetensors file to write")
     parser.add_argument("--run", required=True, help="a run that has been through 00_data with FRACTION = 1")
     parser.add_argument("--dataset", required=True)
     args = parser.parse_args(arguments)
-    try:
-        print(f"wrote {args.target}, digest {adopt(args.checkpoint, args.target, run=args.run, dataset=args.dataset)}")
-    except (OSError, ValueError, ArtifactError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    return 0
+    print(f"wrote {args.target}, digest {adopt(args.checkpoint, args.target, run=args.run, dataset=args.dataset)}")
 
 
 if __name__ == "__main__":

@@ -7,7 +7,8 @@ from pathlib import Path
 from statistics import mean
 
 from sega_utils import (
-    ablations, artifacts, attributes, claims, cost_tables, filters, paths, poster, recipes, records, robustness, shift,
+    ablations, artifacts, attributes, claims, cost_tables, filters, paths, poster, recipes, records, robustness, runtime,
+    shift,
 )  # fmt: skip
 from sega_utils.accuracies import ACCURACY, accuracy
 from sega_utils.consistency import check_same, evaluated, is_input, load
@@ -173,22 +174,18 @@ def beside_poster(run: str, dataset: str) -> list[dict[str, str]]:
     return poster.beside(dataset, load(run, dataset), accuracy(run, dataset), alignment(run, dataset))
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Print the accuracy table, or put it into the README; return 0, or 1 after an error."""
+@runtime.command
+def main(arguments: list[str] | None = None) -> None:
+    """Print the accuracy table, or put it into the README."""
     parser = argparse.ArgumentParser("python -m sega_utils.tables", description=main.__doc__)
     parser.add_argument("--run", default="embedded")
     parser.add_argument("--dataset", default="fashion-mnist")
     parser.add_argument("--readme", action="store_true", help="write the table into README.md instead of printing it")
     args = parser.parse_args(arguments)
-    try:
-        if args.readme:
-            print(f"wrote the table into {paths.shown(update_readme(args.run, args.dataset))}")
-        else:
-            print(accuracy_text(args.run, args.dataset))
-    except (OSError, ValueError, artifacts.ArtifactError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    return 0
+    if args.readme:
+        print(f"wrote the table into {paths.shown(update_readme(args.run, args.dataset))}")
+    else:
+        print(accuracy_text(args.run, args.dataset))
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ test set is not loaded.
 
 import argparse
 import random
+import sys
 from collections.abc import Callable, Iterable
 from statistics import mean
 
@@ -88,8 +89,10 @@ def search(score: Callable[[list[tuple[dict, int]]], list[float]], trials: list[
     return scores
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+@runtime.command
+def main(arguments: list[str] | None = None) -> None:
+    """Search each arm's settings, and write the trials and the winners."""
+    parser = argparse.ArgumentParser("python -m sega_utils.tune", description=main.__doc__)
     parser.add_argument("--run", default="embedded")
     parser.add_argument("--dataset", default="fashion-mnist", choices=data.DATASETS)
     parser.add_argument("--arms", nargs="+", default=list(recipes.ARMS), choices=recipes.ARMS, help="tune only these")
@@ -98,7 +101,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[100, 101], help="never those of 05")
     parser.add_argument("--per-class", type=int, default=500, help="validation images a class")
     parser.add_argument("--workers", type=int, default=2)
-    args = parser.parse_args()
+    args = parser.parse_args(arguments)
     n_classes = len(arms.load_inputs(args.run, args.dataset)["real"].class_names)
     log, chosen = paths.PARAMS / "tuning.csv", paths.PARAMS / "tuned.yaml"
     for arm in args.arms:  # saved arm by arm, so that what is lost to an interruption is one arm's search
@@ -132,4 +135,4 @@ def winner(rows: Iterable[dict]) -> dict:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

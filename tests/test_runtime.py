@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from sega_utils import paths, runtime
+from sega_utils import artifacts, paths, runtime
 
 
 @pytest.mark.parametrize("seed", [-1, 2**32, 2**63])
@@ -157,3 +157,28 @@ def test_workers_end_when_their_parent_is_killed(tmp_path):
                 return fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             time.sleep(0.1)
     raise AssertionError("the worker outlived its parent")
+
+
+@pytest.mark.parametrize(("error", "status", "told"), [
+    (None, 0, ""), (ValueError("sigma is 5"), 1, "error: sigma is 5\n"), (FileNotFoundError("no run x"), 1, "error: no run x\n"),
+    (artifacts.ArtifactError("damaged"), 1, "error: damaged\n"),
+])  # fmt: skip
+def test_a_command_tells_what_was_to_be_foreseen_in_a_line(capsys, error, status, told):
+    @runtime.command
+    def main(arguments):
+        if error:
+            raise error
+
+    assert main([]) == status and capsys.readouterr().err == told
+
+
+def test_a_command_hides_no_bug_and_keeps_its_own_status():
+    assert runtime.command(lambda arguments: 3)() == 3
+    with pytest.raises(KeyError):
+        runtime.command(lambda arguments: {}["x"])([])
+
+
+def test_every_module_that_is_run_is_a_command():
+    files = {file.stem: file.read_text() for file in Path(runtime.__file__).parent.glob("*.py")}
+    run = {name for name, text in files.items() if "__main__" in text}
+    assert len(run) > 9 and {name for name in run if "@runtime.command\ndef main(" not in files[name]} == {"execute"}
