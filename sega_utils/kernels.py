@@ -144,35 +144,37 @@ def mean_ssim(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
     With u = a + b and v = a - b, var u - var v = 4 cov(a, b) and var u + var v = 2 (var a + var b), and so it is with
     the squares of the means: u, v and their squares are all that need averaging over windows.
     """
-    size, channels, pixels = batch_size(a.device), a.shape[1], 32 * 32
-    inside = torch.nn.functional.pad(a.new_ones(26, 26), (0, 6, 0, 6)).flatten()
-    # Memory that all batches share, and that so stays in the cache. The maps lie in a row, so that a window's sum is
-    # one of shifted copies; what reaches beyond an image, or beyond the last one, is not counted in the end.
-    maps, sums = a.new_zeros(2, 4 * size * channels * pixels + 6 * 32)
+    channels, pixels, windows = a.shape[1], 32 * 32, 26 * 32
+    size = 4 * batch_size(a.device) * channels  # larger batches pay, where so many small steps follow one another
+    # Memory that all batches share. Maps and their rows lie one after another, so that sums over windows are sums of
+    # shifted copies; what the windows beyond the end of a row hold is not counted in the end.
+    maps, sums = a.new_zeros(2, 4 * size * pixels)
+    inside = torch.nn.functional.pad(a.new_ones(26, 26), (0, 6)).flatten()
     result = a.new_empty(len(a) * channels)
-    batches = (x.reshape(-1).split(size * channels * pixels) for x in (a, b))
-    for found, left, right in zip(result.split(size * channels), *batches, strict=True):
-        n = len(left)
-        means, squares = maps[: 4 * n].view(2, 2, n)
-        total, difference = means
+    batches = (x.reshape(-1).split(size * pixels) for x in (a, b))
+    for found, left, right in zip(result.split(size), *batches, strict=True):
+        total, difference, *squares = maps[: 4 * len(left)].view(4, -1)
         # In levels, about their middle: sums over windows of 8-bit images are then whole numbers that float32 holds.
         torch.mul(left, 255, out=total)
         torch.mul(right, 255, out=difference)
         torch.sub(total.add_(difference), difference, alpha=2, out=difference)
         total -= 255
-        torch.mul(means, means, out=squares)
-        torch.sum(maps.as_strided((7, 4 * n), (32, 1)), 0, out=sums[: 4 * n])
-        torch.sum(sums.as_strided((7, 4 * n), (1, 1)), 0, out=maps[: 4 * n])
+        for levels, square in zip((total, difference), squares, strict=True):
+            torch.mul(levels, levels, out=square)
+        n = 4 * len(found)
+        torch.sum(maps.as_strided((7, n, windows), (32, pixels, 1)), 0, out=sums[: n * windows].view(n, windows))
+        torch.sum(sums.as_strided((7, n * windows), (1, 1)), 0, out=maps[: n * windows])
         # From here on all is 49 times as large as its mean.
-        variances = squares.addcmul_(means.div_(7), means, value=-1)
-        total += 7 * 255
+        means, variances = maps[: n * windows].view(2, 2, -1)
+        variances.addcmul_(means.div_(7), means, value=-1)
+        means[0] += 7 * 255
         means.square_()
         means[0] += 2 * 49 * C1 * 255**2
         variances[0] += 2 * 49 * C2 * 255**2
-        above, below, factor = sums[: 3 * n].view(3, n)
+        above, below, factor, _ = sums[: n * windows].view(4, -1)
         torch.sub(*means, out=above).mul_(torch.sub(*variances, out=factor))
         torch.add(*means, out=below).mul_(torch.add(*variances, out=factor))
-        torch.mv(above.div_(below).view(-1, pixels), inside, out=found)
+        torch.mv(above.div_(below).view(-1, windows), inside, out=found)
     return result.view(-1, channels).mean(1) / 26**2
 
 
