@@ -8,6 +8,7 @@ It needs a run's files (make run), writes records into that run and prints them 
 import argparse
 import logging
 import sys
+import time
 import warnings
 from collections.abc import Callable
 
@@ -80,7 +81,7 @@ KERNELS = {
 
 
 def measure_kernel(
-    run: str, dataset: str, kernel: str, n: int, *, repeats: int = 5, limit: float = 10,
+    run: str, dataset: str, kernel: str, n: int, *, repeats: int = 5, limit: float = 10, least: float = 0.5,
     device: torch.device | str = "cpu",
 ) -> dict:  # fmt: skip
     """Time a kernel and its library on the same images in turns and return the record, with medians and quartiles.
@@ -88,6 +89,8 @@ def measure_kernel(
     Args:
         n: grey images drawn by the run's generator, at least 2.
         repeats: turns; after ``limit`` seconds no other one is begun. The results of the last are compared.
+        least: seconds that each side takes in a turn, calling the kernel again until then: threads that slept need
+            some time before each has a core of its own.
 
     Raises:
         ValueError: an unknown kernel, or sizes out of range.
@@ -104,24 +107,28 @@ def measure_kernel(
     images = data.from_uint8(data.to_uint8(generate(generator, torch.arange(n) % generator.n_classes, seed=1)[:, :1]))
     ours, theirs, difference = task(images)
     turns: list[tuple[float, float]] = []
+    began = time.perf_counter()
     with runtime.measure() as cost:
         ours()  # what is slow only once
-        while len(turns) < repeats and sum(map(sum, turns)) < limit:
-            seconds, results = zip(*map(timed, (ours, theirs)), strict=True)
+        while not turns or len(turns) < repeats and time.perf_counter() - began < limit:
+            seconds, results = zip(*(timed(side, least=least) for side in (ours, theirs)), strict=True)
             turns.append(seconds)
     values = {"difference": difference(*results), "turns": len(turns)} | quartiles(turns)
     return records.write(
         run, dataset, "efficiency", f"kernel-{recipes.slug(kernel)}-{n}", metrics=values, cost=cost,
-        parameters={"kernel": kernel, "library": library, "images": n, "repeats": repeats},
+        parameters={"kernel": kernel, "library": library, "images": n, "repeats": repeats, "least": least},
         inputs={"generator": generator.meta["sha256"]},
     )  # fmt: skip
 
 
-def timed(function: Callable) -> tuple[float, object]:
-    """Return the seconds that a call takes, and what it returns."""
-    with runtime.measure() as cost:
-        result = function()
-    return cost["seconds"], result
+def timed(function: Callable, *, least: float = 0) -> tuple[float, object]:
+    """Return the seconds that a call takes, the mean of as many as take ``least`` together, and what it returns."""
+    calls, spent = 0, 0.0
+    while not calls or spent < least:
+        with runtime.measure() as cost:
+            result = function()
+        calls, spent = calls + 1, spent + cost["seconds"]
+    return spent / calls, result
 
 
 def quartiles(turns: list[tuple[float, float]]) -> dict[str, float]:

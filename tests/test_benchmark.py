@@ -1,5 +1,7 @@
 """The benchmark compares equals, sees a difference if there is one, and records what it timed."""
 
+from contextlib import nullcontext
+
 import pytest
 import torch
 
@@ -36,7 +38,7 @@ def test_the_search_is_compared_pair_by_pair(images):
 
 
 def test_a_record_holds_medians_between_their_quartiles(run):
-    record = benchmark.measure_kernel(*RUN, "SSIM", 5, repeats=3)
+    record = benchmark.measure_kernel(*RUN, "SSIM", 5, repeats=3, least=0)
     assert record == records.read(*RUN, "efficiency")[0] and record["name"] == "kernel-ssim-5"
     assert (record["param_images"], record["param_library"], record["turns"]) == (5, "scikit-image", 3)
     for side in ("ours", "theirs"):
@@ -45,7 +47,14 @@ def test_a_record_holds_medians_between_their_quartiles(run):
 
 
 def test_no_turn_is_begun_after_the_limit(run):
-    assert benchmark.measure_kernel(*RUN, "pHash", 5, repeats=1000, limit=1e-9)["turns"] == 1
+    assert benchmark.measure_kernel(*RUN, "pHash", 5, repeats=1000, limit=1e-9, least=0)["turns"] == 1
+
+
+def test_a_quick_call_is_repeated_and_its_mean_taken(monkeypatch):
+    calls = []
+    monkeypatch.setattr(benchmark.runtime, "measure", lambda: nullcontext({"seconds": 0.25}))
+    assert benchmark.timed(lambda: calls.append(0) or len(calls), least=0.5) == (0.25, 2)
+    assert benchmark.timed(lambda: calls.append(0) or len(calls)) == (0.25, 3)
 
 
 def test_sizes_that_are_left_out_have_no_rows(run, capsys):
