@@ -145,10 +145,10 @@ def mean_ssim(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
     the squares of the means: u, v and their squares are all that need averaging over windows.
     """
     channels, pixels, windows = a.shape[1], 32 * 32, 26 * 32
-    size = 4 * batch_size(a.device) * channels  # larger batches pay, where so many small steps follow one another
+    size = 2 * batch_size(a.device) * channels  # larger batches pay where so many small steps follow one another
     # Memory that all batches share. Maps and their rows lie one after another, so that sums over windows are sums of
     # shifted copies; what the windows beyond the end of a row hold is not counted in the end.
-    maps, sums = a.new_zeros(2, 4 * size * pixels)
+    maps, sums = a.new_empty(2, 4 * min(size, len(a) * channels) * pixels)
     inside = torch.nn.functional.pad(a.new_ones(26, 26), (0, 6)).flatten()
     result = a.new_empty(len(a) * channels)
     batches = (x.reshape(-1).split(size * pixels) for x in (a, b))
@@ -163,6 +163,7 @@ def mean_ssim(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
             torch.mul(levels, levels, out=square)
         n = 4 * len(found)
         torch.sum(maps.as_strided((7, n, windows), (32, pixels, 1)), 0, out=sums[: n * windows].view(n, windows))
+        sums[n * windows :][:6] = 0  # the last windows reach there; it must not be NaN
         torch.sum(sums.as_strided((7, n * windows), (1, 1)), 0, out=maps[: n * windows])
         # From here on all is 49 times as large as its mean.
         means, variances = maps[: n * windows].view(2, 2, -1)
