@@ -80,7 +80,7 @@ classifiers: [resnet8-half]
 END
 cat > "$scratch/grid/tuned-resnet8-half.yaml" << END
 Std Aug: {steps: 200}
-SEGA-Net: {steps: 200, labels: clip, mix: add}
+SEGA-Net: {steps: 200, labels: clip}
 END
 cat > "$scratch/grid/params.yaml" << END
 DEVICE: cpu

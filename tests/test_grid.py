@@ -1,6 +1,7 @@
 """The plan of a small grid and what it does after a kill, on a stand-in: the real paper.smk, notebooks of no time."""
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -211,3 +212,15 @@ def test_one_table_holds_every_finished_run(results, tmp_path, capsys):
              for row in artifacts.load_csv(results / "mine.csv")]  # fmt: skip
     assert found == [["svhn", "1", "resnet18", "Std Aug", "90.5"],
                      ["folder:mine", "0.01", "resnet18", "Std Aug", "40.25"]]  # fmt: skip
+
+
+def test_the_grid_that_slurm_is_tried_with_is_one(tmp_path):
+    script = (paths.ROOT / "tests" / "slurm.sh").read_text()
+    for name, content in re.findall(r'cat > "\$scratch/grid/(\S+)" << END\n(.*?)END\n', script, re.DOTALL):
+        (tmp_path / name).write_text(content)
+    found = grid.read(tmp_path / "grid.yaml", tmp_path / "params.yaml")
+    assert len(found.arms) * len(found.seeds) == 4
+    for notebook in yaml.safe_load((tmp_path / "params.yaml").read_text()):
+        if notebook[0].isdigit():
+            file = paths.NOTEBOOKS / f"{notebook}.ipynb"
+            parameters.check(parameters.read_file(tmp_path / "params.yaml", file), parameters.read(file))
