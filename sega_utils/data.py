@@ -102,8 +102,12 @@ def load_real(run: str, dataset: str) -> tuple[Dataset, dict]:
 
     Raises:
         FileNotFoundError, ArtifactError: the file is missing or damaged.
+        ValueError: its images are not 32x32, as all that comes after 00_data needs them.
     """
     tensors, meta = artifacts.load_tensors(paths.require(run, dataset, "real"))
+    if (size := tuple(tensors["images"].shape[2:])) != (32, 32):
+        raise ValueError(f"the images of {dataset} are {size[0]}x{size[1]}; GAN, filters and corruptions are made for "
+                         "32x32, as in the poster: choose a DATASET of that size, such as tiny-imagenet")  # fmt: skip
     return Dataset(from_uint8(tensors["images"]), tensors["labels"], tuple(meta["class_names"]), mirrors(dataset)), meta
 
 
