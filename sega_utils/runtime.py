@@ -113,7 +113,7 @@ def measure() -> Iterator[dict[str, float]]:
 
 
 def command(main: Callable[[list[str] | None], int | None]) -> Callable[..., int]:
-    """Return a command for a function of its arguments: an error that can be foreseen becomes a line, not a stack trace.
+    """Make a function of arguments a command: an error that can be foreseen becomes a line, not a stack trace.
 
     The command returns its exit status: 1 after an OSError, ValueError or ArtifactError, else what the function does.
     """

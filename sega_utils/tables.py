@@ -7,8 +7,8 @@ from pathlib import Path
 from statistics import mean
 
 from sega_utils import (
-    ablations, artifacts, attributes, claims, cost_tables, filters, paths, poster, recipes, records, robustness, runtime,
-    shift,
+    ablations, artifacts, attributes, claims, cost_tables, filters, paths, poster, recipes, records, robustness,
+    runtime, shift,
 )  # fmt: skip
 from sega_utils.accuracies import ACCURACY, accuracy
 from sega_utils.consistency import check_same, evaluated, is_input, load
