@@ -105,6 +105,7 @@ def run_arm(run: str, dataset: str, arm: str, seed: int, tuned: dict, device: st
         run, dataset, "training", name, parameters=asked | {"arm": arm, "seed": seed}, metrics=metrics,
         inputs=inputs["digests"] | {"weights": artifacts.digest(model.state_dict())}, cost=cost,
     )  # fmt: skip
-    shape = {"n_classes": len(inputs["real"].class_names), "channels": inputs["real"].images.shape[1]}
+    _, channels, _, side = inputs["real"].images.shape
+    shape = {"n_classes": len(inputs["real"].class_names), "channels": channels, "side": side}
     artifacts.save_tensors(weights, model.state_dict(), {"key": key, "classifier": settings["classifier"]} | shape)
     return written

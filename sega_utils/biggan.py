@@ -67,7 +67,7 @@ class BigGan(nn.Module):
     Source: Brock, Donahue and Simonyan 2019; the defaults are StudioGAN's for CIFAR-10.
     """
 
-    channels = 3
+    channels, side = 3, 32
 
     def __init__(
         self, *, n_classes: int, z_dim: int = 80, width: int = 384, shared_dim: int = 128,

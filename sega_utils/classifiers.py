@@ -1,4 +1,4 @@
-"""Classifiers for 32x32 images in [0, 1], and their accuracy."""
+"""Classifiers for small images in [0, 1], and their accuracy."""
 
 from collections.abc import Callable
 
@@ -44,7 +44,7 @@ class ResNet(nn.Module):
         self.to(memory_format=torch.channels_last)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """Map images float32 (N, C, 32, 32) in [0, 1] to logits (N, n_classes)."""
+        """Map images float32 (N, C, S, S) in [0, 1] to logits (N, n_classes)."""
         x = (images * 2 - 1).contiguous(memory_format=torch.channels_last)
         x = self.blocks(F.relu(self.norm(self.stem(x))))
         return self.head(x.mean((2, 3)))
@@ -58,7 +58,7 @@ class Scaled(nn.Module):
         self.network = network.to(memory_format=torch.channels_last)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """Map images float32 (N, C, 32, 32) in [0, 1] to logits (N, n_classes)."""
+        """Map images float32 (N, C, S, S) in [0, 1] to logits (N, n_classes)."""
         return self.network((images * 2 - 1).contiguous(memory_format=torch.channels_last))
 
 
@@ -83,20 +83,21 @@ def mobilenet_v2(*, n_classes: int, channels: int) -> nn.Module:
 
 
 def vgg16(*, n_classes: int, channels: int) -> nn.Module:
-    """Return VGG-16 (Simonyan and Zisserman 2015) with batch norm and, as one pixel is left, a single linear layer."""
+    """Return VGG-16 (Simonyan and Zisserman 2015) with batch norm and a single linear layer, on the mean of the side's
+    last pixels, of which 32 leave one."""
     from torchvision import models  # takes seconds to import
 
     network = models.vgg16_bn(num_classes=n_classes)
     network.features[0] = nn.Conv2d(channels, 64, 3, 1, 1)
-    network.avgpool, network.classifier = nn.Identity(), nn.Linear(512, n_classes)
+    network.avgpool, network.classifier = nn.AdaptiveAvgPool2d(1), nn.Linear(512, n_classes)
     return Scaled(network)
 
 
-def vit_tiny(*, n_classes: int, channels: int) -> nn.Module:
-    """Return ViT-Tiny (Touvron et al. 2021) over 8x8 patches of 4x4 pixels."""
+def vit_tiny(*, n_classes: int, channels: int, side: int = 32) -> nn.Module:
+    """Return ViT-Tiny (Touvron et al. 2021) over 8x8 patches, of 4x4 pixels where the side is 32."""
     import timm  # takes seconds to import
 
-    return Scaled(timm.create_model("vit_tiny_patch16_224", img_size=32, patch_size=4, num_classes=n_classes,
+    return Scaled(timm.create_model("vit_tiny_patch16_224", img_size=side, patch_size=side // 8, num_classes=n_classes,
                                     in_chans=channels))  # fmt: skip
 
 
@@ -110,18 +111,19 @@ CLASSIFIERS: dict[str, Callable[..., nn.Module]] = {
     "vit-tiny": vit_tiny,
 }
 
-TRANSFORMERS = {"vit-tiny"}  # SGD trains these badly; they get AdamW
+TRANSFORMERS = {"vit-tiny"}  # SGD trains these badly; they get AdamW, and they are made for one side
 
 
-def build(name: str, *, n_classes: int, channels: int) -> nn.Module:
-    """Return an untrained classifier.
+def build(name: str, *, n_classes: int, channels: int, side: int = 32) -> nn.Module:
+    """Return an untrained classifier of images with ``side`` pixels a side.
 
     Raises:
         ValueError: a name that is not a key of ``CLASSIFIERS``.
     """
     if name not in CLASSIFIERS:
         raise ValueError(f"unknown classifier {name!r}; known are {', '.join(CLASSIFIERS)}")
-    return CLASSIFIERS[name](n_classes=n_classes, channels=channels)
+    sized = {"side": side} if name in TRANSFORMERS else {}
+    return CLASSIFIERS[name](n_classes=n_classes, channels=channels, **sized)
 
 
 @torch.no_grad()

@@ -11,14 +11,14 @@ from torch.nn import functional as F
 
 from sega_utils import artifacts, attributes, paths
 
-EMBED_DIM, CONTEXT = 128, 16
+EMBED_DIM, CONTEXT, SIDE = 128, 16, 32
 EMBEDDED = {  # a stand-in of about 0.4 M parameters in open_clip's architecture, for 32x32 grey images
     "embed_dim": EMBED_DIM,
-    "vision_cfg": {"image_size": 32, "timm_model_name": "sega_resnet32"},
+    "vision_cfg": {"image_size": SIDE, "timm_model_name": "sega_resnet32"},
     "text_cfg": {"context_length": CONTEXT, "width": 64, "heads": 4, "layers": 2},
 }
 # timm looks here for what it knows of a model, by its name
-default_cfgs = timm.models.generate_default_cfgs({"sega_resnet32": {"input_size": (1, 32, 32), "pool_size": (4, 4)}})
+default_cfgs = timm.models.generate_default_cfgs({"sega_resnet32": {"input_size": (1, SIDE, SIDE), "pool_size": (4, 4)}})
 
 
 @timm.models.register_model
@@ -102,7 +102,7 @@ def load_clip(name: str | Path, device: torch.device | str = "cpu") -> Clip:
             model.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in tensors.items()})
         except (KeyError, RuntimeError) as error:
             raise artifacts.ArtifactError(f"{Path(name).name} holds no CLIP of this package: {error}") from error
-        clip = Clip(model.to(device), Vocabulary(meta["vocabulary"]), image_size=32, mean=[0.5], std=[0.5],
+        clip = Clip(model.to(device), Vocabulary(meta["vocabulary"]), image_size=SIDE, mean=[0.5], std=[0.5],
                     sha256=meta["sha256"])  # fmt: skip
         clip.meta = meta
         return clip

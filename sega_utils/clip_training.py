@@ -8,7 +8,7 @@ import torch
 from torch.nn import functional as F
 
 from sega_utils import attributes, augment, runtime
-from sega_utils.clip import Clip, Vocabulary, build, embed, vocabulary_of
+from sega_utils.clip import SIDE, Clip, Vocabulary, build, embed, resize, vocabulary_of
 from sega_utils.data import Dataset
 from sega_utils.training import one_cycle, shuffled
 
@@ -79,7 +79,8 @@ def train_clip(
     Source: CLIP, Radford et al. 2021; several positives, Yang et al. 2022 (UniCL), equation 3.
     """
     torch.manual_seed(seed)
-    data = data._replace(images=data.images.mean(1, keepdim=True))  # the stand-in sees no colours
+    grey = data.images.mean(1, keepdim=True)  # the stand-in sees no colours
+    data = data._replace(images=grey if grey.shape[-1] == SIDE else resize(grey, SIDE))
     vocabulary = vocabulary_of(data.class_names)
     tokenize = Vocabulary(vocabulary)
     names = tokenize([BARE.format(name) for name in data.class_names]).to(device)

@@ -1,6 +1,7 @@
-"""The 15 corruptions of Hendrycks and Dietterich 2019 at 32x32, generated: "CIFAR-10-C-like", not CIFAR-10-C itself.
+"""The 15 corruptions of Hendrycks and Dietterich 2019, generated: "CIFAR-10-C-like", not CIFAR-10-C itself.
 
-The constants of the five severities are those that CIFAR-10-C was made with. What differs from its images:
+The constants of the five severities, in ``severities``, are those of CIFAR-10-C and, for images of 64 pixels, of
+Tiny-ImageNet-C. What differs from their images:
 - frost: the original lays photographs of frozen panes over the images; here the texture is a ridged fractal;
 - randomness: each image has a stream of its own, from (seed, index, corruption), so that severities share their draws
   and any subset in any order gives the same pixels; the original draws everything from one unseeded stream;
@@ -9,8 +10,8 @@ The constants of the five severities are those that CIFAR-10-C was made with. Wh
 - motion blur, also of snow, follows ImageMagick's, which the original calls; gray images go the way of colour images.
 
 A higher severity lies farther from the clean image, but where the constants themselves say otherwise: the severities of
-elastic transform and of glass blur trade one strength for another, and single steps of frost and motion blur come out
-level.
+elastic transform and, at 32 pixels, of glass blur trade one strength for another, and single steps of frost and motion
+blur come out level.
 """
 
 import io
@@ -22,9 +23,10 @@ from scipy import ndimage
 
 from sega_utils import data
 from sega_utils.kernels import check_images
-from sega_utils.pixels import SIDE, Rngs, each, pick, pillow, plasma, sample, smear, streams, zoom
+from sega_utils.pixels import Rngs, each, pillow, plasma, sample, smear, streams, zoom
+from sega_utils.severities import CONSTANTS
 
-# Each corruption takes images float64 (N, C, 32, 32) in [0, 1], a random generator for each and the constants of one
+# Each corruption takes images float64 (N, C, S, S) in [0, 1], a random generator for each and the constants of one
 # severity; it returns float64 of the same shape, whose values ``corrupt`` clips and rounds.
 
 
@@ -46,24 +48,27 @@ def impulse_noise(x: np.ndarray, rngs: Rngs, share: float) -> np.ndarray:
 
 def defocus_blur(x: np.ndarray, rngs: Rngs, radius: float, softness: float) -> np.ndarray:
     """Convolve with a disk whose edge is softened by a 3x3 Gaussian."""
-    axis = np.arange(-2, 3)
+    axis = np.arange(-int(radius) - 1, int(radius) + 2)
     disk = (axis**2 + axis[:, None] ** 2 <= radius**2).astype(float)
     taps = np.exp(-np.array([1, 0, 1]) / (2 * softness**2))
     kernel = ndimage.correlate(disk, np.outer(taps, taps), mode="constant")
     return ndimage.correlate(x, kernel[None, None] / kernel.sum(), mode="mirror")
 
 
-def glass_blur(x: np.ndarray, rngs: Rngs, sigma: float, times: int) -> np.ndarray:
+def glass_blur(x: np.ndarray, rngs: Rngs, sigma: float, reach: int, times: int) -> np.ndarray:
     """Blur, let pixels take over the value of a near one, and blur again.
 
     The original means to swap both, but on colour arrays its in-place exchange copies; so are the published images.
     """
     blur = lambda x: ndimage.gaussian_filter(x, (0, 0, sigma, sigma), mode="nearest", truncate=4)
     x = np.floor(blur(x) * 255 + 1e-6) / 255
+    images, first, n = np.arange(len(x)), reach + 1, x.shape[-1] - 2 * reach
     for _ in range(times):
-        places = np.broadcast_to(np.indices((SIDE, SIDE))[None], (len(x), 2, SIDE, SIDE)).copy()
-        places[:, :, 2:, 2:] += each(rngs, lambda rng: rng.integers(-1, 1, (2, SIDE - 2, SIDE - 2)))
-        x = pick(x, places[:, 0], places[:, 1])
+        down, right = each(rngs, lambda rng: rng.integers(-reach, reach, (2, n, n))).swapaxes(0, 1)
+        for row in range(n - 1, -1, -1):  # one after the other, as what was moved may be moved again
+            for col in range(n - 1, -1, -1):
+                near = first + row + down[:, row, col], first + col + right[:, row, col]
+                x[:, :, first + row, first + col] = x[images, :, *near]
     return blur(x)
 
 
@@ -74,7 +79,7 @@ def motion_blur(x: np.ndarray, rngs: Rngs, radius: int, sigma: float) -> np.ndar
 
 def zoom_blur(x: np.ndarray, rngs: Rngs, end: float) -> np.ndarray:
     """Average the image with its enlargements in steps of 1 %."""
-    zooms = [zoom(factor) for factor in np.arange(1, end, 0.01)]
+    zooms = [zoom(factor, x.shape[-1]) for factor in np.arange(1, end, 0.01)]
     return (x + sum(matrix @ x @ matrix.T for matrix in zooms)) / (len(zooms) + 1)
 
 
@@ -83,8 +88,8 @@ def snow(
     keep: float,
 ) -> np.ndarray:  # fmt: skip
     """Whiten, and add streaks of falling flakes: smeared bright specks, and the same turned by 180 degrees."""
-    matrix = zoom(size)
-    flakes = matrix @ each(rngs, lambda rng: rng.normal(mean, spread, (1, SIDE, SIDE))) @ matrix.T
+    matrix = zoom(size, x.shape[-1])
+    flakes = matrix @ each(rngs, lambda rng: rng.normal(mean, spread, (1, *x.shape[2:]))) @ matrix.T
     flakes = np.where(flakes < cut, 0, flakes).clip(0, 1)
     flakes = smear(flakes, each(rngs, lambda rng: rng.uniform(-135, -45)), radius, sigma)
     gray = x if x.shape[1] == 1 else np.tensordot(x, (0.299, 0.587, 0.114), (1, 0))[:, None]
@@ -93,13 +98,13 @@ def snow(
 
 def frost(x: np.ndarray, rngs: Rngs, image: float, ice: float) -> np.ndarray:
     """Lay a generated texture of bright ridges over the image."""
-    return image * x + ice * (1 - np.abs(2 * plasma(rngs, 1.4) - 1))
+    return image * x + ice * (1 - np.abs(2 * plasma(rngs, 1.4, x.shape[-1]) - 1))
 
 
 def fog(x: np.ndarray, rngs: Rngs, amount: float, decay: float) -> np.ndarray:
     """Add a cloud and scale back to the image's brightest value."""
     brightest = x.max((1, 2, 3), keepdims=True)
-    return (x + amount * plasma(rngs, decay)) * brightest / (brightest + amount)
+    return (x + amount * plasma(rngs, decay, x.shape[-1])) * brightest / (brightest + amount)
 
 
 def brightness(x: np.ndarray, rngs: Rngs, amount: float) -> np.ndarray:
@@ -117,22 +122,23 @@ def contrast(x: np.ndarray, rngs: Rngs, share: float) -> np.ndarray:
 
 def elastic_transform(x: np.ndarray, rngs: Rngs, amount: float, sigma: float, reach: float) -> np.ndarray:
     """Move three points by up to ``reach``, the image with them, then each pixel by a smooth random field."""
-    corners = np.array([[26.0, 26], [26, 6], [6, 6]])  # (x, y)
+    side = x.shape[-1]
+    low, high = float(side // 2 - side // 3), float(side // 2 + side // 3)
+    corners = np.array([[high, high], [high, low], [low, low]])  # (x, y)
     moved = corners + each(rngs, lambda rng: rng.uniform(-reach, reach, (3, 2)))
     back = np.linalg.solve(np.concatenate((moved, np.ones((len(x), 3, 1))), 2), np.broadcast_to(corners, moved.shape))
-    rows, cols = np.indices((SIDE, SIDE))
+    rows, cols = np.indices((side, side))
     places = np.stack((cols, rows, np.ones_like(rows)), -1).reshape(-1, 3) @ back
-    x = sample(x, places[..., 1].reshape(-1, SIDE, SIDE), places[..., 0].reshape(-1, SIDE, SIDE))
-    field = each(rngs, lambda rng: rng.uniform(-1, 1, (2, SIDE, SIDE)))
+    x = sample(x, places[..., 1].reshape(-1, side, side), places[..., 0].reshape(-1, side, side))
+    field = each(rngs, lambda rng: rng.uniform(-1, 1, (2, side, side)))
     field = amount * ndimage.gaussian_filter(field, (0, 0, sigma, sigma), mode="reflect", truncate=3)
     return sample(x, rows + field[:, 1], cols + field[:, 0])
 
 
 def pixelate(x: np.ndarray, rngs: Rngs, share: float) -> np.ndarray:
     """Shrink to a share of the side and enlarge again, averaging over boxes."""
-    small = int(SIDE * share)
-    box = Image.Resampling.BOX
-    return pillow(x, lambda image: image.resize((small, small), box).resize((SIDE, SIDE), box))
+    small, box = int(x.shape[-1] * share), Image.Resampling.BOX
+    return pillow(x, lambda image: image.resize((small, small), box).resize(image.size, box))
 
 
 def jpeg_compression(x: np.ndarray, rngs: Rngs, quality: int) -> np.ndarray:
@@ -145,25 +151,11 @@ def jpeg_compression(x: np.ndarray, rngs: Rngs, quality: int) -> np.ndarray:
     return pillow(x, compressed)
 
 
-# name: (function, its constants at severity 1 .. 5)
 CORRUPTIONS = {
-    "gaussian_noise": (gaussian_noise, ((0.04,), (0.06,), (0.08,), (0.09,), (0.10,))),
-    "shot_noise": (shot_noise, ((500,), (250,), (100,), (75,), (50,))),
-    "impulse_noise": (impulse_noise, ((0.01,), (0.02,), (0.03,), (0.05,), (0.07,))),
-    "defocus_blur": (defocus_blur, ((0.3, 0.4), (0.4, 0.5), (0.5, 0.6), (1, 0.2), (1.5, 0.1))),
-    "glass_blur": (glass_blur, ((0.05, 1), (0.25, 1), (0.4, 1), (0.25, 2), (0.4, 2))),
-    "motion_blur": (motion_blur, ((6, 1), (6, 1.5), (6, 2), (8, 2), (9, 2.5))),
-    "zoom_blur": (zoom_blur, ((1.06,), (1.11,), (1.16,), (1.21,), (1.26,))),
-    "snow": (snow, ((0.1, 0.2, 1, 0.6, 8, 3, 0.95), (0.1, 0.2, 1, 0.5, 10, 4, 0.9), (0.15, 0.3, 1.75, 0.55, 10, 4, 0.9),
-                    (0.25, 0.3, 2.25, 0.6, 12, 6, 0.85), (0.3, 0.3, 1.25, 0.65, 14, 12, 0.8))),
-    "frost": (frost, ((1, 0.2), (1, 0.3), (0.9, 0.4), (0.85, 0.4), (0.75, 0.45))),
-    "fog": (fog, ((0.2, 3), (0.5, 3), (0.75, 2.5), (1, 2), (1.5, 1.75))),
-    "brightness": (brightness, ((0.05,), (0.1,), (0.15,), (0.2,), (0.3,))),
-    "contrast": (contrast, ((0.75,), (0.5,), (0.4,), (0.3,), (0.15,))),
-    "elastic_transform": (elastic_transform, ((0, 0, 2.56), (1.6, 6.4, 2.24), (2.56, 1.92, 1.92), (3.2, 1.28, 1.6),
-                                              (3.2, 0.96, 0.96))),
-    "pixelate": (pixelate, ((0.95,), (0.9,), (0.85,), (0.75,), (0.65,))),
-    "jpeg_compression": (jpeg_compression, ((80,), (65,), (58,), (50,), (40,))),
+    function.__name__: function for function in (
+        gaussian_noise, shot_noise, impulse_noise, defocus_blur, glass_blur, motion_blur, zoom_blur, snow, frost, fog,
+        brightness, contrast, elastic_transform, pixelate, jpeg_compression,
+    )
 }  # fmt: skip
 GROUPS = {
     "noise": ("gaussian_noise", "shot_noise", "impulse_noise"),
@@ -181,17 +173,17 @@ def corrupt(
     """Return corrupted images; each depends on itself, the seed and its index alone.
 
     Args:
-        images: float32 (N, C, 32, 32) in [0, 1], one or three channels; taken at 8 bit, as the original's are.
+        images: float32 (N, C, S, S) in [0, 1], see ``check_images``; taken at 8 bit, as the original's are.
         name: a key of ``CORRUPTIONS``; severity: 1 .. 5, 5 the worst; seed: not negative.
         indices: int64 (N,), the images' places in the set they were taken from; absent, 0 .. N - 1.
 
     Returns:
-        float32 (N, C, 32, 32) on 256 levels in [0, 1].
+        float32 (N, C, S, S) on 256 levels in [0, 1].
 
     Raises:
         ValueError: an unknown corruption, a severity outside 1 .. 5, or images or indices that are not as above.
 
-    Source: Hendrycks and Dietterich 2019, section 3 and appendix B, with the constants of CIFAR-10-C.
+    Source: Hendrycks and Dietterich 2019, section 3 and appendix B.
     """
     if name not in CORRUPTIONS:
         raise ValueError(f"unknown corruption {name!r}; known are {', '.join(CORRUPTIONS)}")
@@ -203,10 +195,10 @@ def corrupt(
     indices = torch.arange(len(images)) if indices is None else indices
     if indices.shape != (len(images),):
         raise ValueError(f"received indices of shape {tuple(indices.shape)} for {len(images)} images; each needs one")
-    function, constants = CORRUPTIONS[name]
+    constants = CONSTANTS[images.shape[-1]][name][severity - 1]
     parts = []
     for part, places in zip(data.to_uint8(images.cpu()).split(BATCH), indices.split(BATCH), strict=True):
-        values = function(part.numpy() / 255, streams(name, seed, places.tolist()), *constants[severity - 1])
+        values = CORRUPTIONS[name](part.numpy() / 255, streams(name, seed, places.tolist()), *constants)
         # a level that survived unchanged must not fall by one because a sum of doubles ended just below it
         parts.append(np.floor(values.clip(0, 1) * 255 + 1e-6).astype(np.uint8))
     return data.from_uint8(torch.from_numpy(np.concatenate(parts))).to(images.device)

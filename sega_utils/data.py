@@ -10,8 +10,11 @@ import torch
 from sega_utils import artifacts, folders, paths, sources
 
 
+SIDES = (32, 64)  # pixels a side of the images that all parts take
+
+
 class Dataset(NamedTuple):
-    """Images float32 (N, C, 32, 32) in [0, 1], labels int64 (N,), the class names they index, and whether a mirrored
+    """Images float32 (N, C, S, S) in [0, 1] with S one of ``SIDES``, labels int64 (N,), the class names they index, and whether a mirrored
     image is still one of its class: a mirrored digit is none."""
 
     images: torch.Tensor
@@ -102,12 +105,8 @@ def load_real(run: str, dataset: str) -> tuple[Dataset, dict]:
 
     Raises:
         FileNotFoundError, ArtifactError: the file is missing or damaged.
-        ValueError: its images are not 32x32, as all that comes after 00_data needs them.
     """
     tensors, meta = artifacts.load_tensors(paths.require(run, dataset, "real"))
-    if (size := tuple(tensors["images"].shape[2:])) != (32, 32):
-        raise ValueError(f"the images of {dataset} are {size[0]}x{size[1]}; GAN, filters and corruptions are made for "
-                         "32x32, as in the poster: choose a DATASET of that size, such as tiny-imagenet")  # fmt: skip
     return Dataset(from_uint8(tensors["images"]), tensors["labels"], tuple(meta["class_names"]), mirrors(dataset)), meta
 
 

@@ -1,4 +1,4 @@
-"""A small class-conditional diffusion model at 32x32, from diffusers: the baseline for what an image costs."""
+"""A small class-conditional diffusion model, from diffusers: the baseline for what an image costs."""
 
 import copy
 from pathlib import Path
@@ -17,11 +17,12 @@ NOISE = {"num_train_timesteps": 1000, "beta_schedule": "squaredcos_cap_v2", "pre
 PATCH = 2  # pixels of 2x2 become channels: four times fewer positions, which makes a CPU fast enough
 
 
-def build(*, n_classes: int, channels: int = 1, width: int = 24) -> UNet2DModel:
+def build(*, n_classes: int, channels: int = 1, width: int = 24, side: int = 32) -> UNet2DModel:
     """Return an untrained denoiser of images whose 2x2 pixels are stacked into channels.
 
     Args:
-        width: channels at 16x16, doubled at 8x8 and 4x4; a multiple of 8.
+        width: channels at half the side, doubled at a quarter and an eighth of it; a multiple of 8.
+        side: of the images in pixels, one of ``data.SIDES``.
 
     Raises:
         ValueError: such a width cannot be normalised in groups of 8.
@@ -32,11 +33,11 @@ def build(*, n_classes: int, channels: int = 1, width: int = 24) -> UNet2DModel:
         raise ValueError(f"width is {width}; allowed are multiples of 8 from 8 on")
     stacked = channels * PATCH**2
     model = UNet2DModel(
-        sample_size=32 // PATCH, in_channels=stacked, out_channels=stacked, layers_per_block=1, norm_num_groups=8,
+        sample_size=side // PATCH, in_channels=stacked, out_channels=stacked, layers_per_block=1, norm_num_groups=8,
         block_out_channels=(width, 2 * width, 2 * width), down_block_types=("DownBlock2D",) * 3,
         up_block_types=("UpBlock2D",) * 3, num_class_embeds=n_classes, add_attention=False,
     )  # fmt: skip
-    model.settings = {"n_classes": n_classes, "channels": channels, "width": width}
+    model.settings = {"n_classes": n_classes, "channels": channels, "width": width, "side": side}
     return model.to(memory_format=torch.channels_last)
 
 
@@ -69,7 +70,8 @@ def train_diffusion(
     2022.
     """
     torch.manual_seed(seed)
-    model = build(n_classes=len(data.class_names), channels=data.images.shape[1], width=width).to(device)
+    _, channels, _, side = data.images.shape
+    model = build(n_classes=len(data.class_names), channels=channels, width=width, side=side).to(device)
     average = copy.deepcopy(model).requires_grad_(False)
     optimiser, noising = torch.optim.Adam(model.parameters(), lr), DDPMScheduler(**NOISE)
     settings = {"seed": seed, "steps": steps, "width": width, "batch_size": batch_size, "lr": lr, "ema": ema,
@@ -110,14 +112,14 @@ def sample(
         steps: evaluations of the model for each image, 1 .. 1000.
 
     Returns:
-        float32 (N, C, 32, 32) in [0, 1] on the model's device.
+        float32 (N, C, S, S) in [0, 1] on the model's device.
 
     Raises:
         ValueError: a label the model was not trained on, or steps outside their range.
 
     Source: Song, Meng and Ermon 2021, equation 12 with eta = 0.
     """
-    n_classes, channels = model.settings["n_classes"], model.settings["channels"]
+    n_classes, channels, side = (model.settings[name] for name in ("n_classes", "channels", "side"))
     if len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < n_classes:
         raise ValueError(f"labels span {int(labels.min())} .. {int(labels.max())}; "
                          f"this model knows 0 .. {n_classes - 1}")  # fmt: skip
@@ -125,9 +127,9 @@ def sample(
         raise ValueError(f"steps is {steps}; allowed are 1 .. {NOISE['num_train_timesteps']}")
     schedule = DDIMScheduler(**NOISE, timestep_spacing="trailing")
     schedule.set_timesteps(steps)
-    rng, parts = runtime.generator(seed), [torch.empty(0, channels, 32, 32, device=model.device)]
+    rng, parts = runtime.generator(seed), [torch.empty(0, channels, side, side, device=model.device)]
     for some in labels.split(batch):
-        noise = torch.randn(len(some), channels * PATCH**2, 32 // PATCH, 32 // PATCH, generator=rng)
+        noise = torch.randn(len(some), channels * PATCH**2, side // PATCH, side // PATCH, generator=rng)
         images, some = noise.to(model.device), some.to(model.device)
         for at in schedule.timesteps:
             images = schedule.step(model(images, at, some).sample, at, images).prev_sample

@@ -1,6 +1,6 @@
 """Shifts of a whole data set, of our own where the poster names none.
 
-Each takes images float32 (N, C, 32, 32) in [0, 1] and a seed and returns as many such images; what is random in an
+Each takes images float32 (N, C, S, S) in [0, 1] and a seed and returns as many such images; what is random in an
 image comes from (seed, its index, the shift).
 """
 
@@ -29,7 +29,7 @@ def cluttered(images: torch.Tensor, *, seed: int, strength: float = 0.5, dark: f
     what is brighter than ``dark``, and what it encloses.
 
     Args:
-        images: float32 (N, C, 32, 32) in [0, 1], at least two, objects on black.
+        images: float32 (N, C, S, S) in [0, 1], at least two, objects on black.
         strength: what the pieces are multiplied by, 0 .. 1.
 
     Raises:

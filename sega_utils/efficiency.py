@@ -87,7 +87,7 @@ def quality(images: torch.Tensor, labels: torch.Tensor, test: Dataset, inputs: d
     """Return Frechet distance, precision and recall in CLIP's features, and how often CLIP sees the class asked for.
 
     Args:
-        images, labels: uint8 (N, C, 32, 32), int64 (N,); as many test images, balanced, are their peers for precision
+        images, labels: uint8 (N, C, S, S), int64 (N,); as many test images, balanced, are their peers for precision
             and recall, fewer if some class has fewer; all of them for the Frechet distance.
     """
     n_classes, everything = len(test.class_names), torch.ones(len(test.labels), dtype=torch.bool)

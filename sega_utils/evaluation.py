@@ -19,7 +19,8 @@ def load_classifier(run: str, dataset: str, arm: str, seed: int) -> tuple[torch.
         raise FileNotFoundError(f"{paths.shown(path)} is missing; {recipes.how_to_train(run, dataset, arm, seed)}")
     weights, meta = artifacts.load_tensors(path)
     try:
-        model = classifiers.build(meta["classifier"], n_classes=meta["n_classes"], channels=meta["channels"])
+        shape = {name: meta[name] for name in ("n_classes", "channels", "side")}
+        model = classifiers.build(meta["classifier"], **shape)
         model.load_state_dict(weights)
     except (KeyError, RuntimeError) as error:
         raise artifacts.ArtifactError(f"{paths.shown(path)} holds no classifier, or other weights than it says; delete "

@@ -1,6 +1,7 @@
 """What makes a synthetic image worth keeping: it shows its class, is sharp, and copies neither another nor a real one.
 
-Scores map images (N, C, 32, 32) to (N,); ``apply_filters`` turns them into a keep mask and a reason a rejection.
+Scores map images (N, C, S, S), see ``kernels.check_images``, to (N,); ``apply_filters`` turns them into a keep mask
+and a reason a rejection.
 """
 
 from collections.abc import Iterable
@@ -8,8 +9,8 @@ from collections.abc import Iterable
 import torch
 
 from sega_utils.duplicates import better_copies, near_duplicates
-from sega_utils.hashes import pack
-from sega_utils.kernels import batched, blur_score, check_images, hamming, phash, ssim
+from sega_utils.hashes import hamming, pack, phash
+from sega_utils.kernels import batched, blur_score, check_images, ssim
 
 __all__ = [
     "FILTERS", "apply_filters", "blur_score", "calibrate", "class_scores", "clip_score", "hamming", "near_duplicates",
@@ -25,7 +26,7 @@ def class_scores(images: torch.Tensor, *, clip, class_embeddings: torch.Tensor) 
     """Return the cosine of each image's embedding with each class's.
 
     Args:
-        images: float32 (N, C, 32, 32) in [0, 1], C = 1 or 3.
+        images: float32 (N, C, S, S) in [0, 1], see ``kernels.check_images``.
         clip: has ``encode_images(images) -> (N, d)``, L2-normalised, e.g. ``sega_utils.clip.Clip``.
         class_embeddings: (n_classes, d), L2-normalised.
 
@@ -109,11 +110,11 @@ def apply_filters(
     duplicate: among those that pass all others, a near-duplicate of a better-scored one that is kept.
 
     Args:
-        images: float32 (N, C, 32, 32) in [0, 1], C = 1 or 3.
+        images: float32 (N, C, S, S) in [0, 1], see ``kernels.check_images``.
         class_ids: int64 (N,), the class each was drawn for.
         class_scores: (N, n_classes), from the function of that name.
         alignment_threshold, blur_threshold: (n_classes,), from ``calibrate``.
-        real_images: float32 (M, C, 32, 32), the training images.
+        real_images: float32 (M, C, S, S), the training images.
         max_distance, min_ssim: as for ``near_duplicates``.
         use: names out of ``FILTERS``.
 

@@ -21,7 +21,8 @@ def diff_augment(images: torch.Tensor, rng: torch.Generator) -> torch.Tensor:
     images = images + (uniform() - 0.5) * 0.5
     mean = images.mean((1, 2, 3), keepdim=True)
     images = (images - mean) * (uniform() + 0.5) + mean
-    return augment.cutout(augment.shift(images, rng, pad=4, flip=False), rng, size=12)
+    side = images.shape[-1]
+    return augment.cutout(augment.shift(images, rng, pad=side // 8, flip=False), rng, size=side * 3 // 8)
 
 
 def train_gan(
@@ -54,14 +55,15 @@ def train_gan(
 
     Raises:
         FloatingPointError: a loss is not finite; the last checkpoint is untouched.
+        ValueError: a width that cannot be halved as often as the side of the images asks for.
         ArtifactError: the checkpoint is damaged or belongs to other settings.
 
     Source: hinge loss, Lim and Ye 2017; two time scales, Heusel et al. 2017; averaging, Yazici et al. 2019.
     """
-    n_classes, channels = len(data.class_names), data.images.shape[1]
+    _, channels, _, side = data.images.shape
     torch.manual_seed(seed)
-    generator = Generator(n_classes=n_classes, channels=channels, z_dim=z_dim, width=width, depth=depth).to(device)
-    critic = Discriminator(n_classes=n_classes, channels=channels, width=width, depth=depth).to(device)
+    shape = {"n_classes": len(data.class_names), "channels": channels, "width": width, "depth": depth, "side": side}
+    generator, critic = Generator(z_dim=z_dim, **shape).to(device), Discriminator(**shape).to(device)
     average = copy.deepcopy(generator).requires_grad_(False)
     optimisers = [
         torch.optim.Adam(generator.parameters(), lr_generator, betas=(0.0, 0.99)),

@@ -1,4 +1,4 @@
-"""A class-conditional GAN at 32x32: its two networks, and drawing images from a frozen generator."""
+"""A class-conditional GAN: its two networks, and drawing images from a frozen generator."""
 
 from pathlib import Path
 
@@ -50,23 +50,28 @@ class GeneratorBlock(nn.Module):
 
 
 class Generator(nn.Module):
-    """Map latents (N, z_dim) and labels (N,) to images (N, channels, 32, 32) in [0, 1].
+    """Map latents (N, z_dim) and labels (N,) to images (N, channels, side, side) in [0, 1].
 
     Args:
-        width: channels at 4x4, halved at 8x8, 16x16 and 32x32; a multiple of 8.
+        width: channels at 4x4, halved whenever the side doubles; a multiple of side / 4.
         depth: convolutions a resolution, at least 1.
+        side: in pixels, one of ``data.SIDES``.
 
     Source: poster, Algorithm 1, ``G(z, y)``; conditional batch norm and projection after Miyato and Koyama 2018.
     """
 
-    def __init__(self, *, n_classes: int, channels: int = 1, z_dim: int = 64, width: int = 192, depth: int = 1):
+    def __init__(
+        self, *, n_classes: int, channels: int = 1, z_dim: int = 64, width: int = 192, depth: int = 1, side: int = 32
+    ):
         super().__init__()
-        self.settings = {"n_classes": n_classes, "channels": channels, "z_dim": z_dim, "width": width, "depth": depth}
-        self.n_classes, self.channels, self.z_dim, self.width = n_classes, channels, z_dim, width
+        self.settings = {"n_classes": n_classes, "channels": channels, "z_dim": z_dim, "width": width, "depth": depth,
+                         "side": side}  # fmt: skip
+        self.n_classes, self.channels, self.z_dim, self.width, self.side = n_classes, channels, z_dim, width, side
+        sizes = widths(width, side)
         self.project = nn.Linear(z_dim, width * 16)
-        self.blocks = nn.ModuleList(GeneratorBlock(width >> i, width >> i + 1, n_classes, depth) for i in range(3))
-        self.norm = ConditionalBatchNorm(width >> 3, n_classes)
-        self.out = nn.Conv2d(width >> 3, channels, 3, padding=1)
+        self.blocks = nn.ModuleList(GeneratorBlock(i, o, n_classes, depth) for i, o in zip(sizes, sizes[1:]))
+        self.norm = ConditionalBatchNorm(sizes[-1], n_classes)
+        self.out = nn.Conv2d(sizes[-1], channels, 3, padding=1)
         self.to(memory_format=torch.channels_last)  # twice as fast on a CPU
 
     def forward(self, z: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
@@ -76,17 +81,28 @@ class Generator(nn.Module):
         return torch.sigmoid(self.out(F.relu(self.norm(h, labels))))
 
 
+def widths(width: int, side: int) -> list[int]:
+    """Return the channels at 4x4, 8x8, ... ``side`` x ``side``.
+
+    Raises:
+        ValueError: a width that cannot be halved so often.
+    """
+    if width < side // 4 or width % (side // 4):
+        raise ValueError(f"width is {width}; allowed for images of {side} pixels are the multiples of {side // 4}")
+    return [width >> i for i in range(side.bit_length() - 2)]
+
+
 class Discriminator(nn.Module):
-    """Score images (N, channels, 32, 32) given labels (N,); higher is more real.
+    """Score images (N, channels, side, side) given labels (N,); higher is more real.
 
     Spectral norm on every layer (Miyato et al. 2018) and a projection head (Miyato and Koyama 2018, equation 3).
-    ``width`` and ``depth`` as in ``Generator``.
+    ``width``, ``depth`` and ``side`` as in ``Generator``.
     """
 
-    def __init__(self, *, n_classes: int, channels: int = 1, width: int = 192, depth: int = 1):
+    def __init__(self, *, n_classes: int, channels: int = 1, width: int = 192, depth: int = 1, side: int = 32):
         super().__init__()
         conv = lambda *args: spectral_norm(nn.Conv2d(*args))
-        sizes = [width >> 3, width >> 2, width >> 1]
+        sizes = widths(width, side)[:0:-1]
         self.stem = conv(channels, sizes[0], 4, 2, 1)
         self.same = nn.ModuleList(
             nn.ModuleList(conv(i, o if k == depth - 1 else i, 3, 1, 1) for k in range(depth))
@@ -147,7 +163,7 @@ def generate(
         z: latents float32 (N, z_dim); drawn from N(0, I) with ``seed`` if absent.
 
     Returns:
-        float32 (N, C, 32, 32) in [0, 1] on the generator's device.
+        float32 (N, C, S, S) in [0, 1] on the generator's device.
 
     Raises:
         ValueError: a label the generator was not trained on, or latents of another shape.
@@ -161,4 +177,4 @@ def generate(
         raise ValueError(f"latents have shape {tuple(z.shape)}; expected ({len(labels)}, {generator.z_dim})")
     device = next(generator.parameters()).device
     parts = [generator(a.to(device), b.to(device)) for a, b in zip(z.split(batch), labels.split(batch), strict=True)]
-    return torch.cat(parts) if parts else torch.empty(0, generator.channels, 32, 32, device=device)
+    return torch.cat(parts) if parts else torch.empty(0, generator.channels, generator.side, generator.side, device=device)

@@ -68,12 +68,13 @@ def grid(images: torch.Tensor, *, columns: int, row_titles: Iterable[str] = (), 
     """Return images (N, C, H, W) in rows of ``columns``, each row with its title to the left."""
     if len(images) == 0 or columns < 1:
         raise ValueError(f"received {len(images)} images for {columns} columns; a grid needs at least one of each")
-    sheet = tile(images, columns)
-    figure = Drawing(figsize=(sheet.shape[1] / 58 + 2, sheet.shape[0] / 58 + 0.3))
+    sheet, side = tile(images, columns), images.shape[2]
+    inches = 32 / 58 / side  # a pixel's, so that images of any side are equally large
+    figure = Drawing(figsize=(sheet.shape[1] * inches + 2, sheet.shape[0] * inches + 0.3))
     axes = figure.add_subplot(title=title)
     picture(axes, sheet)
     titles = [textwrap.fill(text, 34) for text in row_titles]
-    axes.set_yticks([34 * i + 16 for i in range(len(titles))], titles, parse_math=False)
+    axes.set_yticks([(side + 2) * i + side / 2 for i in range(len(titles))], titles, parse_math=False)
     axes.tick_params(length=0)
     return figure
 
@@ -104,7 +105,7 @@ def at_a_glance(
     """Return the method in one figure: prompts, images drawn from them that were kept, and what each filter rejected.
 
     Args:
-        pool: ``images`` (N, C, 32, 32) and ``prompt_ids`` (N,), the candidates.
+        pool: ``images`` (N, C, S, S) and ``prompt_ids`` (N,), the candidates.
         rows: the provenance table, one row a candidate, with ``class``, ``prompt`` and ``reason``.
         prompts: which prompts to show; if empty, ``n_prompts`` of different classes that show the most filters at work.
 
@@ -123,7 +124,8 @@ def at_a_glance(
     columns = ["", *(why for why in REASONS if any(why in mine for mine in groups.values()))]
     wide = [2 if why else 4 for why in columns]  # images side by side, two rows of them
     left = [34 * sum(wide[:i]) + 14 * i for i in range(len(wide) + 1)]
-    width, height = max(left[-1] - 16, 520), 15 + 105 * len(prompts)  # in pixels of the images
+    width, height = max(left[-1] - 16, 520), 15 + 105 * len(prompts)  # in pixels of images of 32
+    pixel = 32 / pool["images"].shape[-1]
     figure = Drawing(figsize=(9, 9 * height / width), dpi=200, layout="none")
     axes = figure.add_axes((0, 0, 1, 1))
     for x, why in zip(left, columns, strict=False):
@@ -138,7 +140,7 @@ def at_a_glance(
             mine = groups[prompt].get(why, [])
             if mine:
                 sheet = tile(pool["images"][mine[: 2 * n]], n)
-                picture(axes, sheet, extent=(x, x + sheet.shape[1], top + sheet.shape[0], top))
+                picture(axes, sheet, extent=(x, x + pixel * sheet.shape[1], top + pixel * sheet.shape[0], top))
             axes.text(x, top + 69, f"{len(mine)} of {total}", va="top", fontsize=9, color=MUTED)
     axes.set(xlim=(0, width), ylim=(height, 0))
     return figure

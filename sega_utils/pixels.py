@@ -1,6 +1,6 @@
 """What corruptions are made of, for whole batches: draws for each image, moved pixels, clouds, 8-bit operations.
 
-Images are float64 (N, C, 32, 32) in [0, 1].
+Images are float64 (N, C, S, S) in [0, 1]; S is a power of two.
 """
 
 import math
@@ -12,7 +12,6 @@ import numpy as np
 from PIL import Image
 from scipy import ndimage
 
-SIDE = 32
 Rngs = list[np.random.Generator]
 
 
@@ -27,14 +26,15 @@ def each(rngs: Rngs, draw: Callable) -> np.ndarray:
 
 
 def pick(x: np.ndarray, rows: np.ndarray, cols: np.ndarray) -> np.ndarray:
-    """Return the pixels at whole rows and columns, broadcast to (N, 32, 32); beyond the edge lies the edge."""
-    images = np.arange(len(x))[:, None, None]
-    return np.moveaxis(x[images, :, rows.clip(0, SIDE - 1), cols.clip(0, SIDE - 1)], -1, 1)
+    """Return the pixels at whole rows and columns, broadcast to (N, S, S); beyond the edge lies the edge."""
+    images, last = np.arange(len(x))[:, None, None], x.shape[-1] - 1
+    return np.moveaxis(x[images, :, rows.clip(0, last), cols.clip(0, last)], -1, 1)
 
 
 def sample(x: np.ndarray, rows: np.ndarray, cols: np.ndarray) -> np.ndarray:
-    """Return bilinearly interpolated pixels at rows and columns (N, 32, 32); the image is mirrored at its edges."""
-    rows, cols = ((SIDE - 1) - np.abs((SIDE - 1) - place % (2 * SIDE - 2)) for place in (rows, cols))
+    """Return bilinearly interpolated pixels at rows and columns (N, S, S); the image is mirrored at its edges."""
+    last = x.shape[-1] - 1
+    rows, cols = (last - np.abs(last - place % (2 * last)) for place in (rows, cols))
     top, left = (np.floor(place).astype(int) for place in (rows, cols))
     down, right = (rows - top)[:, None], (cols - left)[:, None]
     upper = pick(x, top, left) * (1 - right) + pick(x, top, left + 1) * right
@@ -51,29 +51,29 @@ def smear(x: np.ndarray, angles: np.ndarray, radius: int, sigma: float) -> np.nd
     weights = np.exp(-(steps**2) / (2 * sigma**2))
     angles = np.deg2rad(angles)[:, None]
     down, right = (np.ceil(steps * part - 0.5).astype(int) for part in (np.sin(angles), np.cos(angles)))
-    rows, cols = np.arange(SIDE)[None, :, None], np.arange(SIDE)[None, None, :]
+    _, rows, cols = np.ogrid[:1, : x.shape[2], : x.shape[3]]
     taps = (w * pick(x, rows + down[:, i, None, None], cols + right[:, i, None, None]) for i, w in enumerate(weights))
     return sum(taps) / weights.sum()
 
 
 @cache
-def zoom(factor: float) -> np.ndarray:
-    """Return the (32, 32) matrix that linearly enlarges the middle of 32 pixels by a factor of at least 1."""
-    side = math.ceil(SIDE / factor)
-    top = (SIDE - side) // 2
-    wide = ndimage.zoom(np.eye(SIDE)[top : top + side], (factor, 1), order=1, mode="nearest")
-    return wide[(len(wide) - SIDE) // 2 :][:SIDE]
+def zoom(factor: float, side: int) -> np.ndarray:
+    """Return the (side, side) matrix that linearly enlarges the middle of as many pixels by a factor of at least 1."""
+    part = math.ceil(side / factor)
+    top = (side - part) // 2
+    wide = ndimage.zoom(np.eye(side)[top : top + part], (factor, 1), order=1, mode="nearest")
+    return wide[(len(wide) - side) // 2 :][:side]
 
 
-def plasma(rngs: Rngs, decay: float) -> np.ndarray:
-    """Return a cloud in [0, 1] for each image, (N, 1, 32, 32), by the diamond-square algorithm on a torus.
+def plasma(rngs: Rngs, decay: float, side: int) -> np.ndarray:
+    """Return a cloud in [0, 1] for each image, (N, 1, side, side), by the diamond-square algorithm on a torus.
 
     Source: Fournier, Fussell and Carpenter 1982; amplitude 100**2 at first, divided by decay**2 when the step halves.
     """
-    noise = each(rngs, lambda rng: rng.uniform(-1, 1, SIDE * SIDE - 1))
-    cloud, used, step, amplitude = np.zeros((len(rngs), SIDE, SIDE)), 0, SIDE, 100.0**2
+    noise = each(rngs, lambda rng: rng.uniform(-1, 1, side * side - 1))
+    cloud, used, step, amplitude = np.zeros((len(rngs), side, side)), 0, side, 100.0**2
     while step >= 2:
-        half, n = step // 2, SIDE // step
+        half, n = step // 2, side // step
         fresh = amplitude * noise[:, used : used + 3 * n * n].reshape(-1, 3, n, n)
         corners = cloud[:, ::step, ::step]
         centres = sum(np.roll(corners, (-i, -j), (1, 2)) for i in (0, 1) for j in (0, 1)) / 4 + fresh[:, 0]

@@ -65,7 +65,7 @@ def draw_block(inputs: dict, start: int, n: int, thresholds: dict) -> tuple[dict
     """Return columns of what survives of ``n`` candidates from ``start`` on, and why each of the others does not.
 
     Columns: ``index``, ``class_ids``, ``prompt_ids``, ``seeds`` and ``hashes`` (packed) int64 (N,), ``clip_score`` and
-    ``blur_score`` float32 (N,), ``images`` uint8 (N, C, 32, 32).
+    ``blur_score`` float32 (N,), ``images`` uint8 (N, C, S, S).
     """
     recipe, device, clip = inputs["recipe"], inputs["device"], inputs["clip"]
     plan = synthesis.plan(inputs["prompts"]["class_ids"], n, seed=recipe["draw_seed"], start=start)

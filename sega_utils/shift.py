@@ -29,7 +29,7 @@ def make_sets(
         folder: of published corruption files (see ``official.load_official``), which then replace generated ones.
 
     Returns:
-        ``labels`` int64 (n_test,) and images uint8 (n_test, C, 32, 32) named ``clean``, ``<corruption>_<severity>`` and
+        ``labels`` int64 (n_test,) and images uint8 (n_test, C, S, S) named ``clean``, ``<corruption>_<severity>`` and
         as in ``SHIFTS``; and a dict with ``source`` (``generated`` or ``official``), ``seed`` and ``sha256``.
 
     Raises:

@@ -1,4 +1,4 @@
-"""The poster's Stable Diffusion arm: images from the same prompts, resized to 32x32, in chunks that survive a kill."""
+"""The poster's Stable Diffusion arm: images from the same prompts, resized, in chunks that survive a kill."""
 
 from pathlib import Path
 
@@ -47,7 +47,7 @@ def load_pipeline(name: str, device: torch.device | str = "cpu", *, dtype: torch
 @torch.no_grad()
 def draw(
     pipeline, texts: list[str], seeds: torch.Tensor, *, steps: int = 50, guidance: float = 7.5,
-    size: int | None = None, channels: int = 3,
+    size: int | None = None, channels: int = 3, side: int = 32,
 ) -> torch.Tensor:  # fmt: skip
     """Draw one image for every (text, seed) at once.
 
@@ -57,9 +57,10 @@ def draw(
         size: pixels of a side before resizing, a multiple of 8; those the pipeline was made for if absent, which is
             512 for the first Stable Diffusion.
         channels: 3, or 1 for grey.
+        side: pixels of a side after resizing.
 
     Returns:
-        uint8 (N, channels, 32, 32), on the CPU.
+        uint8 (N, channels, side, side), on the CPU.
 
     Raises:
         FloatingPointError: a pixel is not finite, which float16 can cause.
@@ -69,7 +70,7 @@ def draw(
                       width=size, output_type="pt").images.float()  # fmt: skip
     if not images.isfinite().all():
         raise FloatingPointError(f"Stable Diffusion drew pixels that are not finite in {pipeline.dtype}; use bfloat16")
-    images = resize(images, 32)
+    images = resize(images, side)
     return data.to_uint8(rgb_to_grayscale(images) if channels == 1 else images).cpu()
 
 
@@ -87,10 +88,10 @@ def synthesise(
         class_ids: their classes, int64 (P,).
         batch: images drawn at once.
         chunk: images a file, a multiple of ``batch``.
-        options: ``steps``, ``guidance``, ``size`` and ``channels`` of ``draw``.
+        options: ``steps``, ``guidance``, ``size``, ``channels`` and ``side`` of ``draw``.
 
     Returns:
-        The pool: ``images`` uint8 (n, C, 32, 32), ``class_ids``, ``prompt_ids`` and ``seeds`` int64 (n,).
+        The pool: ``images`` uint8 (n, C, side, side), ``class_ids``, ``prompt_ids`` and ``seeds`` int64 (n,).
         The cost: ``seconds`` over all chunks, whenever they were drawn, ``seconds_per_image``, ``params_millions``,
         and the highest ``peak_memory_gb`` (and ``peak_gpu_memory_gb``).
 

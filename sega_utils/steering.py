@@ -26,7 +26,7 @@ def effects(
     Values are standardised with the mean and deviation of the class's real images, so that classes can be pooled.
 
     Args:
-        images: float (N, C, 32, 32); class_ids: int64 (N,); claims: int64 (N, 5), each image's row of ``said``.
+        images: float (N, C, S, S); class_ids: int64 (N,); claims: int64 (N, 5), each image's row of ``said``.
         real, real_ids: the training subset.
 
     Returns:

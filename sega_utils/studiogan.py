@@ -74,16 +74,20 @@ def adopt(path: Path, target: Path, *, run: str, dataset: str) -> str:
     """Convert a checkpoint to a generator for runs that use what ``run`` uses, and return its digest.
 
     Raises:
-        ValueError: the run uses a part of the training images only, or has another number of classes.
+        ValueError: the run uses a part of the training images only, or its images are of another shape or of another
+            number of classes.
         FileNotFoundError, ArtifactError: the checkpoint, or the run's real images, are missing or damaged.
     """
     generator = load_studiogan(path)
-    _, real = artifacts.load_tensors(paths.require(run, dataset, "real"))
+    tensors, real = artifacts.load_tensors(paths.require(run, dataset, "real"))
     if real["fraction"] != 1:
         raise ValueError(f"run {run!r} uses a share of {real['fraction']} of the training images, but a published "
                          "generator saw all of them; set FRACTION = 1 in 00_data, or train one")  # fmt: skip
     if generator.n_classes != len(real["class_names"]):
         raise ValueError(f"{path.name} draws {generator.n_classes} classes, {dataset} has {len(real['class_names'])}")
+    if (shape := tuple(tensors["images"].shape[1:])) != (generator.channels, generator.side, generator.side):
+        raise ValueError(f"{path.name} draws colour images of {generator.side} pixels a side; those of {dataset} are "
+                         f"{shape}: channels, rows, columns")  # fmt: skip
     origin = {"source": path.name, "source_sha256": artifacts.sha256(path)}
     return save_generator(target, generator, origin | {"data": real["sha256"], "curve": []})
 

@@ -30,7 +30,7 @@ def draw(
         sigma: standard deviation of the latent noise, >= 0.
 
     Returns:
-        float32 (N, C, 32, 32) in [0, 1].
+        float32 (N, C, S, S) in [0, 1].
 
     Source: poster, Algorithm 1, lines 4 and 5, with the trained projector.
     """

@@ -34,11 +34,11 @@ def train_classifier(
 
     Args:
         real: the run's training subset.
-        synthetic: images float32 (M, C, 32, 32) and targets float32 (M, n_classes), each row a distribution.
+        synthetic: images float32 (M, C, S, S) and targets float32 (M, n_classes), each row a distribution.
         real_targets: float32 (N, n_classes) instead of the labels, e.g. CLIP's class distribution.
         lr: peak learning rate of SGD with Nesterov momentum 0.9 (AdamW for a transformer); one cosine cycle after 10 %
             of warm-up.
-        pixel: crop (up to 2 pixels) real and synthetic images, and flip them where ``real.mirrors``.
+        pixel: crop (up to a sixteenth of the side) real and synthetic images, and flip them where ``real.mirrors``.
         policy: a key of ``augment.POLICIES``, applied image by image after crop and flip.
         mixing: a key of ``augment.MIXING``.
         batch_size: images a step sees, real and synthetic together: arms of one batch size cost the same.
@@ -80,7 +80,7 @@ def train_classifier(
         picked = [(x[i], y[i]) for x, y, stream in streams for i in [next(stream)]]
         images, targets = (torch.cat(parts) for parts in zip(*picked, strict=True))
         if pixel:
-            images = augment.shift(images, rng, pad=2, flip=real.mirrors)
+            images = augment.shift(images, rng, pad=images.shape[-1] // 16, flip=real.mirrors)
         images = augment.POLICIES[policy](images)
         if mixing != "none":
             order = torch.randperm(len(images), generator=rng, device=device)  # partners across real and synthetic
@@ -101,7 +101,8 @@ def prepare(
     """
     autocast = runtime.autocast(precision, device)
     torch.manual_seed(seed)
-    model = classifiers.build(classifier, n_classes=len(real.class_names), channels=real.images.shape[1]).to(device)
+    _, channels, _, side = real.images.shape
+    model = classifiers.build(classifier, n_classes=len(real.class_names), channels=channels, side=side).to(device)
     if classifier in classifiers.TRANSFORMERS:
         optimiser = torch.optim.AdamW(model.parameters(), lr, weight_decay=weight_decay)
     else:

@@ -49,9 +49,10 @@ def painted(inputs: dict, *, sampling_steps: int) -> Callable:
     """Return Stable Diffusion's way, from the run's prompts; a killed one goes on where it was."""
 
     def way(labels, seed):
+        _, channels, _, side = inputs["real"].images.shape
         pool, cost = stable_diffusion.synthesise(
             inputs["pipeline"], inputs["texts"], inputs["prompts"]["class_ids"], inputs["folder"],
-            n=len(labels), seed=seed, steps=sampling_steps, channels=inputs["real"].images.shape[1],
+            n=len(labels), seed=seed, steps=sampling_steps, channels=channels, side=side,
         )  # fmt: skip
         return pool["images"].to(inputs["device"]), cost
 
@@ -109,7 +110,7 @@ def produce(inputs: dict, variant: str, n: int, *, seed: int, sampling_steps: in
         inputs: what ``load_inputs`` returned.
 
     Returns:
-        ``images`` uint8 (n, C, 32, 32), ``class_ids`` int64 (n,), ``kept`` bool (n,), the seconds that ``drawing`` and
+        ``images`` uint8 (n, C, S, S), ``class_ids`` int64 (n,), ``kept`` bool (n,), the seconds that ``drawing`` and
         ``filtering`` took, and the ``cost`` of both as records hold it.
     """
     make, _, filtered = VARIANTS[variant]

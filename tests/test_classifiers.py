@@ -31,10 +31,11 @@ def test_shortcuts_have_no_parameters_and_pad_new_channels_with_zeros():
     assert torch.equal(out[:, :2], x[:, :, ::2, ::2]) and not out[:, 2:].any() and out.shape == (1, 5, 4, 4)
 
 
+@pytest.mark.parametrize("side", [32, 64])
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("name", CLASSIFIERS)
-def test_every_classifier_maps_images_to_finite_logits(name, channels):
-    logits = build(name, n_classes=7, channels=channels).eval()(torch.rand(2, channels, 32, 32))
+def test_every_classifier_maps_images_to_finite_logits(name, channels, side):
+    logits = build(name, n_classes=7, channels=channels, side=side).eval()(torch.rand(2, channels, side, side))
     assert logits.shape == (2, 7) and logits.isfinite().all()
 
 

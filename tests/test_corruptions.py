@@ -4,6 +4,7 @@ import torch
 
 from sega_utils import corruptions, data
 from sega_utils.corruptions import CORRUPTIONS, SEVERITIES, corrupt
+from sega_utils.severities import CONSTANTS
 
 
 @pytest.fixture(scope="module")
@@ -34,10 +35,17 @@ def test_a_higher_severity_is_further_from_the_clean_image(images, name):
     assert falls <= NOT_FURTHER.get(name, set()), distances
 
 
+def test_every_corruption_has_constants_for_both_sides():
+    assert set(CONSTANTS) == set(data.SIDES)
+    for constants in CONSTANTS.values():
+        assert list(constants) == list(CORRUPTIONS) and {len(each) for each in constants.values()} == {5}
+
+
+@pytest.mark.parametrize("side", data.SIDES)
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("name", CORRUPTIONS)
-def test_range_levels_and_shape_are_those_of_8_bit_images(images, name, channels):
-    x = images[:6].expand(-1, channels, -1, -1)
+def test_range_levels_and_shape_are_those_of_8_bit_images(images, name, channels, side):
+    x = images[:6].repeat(1, channels, side // 32, side // 32)
     out = corrupt(x, name, 3, seed=0)
     assert out.shape == x.shape and out.dtype == torch.float32 and out.min() >= 0 and out.max() <= 1
     assert torch.equal(out, data.from_uint8(data.to_uint8(out))) and not torch.equal(out, x)
@@ -58,10 +66,29 @@ def test_another_seed_is_another_draw(images, name):
     assert not torch.equal(corrupt(images[:4], name, 5, seed=0), corrupt(images[:4], name, 5, seed=1))
 
 
-def test_noise_has_the_published_strength():
-    grey = torch.full((20, 1, 32, 32), 0.5)
-    for severity, sigma in zip(SEVERITIES, (0.04, 0.06, 0.08, 0.09, 0.10)):
+@pytest.mark.parametrize(("side", "strengths"), [(32, (0.04, 0.06, 0.08, 0.09, 0.10)),
+                                                 (64, (0.04, 0.08, 0.12, 0.15, 0.18))])  # fmt: skip
+def test_noise_has_the_published_strength(side, strengths):
+    grey = torch.full((20, 1, side, side), 0.5)
+    for severity, sigma in zip(SEVERITIES, strengths):
         assert float(corrupt(grey, "gaussian_noise", severity, seed=0).std()) == pytest.approx(sigma, rel=0.03)
+
+
+@pytest.mark.parametrize(("side", "severity", "reach"), [(32, 5, 1), (64, 3, 1), (64, 4, 2), (64, 5, 2)])
+def test_glass_blur_moves_pixels_as_far_as_published_and_spares_a_frame(side, severity, reach):
+    constants = CONSTANTS[side]["glass_blur"][severity - 1]
+    assert constants[1] == reach
+    x = np.arange(side * side).reshape(1, 1, side, side) / 255  # each pixel has its own value, far apart
+    moved = CORRUPTIONS["glass_blur"](x, [np.random.default_rng(0)], 1e-3, *constants[1:]) * 255
+    rows, cols = np.divmod(np.round(moved[0, 0]).astype(int), side)
+    down, right = (places - where for places, where in zip((rows, cols), np.indices((side, side))))
+    inside = slice(reach + 1, side - reach + 1)
+    outside = np.ones((side, side), bool)
+    outside[inside, inside] = False
+    assert not down[outside].any() and not right[outside].any()
+    for shift in (down, right):
+        values = set(shift[inside, inside].ravel())
+        assert min(values) < 0 and (constants[2] > 1 or reach > 1 or values == {-1, 0})
 
 
 def test_contrast_keeps_the_mean_and_the_published_share_of_the_spread(images):

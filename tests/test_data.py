@@ -110,14 +110,6 @@ def test_take_keeps_images_and_labels_together():
     assert data.take(part, torch.tensor([False, True])).labels.tolist() == [0]
 
 
-def test_images_of_another_size_stop_at_the_first_stage_that_cannot_take_them(tmp_path, monkeypatch):
-    monkeypatch.setenv("SEGA_RESULTS", str(tmp_path))
-    tensors = {"images": torch.zeros(2, 3, 64, 64, dtype=torch.uint8), "labels": torch.arange(2)}
-    artifacts.save_tensors(paths.artifact("mine", "tiny-imagenet-64", "real"), tensors, {"class_names": ["a", "b"]})
-    with pytest.raises(ValueError, match="images of tiny-imagenet-64 are 64x64; .* choose a DATASET of that size"):
-        data.load_real("mine", "tiny-imagenet-64")
-
-
 @pytest.mark.parametrize("dataset", data.DATASETS)
 def test_only_digits_are_no_class_once_mirrored(dataset):
     assert data.mirrors(dataset) == (dataset not in {"mnist", "svhn"})

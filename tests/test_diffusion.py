@@ -30,6 +30,14 @@ def test_it_learns_to_draw_the_class_asked_for(trained):
     assert black.max() < white.min()
 
 
+def test_images_of_64_pixels_are_learnt_and_drawn(tmp_path):
+    real = Dataset(torch.rand(8, 3, 64, 64), torch.arange(8) % 2, ("a", "b"))
+    model, _ = diffusion.train_diffusion(real, steps=1, **TINY)
+    diffusion.save_diffusion(tmp_path / "model.safetensors", model, {})
+    loaded = diffusion.load_diffusion(tmp_path / "model.safetensors")
+    assert diffusion.sample(loaded, torch.tensor([0, 1, 1]), steps=2).shape == (3, 3, 64, 64)
+
+
 def test_a_resumed_training_ends_in_the_same_weights(tiny, tmp_path, monkeypatch):
     whole, curve = diffusion.train_diffusion(tiny, steps=6, **TINY)
     path = tmp_path / "state.safetensors"

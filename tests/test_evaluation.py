@@ -13,7 +13,7 @@ def trained():
     def write(seed: int) -> torch.nn.Module:
         torch.manual_seed(seed)
         model = classifiers.build("resnet8-half", n_classes=3, channels=1)
-        meta = {"classifier": "resnet8-half", "n_classes": 3, "channels": 1}
+        meta = {"classifier": "resnet8-half", "n_classes": 3, "channels": 1, "side": 32}
         file = paths.artifact(*RUN, "classifiers") / "std-aug-seed0.safetensors"
         artifacts.save_tensors(file, model.state_dict(), meta)
         return model.eval()
@@ -41,7 +41,7 @@ def test_a_missing_classifier_says_how_to_train_it(trained):
         evaluation.load_classifier(*RUN, "Std Aug", 3)
 
 
-@pytest.mark.parametrize("meta", [{}, {"classifier": "resnet20", "n_classes": 3, "channels": 1}], ids=str)
+@pytest.mark.parametrize("meta", [{}, {"classifier": "resnet20", "n_classes": 3, "channels": 1, "side": 32}], ids=str)
 def test_a_file_of_another_kind_is_refused(trained, meta):
     model = trained(0)
     artifacts.save_tensors(paths.artifact(*RUN, "classifiers") / "std-aug-seed0.safetensors", model.state_dict(), meta)

@@ -13,8 +13,8 @@ from sega_utils import data, filters, hashes
 FLAT = torch.linspace(0, 255, 256)[:, None, None, None].expand(-1, 1, 32, 32) / 255
 
 
-def noise(n, channels=1, seed=0):
-    return torch.rand(n, channels, 32, 32, generator=torch.Generator().manual_seed(seed))
+def noise(n, channels=1, seed=0, side=32):
+    return torch.rand(n, channels, side, side, generator=torch.Generator().manual_seed(seed))
 
 
 def two_valued():
@@ -38,6 +38,12 @@ def fashion(n=300):
     return data.load("fashion-mnist", "test").images[:n]
 
 
+def doubled(images):
+    """Images of 64 pixels: smooth ones, in which single pixels still matter."""
+    smooth = torch.nn.functional.interpolate(images, 64, mode="bicubic").clamp(0, 1)
+    return (0.9 * smooth + 0.1 * noise(len(images), images.shape[1], seed=9, side=64)).clamp(0, 1)
+
+
 KINDS = {
     "fashion": fashion,
     "noise": lambda: noise(300),
@@ -47,6 +53,10 @@ KINDS = {
     "two-valued": two_valued,
     "gradients": gradients,
     "nearly flat": lambda: (FLAT + 0.02 * noise(256)).clamp(0, 1),
+    "64": lambda: doubled(fashion()),
+    "64, two-valued": lambda: two_valued().repeat_interleave(2, 2).repeat_interleave(2, 3),
+    "64, flat": lambda: FLAT.repeat(1, 1, 2, 2),
+    "64, colour": lambda: noise(300, 3, side=64),
 }
 
 
@@ -82,7 +92,8 @@ def test_hamming_counts_differing_bits():
 
 def test_ssim_equals_scikit_image(images):
     others = images[torch.randperm(len(images), generator=torch.Generator().manual_seed(0))]
-    for a, b in ((images, others), (images, (images + 0.05 * noise(len(images), images.shape[1], 2)).clamp(0, 1))):
+    near = (images + 0.05 * noise(len(images), images.shape[1], 2, images.shape[-1])).clamp(0, 1)
+    for a, b in ((images, others), (images, near)):
         expected = [structural_similarity(x, y, data_range=1, channel_axis=0)
                     for x, y in zip(a.double().numpy(), b.double().numpy(), strict=True)]  # fmt: skip
         np.testing.assert_allclose(filters.ssim(a, b).numpy(), expected, rtol=0, atol=1e-6)
@@ -121,11 +132,12 @@ def all_pairs(images, others, max_distance, min_ssim, same):
 def with_copies(images):
     """Images, exact copies of some, and slightly changed copies of others."""
     n = len(images) // 4
-    changed = (images[n : 2 * n] + 0.02 * noise(n, images.shape[1], seed=5)).clamp(0, 1)
+    changed = (images[n : 2 * n] + 0.02 * noise(n, images.shape[1], 5, images.shape[-1])).clamp(0, 1)
     return torch.cat([images, images[:n], changed])
 
 
-@pytest.mark.parametrize("make", [lambda: fashion(100), lambda: noise(40, 3), two_valued, lambda: FLAT[:40]])
+@pytest.mark.parametrize("make", [lambda: fashion(100), lambda: noise(40, 3), two_valued, lambda: FLAT[:40],
+                                  lambda: doubled(fashion(100)), lambda: noise(40, 3, side=64)])  # fmt: skip
 @pytest.mark.parametrize("max_distance, min_ssim", [(0, 1.0), (0, -1), (4, 0.9), (10, 0.6), (16, 0.8), (64, 0.3)])
 def test_near_duplicates_are_those_of_all_pairs(make, max_distance, min_ssim):
     images = with_copies(make())
@@ -272,6 +284,7 @@ def test_empty_batches_give_empty_results():
         (np.zeros((1, 1, 32, 32), np.float32), "ndarray"),
         (noise(1)[0], r"\(1, 32, 32\)"),
         (noise(1)[..., :28, :28], r"\(1, 1, 28, 28\)"),
+        (noise(1, side=64)[..., :32], r"\(1, 1, 64, 32\)"),
         (noise(2).view(1, 2, 32, 32), r"\(1, 2, 32, 32\)"),
         (data.to_uint8(noise(1)), "uint8"),
         (noise(1).double(), "float64"),
@@ -293,7 +306,7 @@ def test_images_out_of_contract_are_refused(images, received):
     ):
         with pytest.raises(ValueError, match=received) as error:
             function(images)
-        assert "float32 tensor (N, C, 32, 32)" in str(error.value)
+        assert "float32 tensor (N, C, S, S), C = 1 or 3, S = 32 or 64" in str(error.value)
 
 
 @pytest.mark.parametrize(
@@ -309,7 +322,8 @@ def test_images_out_of_contract_are_refused(images, received):
         ({"max_distance": 4.0}, "max_distance is 4.0; allowed"),
         ({"min_ssim": 1.5}, "min_ssim is 1.5; allowed are -1 .. 1"),
         ({"min_ssim": float("nan")}, "min_ssim is nan"),
-        ({"real_images": noise(2, 3)}, "same channels; received 1 and 3"),
+        ({"real_images": noise(2, 3)}, r"same channels and sides; received \(., 1, 32, 32\) and \(2, 3, 32, 32\)"),
+        ({"real_images": noise(2, side=64)}, r"same channels and sides; received .* and \(2, 1, 64, 64\)"),
     ],
 )
 def test_apply_filters_refuses_what_does_not_fit(changed, message):

@@ -25,6 +25,27 @@ def test_width_depth_and_channels_are_parameters(channels, width, depth):
     assert critic(images, labels).shape == (3,)
 
 
+@pytest.mark.parametrize(("side", "sizes"), [(32, [64, 32, 16, 8]), (64, [64, 32, 16, 8, 4])])
+def test_channels_halve_whenever_the_side_doubles(side, sizes, path):
+    model, seen = Generator(n_classes=3, width=64, depth=2, side=side), []
+    for block in model.blocks:
+        block.register_forward_hook(lambda module, inputs, output: seen.append(tuple(output.shape[1:])))
+    labels = torch.tensor([0, 2])
+    images = generate(model.eval(), labels)
+    assert images.shape == (2, 1, side, side) and generate(model, labels[:0]).shape == (0, 1, side, side)
+    assert seen[: len(model.blocks)] == [(size, 8 << i, 8 << i) for i, size in enumerate(sizes[1:])]
+    critic = Discriminator(n_classes=3, width=64, depth=2, side=side)
+    assert critic(images, labels).shape == (2,) and critic.stem.out_channels == sizes[-1]
+    save_generator(path, model, {})
+    assert torch.equal(generate(load_generator(path), labels), images)
+
+
+@pytest.mark.parametrize(("width", "side"), [(4, 32), (20, 32), (24, 64), (0, 32)])
+def test_a_width_that_cannot_be_halved_so_often_is_refused(width, side):
+    with pytest.raises(ValueError, match=f"width is {width}; allowed for images of {side} .* multiples of {side // 4}"):
+        Generator(n_classes=2, width=width, side=side)
+
+
 def test_depth_is_the_number_of_convolutions_at_each_resolution():
     for depth in (1, 2, 3):
         model = Generator(n_classes=2, width=16, depth=depth)

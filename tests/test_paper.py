@@ -93,13 +93,13 @@ def svhn(put):
         put("svhn", f"{split}_32x32.mat", stream.getvalue())
 
 
-def tiny_imagenet(put):
+def tiny_imagenet(put, names=tuple(f"thing {c}" for c in range(CLASSES)), each=EACH):
     stream, top, rows = io.BytesIO(), "tiny-imagenet-200", []
     with zipfile.ZipFile(stream, "w") as file:
-        file.writestr(f"{top}/wnids.txt", "".join(f"n{c}\n" for c in range(CLASSES)))
-        file.writestr(f"{top}/words.txt", "".join(f"n{c}\tthing {c}, object\n" for c in range(CLASSES)))
-        for c in range(CLASSES):
-            for i in range(EACH):
+        file.writestr(f"{top}/wnids.txt", "".join(f"n{c}\n" for c in range(len(names))))
+        file.writestr(f"{top}/words.txt", "".join(f"n{c}\t{name}, object\n" for c, name in enumerate(names)))
+        for c in range(len(names)):
+            for i in range(each):
                 picture = io.BytesIO()
                 Image.fromarray(RNG.integers(0, 256, (64, 64, 3), np.uint8)).save(picture, "JPEG")
                 file.writestr(f"{top}/train/n{c}/images/n{c}_{i}.JPEG", picture.getvalue())
@@ -122,23 +122,23 @@ def zipped(raw):
 
 
 WRITE = {"fashion-mnist-full": fashion_mnist, "cifar-10": cifar10, "cifar-100": cifar100, "svhn": svhn,
-         "tiny-imagenet": tiny_imagenet}  # fmt: skip
+         "tiny-imagenet": tiny_imagenet, "tiny-imagenet-64": tiny_imagenet}  # fmt: skip
 
 
-@pytest.mark.parametrize("dataset", GRID.datasets)
+@pytest.mark.parametrize("dataset", [*GRID.datasets, "tiny-imagenet-64"])
 def test_a_data_set_goes_through_generator_and_every_classifier(dataset, publish):  # noqa: F811
     WRITE[dataset](publish)
     train, test = data.load(dataset, "train"), data.load(dataset, "test")
     real, rest = data.subset(train, data.counts(dataset, 0.5, train.labels), seed=0)
-    n_classes, channels = len(real.class_names), real.images.shape[1]
-    assert real.images.shape[2:] == test.images.shape[2:] == (32, 32) and len(rest.labels) > 0
+    n_classes, channels, side = len(real.class_names), real.images.shape[1], 64 if dataset.endswith("-64") else 32
+    assert real.images.shape[2:] == test.images.shape[2:] == (side, side) and len(rest.labels) > 0
     assert channels == (1 if dataset == "fashion-mnist-full" else 3)
 
     options = {name: GAN[name.upper()] for name in ("depth", "z_dim", "bf16", "every")}
     drawing, curve = gan_training.train_gan(real, **options, steps=1, seed=0, width=GAN["WIDTH"] // 76, batch_size=4)
     labels = torch.arange(2 * n_classes) % n_classes
     images = generator.generate(drawing, labels)
-    assert images.shape == (2 * n_classes, channels, 32, 32) and images.isfinite().all() and len(curve) == 1
+    assert images.shape == (2 * n_classes, channels, side, side) and images.isfinite().all() and len(curve) == 1
 
     # where every arm gets its images does not matter here: the same stand in for all of them
     inputs = {"real": real, "n_syn": len(labels), "generator": drawing,

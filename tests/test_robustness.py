@@ -20,7 +20,7 @@ def trained(monkeypatch):
     folder = paths.artifact(RUN, DATASET, "classifiers")
     for seed in (0, 1):
         artifacts.save_tensors(folder / f"std-aug-seed{seed}.safetensors", model.state_dict(),
-                               {"classifier": "resnet8-half", "n_classes": 10, "channels": 1})  # fmt: skip
+                               {"classifier": "resnet8-half", "n_classes": 10, "channels": 1, "side": 32})  # fmt: skip
     monkeypatch.setattr(masking, "signs", lambda *_, **__: dict(SOUND))
     calls = []
 

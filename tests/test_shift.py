@@ -14,7 +14,7 @@ def run(tiny, monkeypatch):
     for name in ("std-aug-seed0", "std-aug-seed1", "sega-net-seed0", "sega-net-seed1"):
         model = classifiers.build("resnet8-half", n_classes=3, channels=1)
         artifacts.save_tensors(paths.artifact(*RUN, "classifiers") / f"{name}.safetensors", model.state_dict(),
-                               {"classifier": "resnet8-half", "n_classes": 3, "channels": 1})  # fmt: skip
+                               {"classifier": "resnet8-half", "n_classes": 3, "channels": 1, "side": 32})  # fmt: skip
 
 
 def make(**options):

@@ -107,8 +107,9 @@ def path(tmp_path):
 def real(results, tiny):
     """Write the real images of a run that uses all of them, and return a function that writes another share."""
 
-    def write(fraction=1, class_names=tiny.class_names):
-        tensors = {"images": (tiny.images * 255).byte(), "labels": tiny.labels}
+    def write(fraction=1, class_names=tiny.class_names, channels=3, enlarge=1):
+        images = (tiny.images * 255).byte().repeat(1, channels, enlarge, enlarge)
+        tensors = {"images": images, "labels": tiny.labels}
         meta = {"fraction": fraction, "class_names": list(class_names)}
         return artifacts.save_tensors(paths.artifact("all", "fashion-mnist", "real"), tensors, meta)
 
@@ -212,6 +213,8 @@ def test_a_converted_checkpoint_draws_the_same_and_fits_the_run(path, tmp_path, 
 @pytest.mark.parametrize(("options", "message"), [
     ({"fraction": 0.1}, r"uses a share of 0.1 of the training images, .* saw all of them; set FRACTION = 1"),
     ({"class_names": ("a", "b")}, "draws 3 classes, fashion-mnist has 2"),
+    ({"channels": 1}, r"draws colour images of 32 pixels a side; those of fashion-mnist are \(1, 32, 32\)"),
+    ({"enlarge": 2}, r"draws colour images of 32 pixels a side; those of fashion-mnist are \(3, 64, 64\)"),
 ])  # fmt: skip
 def test_a_run_that_the_checkpoint_does_not_fit_is_told(path, tmp_path, real, capsys, options, message):
     torch.save(checkpoint_of(), path)

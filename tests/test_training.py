@@ -42,7 +42,7 @@ def batches(monkeypatch) -> list[torch.Tensor]:
             seen.append(images)
             return self.head(images.mean((1, 2, 3))[:, None])
 
-    monkeypatch.setattr(classifiers, "build", lambda name, *, n_classes, channels: Recorder(n_classes))
+    monkeypatch.setattr(classifiers, "build", lambda name, *, n_classes, **_: Recorder(n_classes))
     return seen
 
 
