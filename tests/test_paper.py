@@ -16,7 +16,7 @@ from test_sources import archive, idx, pickled, publish  # noqa: F401
 
 from sega_utils import arms, classifiers, data, gan_training, generator, grid, parameters, paths, sources
 
-PARAMS = sorted(paths.PARAMS.glob("*.yaml"))
+PARAMS = sorted(paths.PARAMS.rglob("*.yaml"))
 NOTEBOOKS = sorted(paths.NOTEBOOKS.glob("*.ipynb"))
 PAPER, GRID = yaml.safe_load(grid.PARAMS.read_text()), grid.read()
 GAN = PAPER["02_generator"]
@@ -41,12 +41,22 @@ def test_a_notebook_takes_every_parameter_that_a_file_gives_it(file):
         assert checked.keys() == given.keys() and checked.keys() >= sections(file).get(notebook.stem, {}).keys()
 
 
-@pytest.mark.parametrize("file", [file for file in PARAMS if sections(file)], ids=lambda file: file.stem)
+# those in a folder are of the embedded images, which the checkpoints fit
+@pytest.mark.parametrize("file", [file for file in PARAMS if sections(file) and file.parent == paths.PARAMS],
+                         ids=lambda file: file.stem)  # fmt: skip
 def test_where_no_checkpoint_of_the_project_fits_all_are_trained(file):
     given = sections(file)
     trains = {name: given.get(name, {}).get("TRAIN", False) for name in ("02_generator", "09_efficiency")}
     assert given["02_generator"]["TRAIN"] and all(trains.values())
     assert given["01_clip"].get("TRAIN") or given["01_clip"]["CLIP"]
+
+
+def test_the_grid_for_a_cpu_has_settings_of_the_same_classifiers_for_its_arms():
+    found = grid.read(paths.PARAMS / "cpu" / "grid.yaml", paths.PARAMS / "cpu" / "arms.yaml")
+    assert found.classifiers == GRID.classifiers and set(found.arms) < set(GRID.arms)
+    for classifier in found.classifiers:
+        settings = grid.settings(found, classifier).values()
+        assert {(s["steps"], s["batch_size"]) for s in settings} == {(200, 64)}
 
 
 @pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.stem)
