@@ -1,4 +1,4 @@
-"""The class-conditional BigGAN generator at 32x32, its parts named as in the checkpoints of PyTorch-StudioGAN."""
+"""The class-conditional BigGAN generator, its parts named as in the checkpoints of PyTorch-StudioGAN."""
 
 from collections.abc import Sequence
 
@@ -6,7 +6,9 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-BLOCKS = 3  # from 4x4 to 32x32; each takes a part of the latent, and so does the first layer
+# By the pixels of a side: of how many blocks each takes a part of the latent, as does the layer before them, and
+# whether they halve the channels.
+SIDES = {32: (3, False), 64: (4, True)}
 
 
 class ConditionalNorm(nn.Module):
@@ -25,12 +27,12 @@ class ConditionalNorm(nn.Module):
 class Block(nn.Module):
     """Double the resolution: two convolutions beside a shortcut of one."""
 
-    def __init__(self, channels: int, inputs: int):
+    def __init__(self, before: int, after: int, inputs: int):
         super().__init__()
-        self.bn1, self.bn2 = ConditionalNorm(channels, inputs), ConditionalNorm(channels, inputs)
-        self.conv2d0 = nn.Conv2d(channels, channels, 1)
-        self.conv2d1 = nn.Conv2d(channels, channels, 3, padding=1)
-        self.conv2d2 = nn.Conv2d(channels, channels, 3, padding=1)
+        self.bn1, self.bn2 = ConditionalNorm(before, inputs), ConditionalNorm(after, inputs)
+        self.conv2d0 = nn.Conv2d(before, after, 1)
+        self.conv2d1 = nn.Conv2d(before, after, 3, padding=1)
+        self.conv2d2 = nn.Conv2d(after, after, 3, padding=1)
 
     def forward(self, x: torch.Tensor, condition: torch.Tensor) -> torch.Tensor:
         h = self.conv2d1(F.interpolate(F.relu(self.bn1(x, condition)), scale_factor=2))
@@ -56,38 +58,44 @@ class Attention(nn.Module):
 
 
 class BigGan(nn.Module):
-    """Map latents (N, z_dim) and labels (N,) to colour images (N, 3, 32, 32) in [0, 1].
+    """Map latents (N, z_dim) and labels (N,) to colour images (N, 3, side, side) in [0, 1].
 
     Args:
-        z_dim: a multiple of 4.
-        width: channels at every resolution, StudioGAN's ``g_conv_dim`` times 4; a multiple of 8.
+        z_dim: a multiple of the number of blocks plus 1: of 4 at 32 pixels, of 5 at 64.
+        width: channels at 4x4, StudioGAN's ``g_conv_dim`` times 4 at 32 pixels and times 16 at 64; a multiple of 16,
+            and of 8 where self-attention stands.
         shared_dim: length of the class embedding that all blocks share.
         attention: where self-attention stands in the sequence of blocks, counted from 0.
+        side: pixels, a key of ``SIDES``.
 
     Source: Brock, Donahue and Simonyan 2019; the defaults are StudioGAN's for CIFAR-10.
     """
 
-    channels, side = 3, 32
+    channels = 3
 
     def __init__(
         self, *, n_classes: int, z_dim: int = 80, width: int = 384, shared_dim: int = 128,
-        attention: Sequence[int] = (2,),
+        attention: Sequence[int] = (2,), side: int = 32,
     ):  # fmt: skip
         super().__init__()
         self.settings = {"network": "biggan", "n_classes": n_classes, "z_dim": z_dim, "width": width,
-                         "shared_dim": shared_dim, "attention": list(attention)}  # fmt: skip
-        self.n_classes, self.z_dim = n_classes, z_dim
-        part = z_dim // (BLOCKS + 1)
-        self.linear0 = nn.Linear(part, width * 16)
+                         "shared_dim": shared_dim, "attention": list(attention), "side": side}  # fmt: skip
+        self.n_classes, self.z_dim, self.side = n_classes, z_dim, side
+        blocks, halve = SIDES[side]
+        self.parts = blocks + 1
+        inputs = z_dim // self.parts
+        self.linear0 = nn.Linear(inputs, width * 16)
         self.shared = nn.Embedding(n_classes, shared_dim)
-        parts = [Attention(width) if i in attention else Block(width, shared_dim + part)
-                 for i in range(BLOCKS + len(attention))]  # fmt: skip
-        self.blocks = nn.ModuleList(nn.ModuleList([part]) for part in parts)
+        self.blocks = nn.ModuleList()
+        for i in range(blocks + len(attention)):
+            before, width = width, width >> (halve and i not in attention)
+            part = Attention(width) if i in attention else Block(before, width, shared_dim + inputs)
+            self.blocks.append(nn.ModuleList([part]))
         self.bn4 = nn.BatchNorm2d(width, eps=1e-4)
         self.conv2d5 = nn.Conv2d(width, 3, 3, padding=1)
 
     def forward(self, z: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        first, *rest = z.chunk(BLOCKS + 1, 1)
+        first, *rest = z.chunk(self.parts, 1)
         conditions = iter([torch.cat((self.shared(labels), part), 1) for part in rest])
         h = self.linear0(first).view(len(z), -1, 4, 4)
         for (part,) in self.blocks:

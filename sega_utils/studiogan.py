@@ -6,6 +6,7 @@
 """
 
 import argparse
+import re
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,12 +15,12 @@ import torch
 
 from sega_utils import artifacts, paths, runtime
 from sega_utils.artifacts import ArtifactError
-from sega_utils.biggan import BLOCKS, BigGan
+from sega_utils.biggan import SIDES, BigGan
 from sega_utils.generator import save_generator
 
 
 def load_studiogan(path: Path, device: torch.device | str = "cpu") -> BigGan:
-    """Return the frozen generator, in eval mode, of a StudioGAN checkpoint of a 32x32 BigGAN (``big_resnet``, ``cBN``).
+    """Return the frozen generator, in eval mode, of a StudioGAN checkpoint of a BigGAN (``big_resnet``, ``cBN``).
 
     Its sizes are read off its weights, so that no configuration is needed. Take the averaged one, ``model=G_ema-...``.
 
@@ -42,7 +43,7 @@ def load_studiogan(path: Path, device: torch.device | str = "cpu") -> BigGan:
         generator.load_state_dict(weights)
     except (KeyError, TypeError, AttributeError, ValueError, IndexError, RuntimeError) as error:
         raise ArtifactError(
-            f"{paths.shown(path)} is no generator of a 32x32 BigGAN by PyTorch-StudioGAN (big_resnet, cBN): "
+            f"{paths.shown(path)} is no generator of a BigGAN by PyTorch-StudioGAN (big_resnet, cBN; 32 or 64 pixels): "
             f"{type(error).__name__}: {str(error)[:300]}; give the file model=G_ema-... of such a model"
         ) from error
     return generator.to(device).eval().requires_grad_(False)
@@ -64,10 +65,11 @@ def without_spectral_norm(state: Mapping[str, torch.Tensor]) -> dict[str, torch.
 def settings_of(weights: Mapping[str, torch.Tensor]) -> dict:
     """Return the arguments of ``BigGan`` that weights were made with; a missing one is a KeyError."""
     n_classes, shared_dim = weights["shared.weight"].shape
-    attention = [int(name.split(".")[1]) for name in weights if name.startswith("blocks.") and name.endswith(".sigma")]
-    return {"n_classes": n_classes, "shared_dim": shared_dim, "attention": attention,
-            "z_dim": weights["linear0.weight"].shape[1] * (BLOCKS + 1),
-            "width": weights["conv2d5.weight"].shape[1]}  # fmt: skip
+    places = lambda part: [int(name.split(".")[1]) for name in weights if re.fullmatch(rf"blocks\.\d+\.0\.{part}", name)]
+    blocks = len(places("conv2d0.weight"))
+    width, inputs = weights["linear0.weight"].shape
+    return {"n_classes": n_classes, "shared_dim": shared_dim, "attention": places("sigma"), "width": width // 16,
+            "z_dim": inputs * (blocks + 1), "side": {n: side for side, (n, _) in SIDES.items()}[blocks]}  # fmt: skip
 
 
 def adopt(path: Path, target: Path, *, run: str, dataset: str) -> str:

@@ -7,11 +7,13 @@ from sega_utils.artifacts import ArtifactError
 from sega_utils.generator import generate, load_generator
 from sega_utils.studiogan import load_studiogan
 
-WIDTH, Z_DIM, N_CLASSES, SHARED = 16, 8, 3, 6
+N_CLASSES, SHARED, PART = 3, 6, 2
+CHANNELS = {3: [16, 16, 16, 16], 4: [64, 32, 16, 8, 4]}  # by the number of blocks: of 32 pixels and of 64
 
 
 def checkpoint_of(*, spectral: bool = True, attention: tuple[int, ...] = (2,), blocks: int = 3) -> dict:
-    """Return what StudioGAN stores of a small 32x32 BigGAN generator: names as in its checkpoints, random values."""
+    """Return what StudioGAN stores of a small BigGAN generator: names as in its checkpoints, random values."""
+    widths = CHANNELS.get(blocks, [8] * (blocks + 1))
     rng, state = torch.Generator().manual_seed(0), {}
     random = lambda *shape: torch.randn(*shape, generator=rng)
 
@@ -28,32 +30,34 @@ def checkpoint_of(*, spectral: bool = True, attention: tuple[int, ...] = (2,), b
         if bias:
             state[f"{name}.bias"] = 0.1 * random(shape[0])
 
-    def statistics(name: str) -> None:
-        state[f"{name}.running_mean"], state[f"{name}.running_var"] = 0.1 * random(WIDTH), 0.5 + random(WIDTH) ** 2
+    def statistics(name: str, n: int) -> None:
+        state[f"{name}.running_mean"], state[f"{name}.running_var"] = 0.1 * random(n), 0.5 + random(n) ** 2
         state[f"{name}.num_batches_tracked"] = torch.tensor(7)
 
-    layer("linear0", WIDTH * 16, Z_DIM // 4, bias=True)
+    layer("linear0", widths[0] * 16, PART, bias=True)
     state["shared.weight"] = random(N_CLASSES, SHARED)
+    n, *others = widths
     for i in range(blocks + len(attention)):
         if i in attention:
             state[f"blocks.{i}.0.sigma"] = torch.tensor([0.7])
-            for name, o, c in (("theta", 2, WIDTH), ("phi", 2, WIDTH), ("g", 8, WIDTH), ("attn", WIDTH, 8)):
+            for name, o, c in (("theta", n // 8, n), ("phi", n // 8, n), ("g", n // 2, n), ("attn", n, n // 2)):
                 layer(f"blocks.{i}.0.conv1x1_{name}", o, c, 1, 1, bias=False)
             continue
-        for norm in ("bn1", "bn2"):
-            statistics(f"blocks.{i}.0.{norm}.bn")
+        before, n = n, others.pop(0)
+        for norm, size in (("bn1", before), ("bn2", n)):
+            statistics(f"blocks.{i}.0.{norm}.bn", size)
             for name in ("gain", "bias"):
-                layer(f"blocks.{i}.0.{norm}.{name}", WIDTH, SHARED + Z_DIM // 4, bias=False)
-        for name, kernel in (("conv2d0", 1), ("conv2d1", 3), ("conv2d2", 3)):
-            layer(f"blocks.{i}.0.{name}", WIDTH, WIDTH, kernel, kernel, bias=True)
-    statistics("bn4")
-    state["bn4.weight"], state["bn4.bias"] = 1 + 0.1 * random(WIDTH), 0.1 * random(WIDTH)
-    layer("conv2d5", 3, WIDTH, 3, 3, bias=True)
+                layer(f"blocks.{i}.0.{norm}.{name}", size, SHARED + PART, bias=False)
+        for name, inputs, kernel in (("conv2d0", before, 1), ("conv2d1", before, 3), ("conv2d2", n, 3)):
+            layer(f"blocks.{i}.0.{name}", n, inputs, kernel, kernel, bias=True)
+    statistics("bn4", n)
+    state["bn4.weight"], state["bn4.bias"] = 1 + 0.1 * random(n), 0.1 * random(n)
+    layer("conv2d5", 3, n, 3, 3, bias=True)
     return {"state_dict": state, "optimizer": {"state": {}, "param_groups": []}, "seed": 1, "run_name": "BigGAN"}
 
 
 def reference(state: dict, z: torch.Tensor, label: int) -> torch.Tensor:
-    """Draw one image (3, 32, 32) in [-1, 1] from a state, position by position where attention looks around."""
+    """Draw one image (3, S, S) in [-1, 1] from a state, position by position where attention looks around."""
 
     def weight(name):
         if f"{name}.weight" in state:
@@ -83,8 +87,8 @@ def reference(state: dict, z: torch.Tensor, label: int) -> torch.Tensor:
         return conv(found, f"{name}_attn")
 
     double = lambda x: x.repeat_interleave(2, 1).repeat_interleave(2, 2)
-    parts = list(z.split(Z_DIM // 4))
-    h = (weight("linear0") @ parts.pop(0) + state["linear0.bias"]).view(WIDTH, 4, 4)
+    parts = list(z.split(PART))
+    h = (weight("linear0") @ parts.pop(0) + state["linear0.bias"]).view(-1, 4, 4)
     for i in sorted({int(name.split(".")[1]) for name in state if name.startswith("blocks")}):
         name = f"blocks.{i}.0"
         if f"{name}.sigma" in state:
@@ -119,12 +123,17 @@ def real(results, tiny):
 # the images
 
 
-@pytest.mark.parametrize("options", [{}, {"spectral": False}, {"attention": ()}, {"attention": (1, 4)}], ids=str)
+@pytest.mark.parametrize("options", [
+    {}, {"spectral": False}, {"attention": ()}, {"attention": (1, 4)},
+    {"blocks": 4, "attention": (3,)}, {"blocks": 4, "attention": ()},
+], ids=str)  # fmt: skip
 def test_images_are_those_of_an_independent_forward_pass(path, options):
     content = checkpoint_of(**options)
     torch.save(content, path)
-    z, labels = torch.randn(3, Z_DIM, generator=torch.Generator().manual_seed(1)), torch.tensor([0, 1, 2])
+    parts, side = options.get("blocks", 3) + 1, 64 if "blocks" in options else 32
+    z, labels = torch.randn(3, parts * PART, generator=torch.Generator().manual_seed(1)), torch.tensor([0, 1, 2])
     images = generate(load_studiogan(path), labels, z=z)
+    assert images.shape == (3, 3, side, side)
     expected = torch.stack([reference(content["state_dict"], *pair) for pair in zip(z, labels.tolist(), strict=True)])
     assert expected.std() > 0.1 and (expected.abs() < 0.9).float().mean() > 0.5  # neither grey nor saturated
     torch.testing.assert_close(images, (expected + 1) / 2, rtol=0, atol=1e-5)
@@ -133,13 +142,13 @@ def test_images_are_those_of_an_independent_forward_pass(path, options):
 def test_the_generator_is_frozen_and_can_be_steered(path, prompts):
     torch.save(checkpoint_of(), path)
     generator = load_studiogan(path)
-    assert (generator.z_dim, generator.n_classes, generator.channels) == (Z_DIM, N_CLASSES, 3)
+    assert (generator.z_dim, generator.n_classes, generator.channels) == (4 * PART, N_CLASSES, 3)
     assert not generator.training and not any(p.requires_grad for p in generator.parameters())
-    network = projector.build(prompts["embeddings"].shape[1], Z_DIM).requires_grad_(False)
+    network = projector.build(prompts["embeddings"].shape[1], 4 * PART).requires_grad_(False)
     plan = synthesis.plan(prompts["class_ids"], 6, seed=0)
     images = synthesis.draw(generator, network, embeddings=prompts["embeddings"], sigma=0.5, **plan)
     assert images.shape == (6, 3, 32, 32) and 0 <= images.min() < images.max() <= 1
-    same = generate(pools.without_classes(generator), torch.arange(3), z=torch.ones(3, Z_DIM))
+    same = generate(pools.without_classes(generator), torch.arange(3), z=torch.ones(3, 4 * PART))
     torch.testing.assert_close(same[0], same[2])
 
 
@@ -186,11 +195,12 @@ def altered(**changes):
     (altered(**{"bn4.bias": None}), r"Missing key.*bn4.bias"),
     (altered(**{"info_proj_linear.bias": torch.ones(2)}), r"Unexpected key.*info_proj_linear.bias"),
     (altered(**{"bn4.bias": torch.ones(2)}), r"size mismatch for bn4.bias"),
-    (checkpoint_of(blocks=4), r"Unexpected key.*blocks\.4"),
+    (checkpoint_of(blocks=5), "KeyError: 5"),
+    (altered(**{"blocks.9.0.sigma": torch.ones(1)}), "Missing key"),
 ], ids=lambda value: value if isinstance(value, str) else "")  # fmt: skip
 def test_weights_of_another_layout_are_refused(path, content, message):
     torch.save(content, path)
-    with pytest.raises(ArtifactError, match=rf"(?s)is no generator of a 32x32 BigGAN .*{message}.*give the file"):
+    with pytest.raises(ArtifactError, match=rf"(?s)is no generator of a BigGAN .*{message}.*give the file"):
         load_studiogan(path)
 
 
