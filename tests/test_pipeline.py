@@ -77,7 +77,7 @@ def run_on(results, tmp_path, monkeypatch):
 
 
 def test_the_whole_pipeline_runs_on_images_of_64_pixels(run_on, publish):  # noqa: F811
-    tiny_imagenet(publish, names=("goldfish", "tabby", "school bus"), each=32)
+    tiny_imagenet(publish, names=("goldfish", "tabby", "school bus"), each=16)
     # the CLIP that is trained here knows few words: its prompts of a class are too much alike for three clusters
     written = run_on("tiny-imagenet-64", prompts={"M": 1})
     assert "did synthetic images help?" in (written / "report.html").read_text(encoding="utf-8")
