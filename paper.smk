@@ -33,7 +33,7 @@ wildcard_constraints:
     classifier="|".join(map(re.escape, GRID.classifiers)),
 
 
-localrules: paper, share
+localrules: paper, accuracies, share
 
 
 ruleorder: share > subset > data > clip > prompts > generator > projector > synthesis
@@ -52,6 +52,12 @@ rule paper:
     default_target: True
     input:
         expand([file for notebook in NOTEBOOKS for file in written(notebook)], run=RUNS, dataset=list(NAMES)),
+
+
+rule accuracies:
+    """The trainings alone, for ``grid_tables accuracy``."""
+    input:
+        expand(written("05_training"), run=RUNS, dataset=list(NAMES)),
 
 
 rule subset:

@@ -3,25 +3,28 @@
 import argparse
 import sys
 from collections.abc import Iterable
+from itertools import product
 from pathlib import Path
 from statistics import mean
 
-from sega_utils import artifacts, operations, paths, runtime, tables
+from sega_utils import accuracies, artifacts, operations, paths, records, runtime
 from sega_utils.formats import aligned
 from sega_utils.grid import FILE, PARAMS, SHARED, Grid, read, runs, settings
 
-ACCURACY = ("dataset", *tables.ACCURACY)
+ACCURACY = ("dataset", *accuracies.ACCURACY)
 SUSTAINED = 20.0  # TFLOP/s: assumed of a GPU that trains small networks, a small share of its peak
 
 
-def accuracies(grid: Grid, name: str = "paper") -> list[dict[str, str]]:
-    """Return the rows of ``tables/accuracy.csv`` of every run that has one, each with its data set: ``ACCURACY``.
+def accuracy_rows(grid: Grid, name: str = "paper") -> list[dict]:
+    """Return the rows (columns ``ACCURACY``) of ``accuracies.accuracy``, each with its data set, of every finished run.
 
-    A run has one once its report is written; see ``tables.accuracy`` for what the columns mean.
+    A run is finished once every arm is on record with every seed.
     """
-    found = [(dataset, paths.artifact(run, dataset, "tables") / "accuracy.csv")
-             for dataset in grid.datasets for run in runs(grid, name)]  # fmt: skip
-    return [{"dataset": dataset} | row for dataset, file in found if file.exists() for row in artifacts.load_csv(file)]
+    cells, rows = set(product(grid.arms, grid.seeds)), []
+    for dataset, run in product(grid.datasets, runs(grid, name)):
+        if cells <= {(r["param_arm"], r["param_seed"]) for r in records.read(run, dataset, "training")}:
+            rows += [{"dataset": dataset} | row for row in accuracies.accuracy(run, dataset, grid.arms)]
+    return rows
 
 
 def on_gpu(root: Path) -> list[dict]:
@@ -92,8 +95,9 @@ def accuracy_text(grid: Grid, name: str = "paper") -> str:
 
     Raises:
         FileNotFoundError: no run is finished.
+        ArtifactError, ValueError: as ``accuracies.accuracy``.
     """
-    rows, expected = accuracies(grid, name), len(grid.datasets) * len(runs(grid, name))
+    rows, expected = accuracy_rows(grid, name), len(grid.datasets) * len(runs(grid, name))
     if not rows:
         raise FileNotFoundError(f"no run of the grid {name} is finished; make them with: make paper")
     file = paths.results_root() / f"{name}.csv"

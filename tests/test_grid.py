@@ -12,7 +12,7 @@ import pytest
 import test_snakefile
 import yaml
 
-from sega_utils import artifacts, classifiers, data, grid, grid_tables, parameters, paths, recipes
+from sega_utils import artifacts, classifiers, data, grid, grid_tables, parameters, paths, recipes, records
 
 EXECUTE = '''
 import json, os, sys, time
@@ -102,6 +102,12 @@ def test_the_plan_counts_every_job_and_shared_stages_once(project):
     assert {counted[name] for name in ("subset", "clip", "prompts", "generator", "projector", "synthesis")} == {"4"}
     assert "training" not in counted and "data" not in counted
     assert int(counted["total"]) == 1 + expected(GRID).total() + 8  # all and the links beside what is executed
+
+
+def test_the_trainings_alone_can_be_asked_for(project):
+    plan, _ = run(project, "--dry-run", "accuracies")
+    counted = dict(line.split() for line in plan.partition("Job stats:")[2].splitlines()[3:] if len(line.split()) == 2)
+    assert (counted["cell"], counted["tabulate"]) == ("32", "8") and not {"shift", "report"} & set(counted)
 
 
 def test_after_a_kill_the_same_command_ends_as_an_undisturbed_grid(tmp_path):
@@ -199,19 +205,30 @@ def test_one_table_holds_every_finished_run(results, tmp_path, capsys):
     shutil.copy(paths.PARAMS / "tuned-resnet18.yaml", tmp_path)
     content = {"datasets": ["svhn", "folder:mine"], "fractions": [0.01, 1], "classifiers": ["resnet18"]}
     file.write_text(yaml.safe_dump(content))
-    params.write_text("")
+    params.write_text("05_training: {ARMS: [Std Aug, SEGA-Net], SEEDS: [0, 1]}")
     options = ["accuracy", "--grid", str(file), "--params", str(params), "--run", "mine"]
     assert grid_tables.main(options) == 1 and "no run of the grid mine is finished" in capsys.readouterr().err
-    for dataset, fraction, mean in (("svhn", 1, 90.5), ("folder:mine", 0.01, 40.25)):
-        rows = [{"arm": "Std Aug", "classifier": "resnet18", "fraction": fraction, "mean": mean, "n": 5}]
-        name = paths.artifact(f"mine-{fraction}@resnet18", dataset, "tables") / "accuracy.csv"
-        artifacts.save_csv(name, rows, grid_tables.ACCURACY[1:])
+
+    def write(dataset, fraction, arm, seed, accuracy):
+        records.write(f"mine-{fraction}@resnet18", dataset, "training", f"{recipes.slug(arm)}-seed{seed}",
+                      parameters=recipes.settings_of(arm, {"classifier": "resnet18"}) | {"arm": arm, "seed": seed},
+                      metrics={"accuracy": accuracy, "fraction": fraction, "n_real": 9, "n_test": 36},
+                      inputs={"real": "r", "weights": f"{arm}{seed}"}, cost={"seconds": 1.0, "peak_memory_gb": 1.0})
+
+    for dataset, fraction, accuracy in (("svhn", 1, 0.5), ("folder:mine", 0.01, 0.25)):
+        for seed in (0, 1):
+            write(dataset, fraction, "Std Aug", seed, accuracy)
+            write(dataset, fraction, "SEGA-Net", seed, accuracy + 0.125 + seed / 64)
+    write("svhn", 0.01, "Std Aug", 0, 0.5)  # not finished
     assert grid_tables.main(options) == 0
     assert "2 of 4 runs are finished; written to results/mine.csv" in capsys.readouterr().out
-    found = [[row[key] for key in ("dataset", "fraction", "classifier", "arm", "mean")]
-             for row in artifacts.load_csv(results / "mine.csv")]  # fmt: skip
-    assert found == [["svhn", "1", "resnet18", "Std Aug", "90.5"],
-                     ["folder:mine", "0.01", "resnet18", "Std Aug", "40.25"]]  # fmt: skip
+    keys = ("dataset", "fraction", "classifier", "arm", "mean", "n", "diff_to_std_aug")
+    assert [[row[key] for key in keys] for row in artifacts.load_csv(results / "mine.csv")] == [
+        ["svhn", "1", "resnet18", "Std Aug", "50", "2", ""],
+        ["svhn", "1", "resnet18", "SEGA-Net", "63.2812", "2", "13.2812"],
+        ["folder:mine", "0.01", "resnet18", "Std Aug", "25", "2", ""],
+        ["folder:mine", "0.01", "resnet18", "SEGA-Net", "38.2812", "2", "13.2812"],
+    ]
 
 
 def test_the_grid_that_slurm_is_tried_with_is_one(tmp_path):
