@@ -25,7 +25,7 @@ def inverted(images: torch.Tensor, *, seed: int) -> torch.Tensor:
 def cluttered(images: torch.Tensor, *, seed: int, strength: float = 0.5, dark: float = 0.04) -> torch.Tensor:
     """Return images whose black background is filled with pieces of other images of the set; the object stays.
 
-    Sixteen squares of 8x8 pixels, each cut at random from another random image, tile the background. The object is
+    Sixteen squares, each cut at random from another random image, tile the background. The object is
     what is brighter than ``dark``, and what it encloses.
 
     Args:
@@ -36,7 +36,8 @@ def cluttered(images: torch.Tensor, *, seed: int, strength: float = 0.5, dark: f
         ValueError: not such images, or one without background.
     """
     check_images(images)
-    n, channels, *_ = images.shape
+    n, channels, side, _ = images.shape
+    tile = side // 4
     in_plane = ndimage.generate_binary_structure(3, 1) & (np.arange(3) == 1)[:, None, None]
     objects = ndimage.binary_fill_holes(images.amax(1).cpu().numpy() > dark, in_plane)
     if n < 2 or objects.all((1, 2)).any():
@@ -45,10 +46,10 @@ def cluttered(images: torch.Tensor, *, seed: int, strength: float = 0.5, dark: f
                          "two images, all of objects on black")  # fmt: skip
     rngs = streams("cluttered", seed, range(n))
     donors = (np.arange(n)[:, None] + np.stack([rng.integers(1, n, 16) for rng in rngs])) % n
-    corners = np.stack([rng.integers(0, 25, (2, 16)) for rng in rngs])
-    rows, cols = (corners[:, axis, :, None] + np.arange(8) for axis in (0, 1))
+    corners = np.stack([rng.integers(0, side - tile + 1, (2, 16)) for rng in rngs])
+    rows, cols = (corners[:, axis, :, None] + np.arange(tile) for axis in (0, 1))
     pieces = images.cpu().numpy()[donors[:, :, None, None], :, rows[..., None], cols[:, :, None]]
-    clutter = pieces.reshape(n, 4, 4, 8, 8, channels).transpose(0, 5, 1, 3, 2, 4).reshape(images.shape)
+    clutter = pieces.reshape(n, 4, 4, tile, tile, channels).transpose(0, 5, 1, 3, 2, 4).reshape(images.shape)
     mixed = np.where(objects[:, None], images.cpu().numpy(), strength * clutter).astype(np.float32)
     return torch.from_numpy(mixed).to(images.device)
 

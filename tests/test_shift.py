@@ -108,9 +108,11 @@ def test_tables_are_in_percent_and_differences_paired(run):
     assert row["arm"] == "SEGA-Net" and row["difference"] == pytest.approx(sum(ours) / 2 - sum(theirs) / 2)
 
 
-def test_inverted_is_the_negative_and_clutter_leaves_the_object(tiny):
-    assert torch.equal(domains.inverted(tiny.images, seed=0), 1 - tiny.images)
-    x = tiny.images * (tiny.images > 0.1)
+@pytest.mark.parametrize("enlarge", [1, 2])
+def test_inverted_is_the_negative_and_clutter_leaves_the_object(tiny, enlarge):
+    x = tiny.images.repeat_interleave(enlarge, 2).repeat_interleave(enlarge, 3)
+    assert torch.equal(domains.inverted(x, seed=0), 1 - x)
+    x = x * (x > 0.1)
     out = domains.cluttered(x, seed=0)
     assert torch.equal(out[x > 0.1], x[x > 0.1]) and (out[x <= 0.1] > 0).float().mean() > 0.05
     assert torch.equal(out, domains.cluttered(x, seed=0)) and not torch.equal(out, domains.cluttered(x, seed=1))

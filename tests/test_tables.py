@@ -1,5 +1,4 @@
 import csv
-import subprocess
 
 import numpy as np
 import pytest
@@ -171,13 +170,8 @@ def test_a_readme_without_its_markers_is_left_alone(run, tmp_path, text):
     assert readme.read_text() == text and list(tmp_path.glob(".README*")) == []
 
 
-def test_the_readme_of_the_project_shows_what_its_tracked_records_give(tmp_path, monkeypatch):
-    """A run of one's own replaces the records on disk, so git's index is asked for those that are tracked."""
-    folder = tmp_path / "tracked"
-    subprocess.run(["git", "checkout-index", "-a", "--prefix", f"{folder}/"], cwd=paths.ROOT, capture_output=True)
-    folder = folder if (folder / "README.md").exists() else paths.ROOT  # an archive of the project is no repository
-    monkeypatch.setenv("SEGA_RESULTS", str(folder / "results"))
-    shown = (folder / "README.md").read_text(encoding="utf-8")
+def test_the_readme_of_the_project_shows_what_its_tracked_records_give(tracked, tmp_path):
+    shown = (tracked / "README.md").read_text(encoding="utf-8")
     readme = tmp_path / "README.md"
     readme.write_text(shown, encoding="utf-8")
     tables.update_readme("embedded", "fashion-mnist", readme)
