@@ -231,6 +231,13 @@ def test_one_table_holds_every_finished_run(results, tmp_path, capsys):
     ]
 
 
+def test_the_table_of_the_grid_for_a_cpu_shows_what_its_tracked_records_give(tracked):
+    shown = (tracked / "results" / "cpu.csv").read_text()
+    folder = paths.PARAMS / "cpu"
+    told = grid_tables.accuracy_text(grid.read(folder / "grid.yaml", folder / "arms.yaml"), "cpu")
+    assert "4 of 4 runs are finished" in told and (tracked / "results" / "cpu.csv").read_text() == shown
+
+
 def test_the_grid_that_slurm_is_tried_with_is_one(tmp_path):
     script = (paths.ROOT / "tests" / "slurm.sh").read_text()
     for name, content in re.findall(r'cat > "\$scratch/grid/(\S+)" << END\n(.*?)END\n', script, re.DOTALL):
