@@ -96,7 +96,8 @@ def scale_rows(found: list[dict], sizes: list[int]) -> list[dict]:
     A device needs draws, and merges of two sizes, on record; of others there is no row.
 
     Drawing, reading and writing grow in proportion. The search for near-duplicates, and what it keeps, grow from the
-    largest merge on record by the power of the survivors that is fitted to all merges: beyond that, extrapolated.
+    largest merge on record by the power of the survivors that it grew by from the next smaller one, as the search grows
+    the faster the more there are: beyond that, extrapolated.
     Machines are those that draw in a day. The merge runs on one, which holds hash, score and rank of every survivor
     beside what the largest merge on record took.
 
@@ -111,8 +112,8 @@ def scale_rows(found: list[dict], sizes: list[int]) -> list[dict]:
             continue
         each = {y: sum(r[y] for r in draws) / sum(r[x] for r in draws)
                 for y, x in (("survivors", "drawn"), ("seconds", "drawn"), ("bytes", "survivors"))}  # fmt: skip
-        power, keeping = (exponent(merges, y=y, x="survivors") for y in ("searching", "kept"))
-        largest = max(merges, key=lambda record: record["survivors"])
+        *_, smaller, largest = sorted(merges, key=lambda record: record["survivors"])
+        power, keeping = (exponent([smaller, largest], y=y, x="survivors") for y in ("searching", "kept"))
         for n in sizes:
             survivors, drawing = n * each["survivors"], n * each["seconds"] / 3600
             growth = survivors / largest["survivors"]
