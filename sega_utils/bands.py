@@ -57,7 +57,7 @@ def similar_pairs(
 
 
 def _cuts(side: int) -> tuple[tuple[int, int], ...]:
-    """Return the bands of rows of windows, of which a side has 6 less than pixels; where images differ most is first."""
+    """Return the bands of rows of windows, of which a side has 6 less than pixels; first where images differ most."""
     first, second = ((side - 6) * share // 26 for share in (8, 18))
     return (first, second), (second, side - 6), (0, first)
 

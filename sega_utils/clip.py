@@ -18,7 +18,9 @@ EMBEDDED = {  # a stand-in of about 0.4 M parameters in open_clip's architecture
     "text_cfg": {"context_length": CONTEXT, "width": 64, "heads": 4, "layers": 2},
 }
 # timm looks here for what it knows of a model, by its name
-default_cfgs = timm.models.generate_default_cfgs({"sega_resnet32": {"input_size": (1, SIDE, SIDE), "pool_size": (4, 4)}})
+default_cfgs = timm.models.generate_default_cfgs({
+    "sega_resnet32": {"input_size": (1, SIDE, SIDE), "pool_size": (4, 4)},
+})  # fmt: skip
 
 
 @timm.models.register_model

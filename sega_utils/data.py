@@ -14,8 +14,8 @@ SIDES = (32, 64)  # pixels a side of the images that all parts take
 
 
 class Dataset(NamedTuple):
-    """Images float32 (N, C, S, S) in [0, 1] with S one of ``SIDES``, labels int64 (N,), the class names they index, and whether a mirrored
-    image is still one of its class: a mirrored digit is none."""
+    """Images float32 (N, C, S, S) in [0, 1] with S one of ``SIDES``, labels int64 (N,), the class names they index, and
+    whether a mirrored image is still one of its class: a mirrored digit is none."""
 
     images: torch.Tensor
     labels: torch.Tensor

@@ -175,6 +175,6 @@ def generate(
         z = torch.randn(len(labels), generator.z_dim, generator=torch.Generator().manual_seed(seed))
     if z.shape != (len(labels), generator.z_dim):
         raise ValueError(f"latents have shape {tuple(z.shape)}; expected ({len(labels)}, {generator.z_dim})")
-    device = next(generator.parameters()).device
+    device, side = next(generator.parameters()).device, generator.side
     parts = [generator(a.to(device), b.to(device)) for a, b in zip(z.split(batch), labels.split(batch), strict=True)]
-    return torch.cat(parts) if parts else torch.empty(0, generator.channels, generator.side, generator.side, device=device)
+    return torch.cat(parts) if parts else torch.empty(0, generator.channels, side, side, device=device)

@@ -65,7 +65,8 @@ def without_spectral_norm(state: Mapping[str, torch.Tensor]) -> dict[str, torch.
 def settings_of(weights: Mapping[str, torch.Tensor]) -> dict:
     """Return the arguments of ``BigGan`` that weights were made with; a missing one is a KeyError."""
     n_classes, shared_dim = weights["shared.weight"].shape
-    places = lambda part: [int(name.split(".")[1]) for name in weights if re.fullmatch(rf"blocks\.\d+\.0\.{part}", name)]
+    found = lambda part: (re.fullmatch(rf"blocks\.(\d+)\.0\.{part}", name) for name in weights)
+    places = lambda part: [int(match[1]) for match in found(part) if match]
     blocks = len(places("conv2d0.weight"))
     width, inputs = weights["linear0.weight"].shape
     return {"n_classes": n_classes, "shared_dim": shared_dim, "attention": places("sigma"), "width": width // 16,
