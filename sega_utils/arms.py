@@ -105,7 +105,6 @@ def run_arm(run: str, dataset: str, arm: str, seed: int, tuned: dict, device: st
         run, dataset, "training", name, parameters=asked | {"arm": arm, "seed": seed}, metrics=metrics,
         inputs=inputs["digests"] | {"weights": artifacts.digest(model.state_dict())}, cost=cost,
     )  # fmt: skip
-    _, channels, _, side = inputs["real"].images.shape
-    shape = {"n_classes": len(inputs["real"].class_names), "channels": channels, "side": side}
-    artifacts.save_tensors(weights, model.state_dict(), {"key": key, "classifier": settings["classifier"]} | shape)
+    meta = {"key": key, "classifier": settings["classifier"]} | inputs["real"].shape()
+    artifacts.save_tensors(weights, model.state_dict(), meta)
     return written

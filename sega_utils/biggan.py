@@ -6,9 +6,9 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-# By the pixels of a side: of how many blocks each takes a part of the latent, as does the layer before them, and
-# whether they halve the channels.
-SIDES = {32: (3, False), 64: (4, True)}
+# Pixels of a side: number of blocks, and whether they halve the channels. Each takes a part of the latent, and so does
+# the layer before them.
+BLOCKS = {32: (3, False), 64: (4, True)}
 
 
 class ConditionalNorm(nn.Module):
@@ -66,7 +66,7 @@ class BigGan(nn.Module):
             and of 8 where self-attention stands.
         shared_dim: length of the class embedding that all blocks share.
         attention: where self-attention stands in the sequence of blocks, counted from 0.
-        side: pixels, a key of ``SIDES``.
+        side: pixels, a key of ``BLOCKS``.
 
     Source: Brock, Donahue and Simonyan 2019; the defaults are StudioGAN's for CIFAR-10.
     """
@@ -81,7 +81,7 @@ class BigGan(nn.Module):
         self.settings = {"network": "biggan", "n_classes": n_classes, "z_dim": z_dim, "width": width,
                          "shared_dim": shared_dim, "attention": list(attention), "side": side}  # fmt: skip
         self.n_classes, self.z_dim, self.side = n_classes, z_dim, side
-        blocks, halve = SIDES[side]
+        blocks, halve = BLOCKS[side]
         self.parts = blocks + 1
         inputs = z_dim // self.parts
         self.linear0 = nn.Linear(inputs, width * 16)

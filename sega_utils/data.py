@@ -22,6 +22,11 @@ class Dataset(NamedTuple):
     class_names: tuple[str, ...]
     mirrors: bool = True
 
+    def shape(self) -> dict[str, int]:
+        """Return what a network for the images is built with: ``n_classes``, ``channels`` and ``side`` in pixels."""
+        _, channels, _, side = self.images.shape
+        return {"n_classes": len(self.class_names), "channels": channels, "side": side}
+
     def unusual(self) -> dict[str, bool]:
         """Return what a record adds to its parameters where images may not be mirrored."""
         return {} if self.mirrors else {"mirrors": False}

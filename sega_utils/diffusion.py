@@ -70,8 +70,7 @@ def train_diffusion(
     2022.
     """
     torch.manual_seed(seed)
-    _, channels, _, side = data.images.shape
-    model = build(n_classes=len(data.class_names), channels=channels, width=width, side=side).to(device)
+    model = build(**data.shape(), width=width).to(device)
     average = copy.deepcopy(model).requires_grad_(False)
     optimiser, noising = torch.optim.Adam(model.parameters(), lr), DDPMScheduler(**NOISE)
     settings = {"seed": seed, "steps": steps, "width": width, "batch_size": batch_size, "lr": lr, "ema": ema,

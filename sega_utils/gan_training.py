@@ -60,9 +60,8 @@ def train_gan(
 
     Source: hinge loss, Lim and Ye 2017; two time scales, Heusel et al. 2017; averaging, Yazici et al. 2019.
     """
-    _, channels, _, side = data.images.shape
     torch.manual_seed(seed)
-    shape = {"n_classes": len(data.class_names), "channels": channels, "width": width, "depth": depth, "side": side}
+    shape = data.shape() | {"width": width, "depth": depth}
     generator, critic = Generator(z_dim=z_dim, **shape).to(device), Discriminator(**shape).to(device)
     average = copy.deepcopy(generator).requires_grad_(False)
     optimisers = [

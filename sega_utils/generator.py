@@ -144,7 +144,7 @@ def load_generator(path: Path, device: torch.device | str = "cpu") -> Generator 
         settings = dict(meta["settings"])
         generator = NETWORKS[settings.pop("network", "own")](**settings)
         generator.load_state_dict(tensors)
-    except (KeyError, TypeError, RuntimeError) as error:
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise artifacts.ArtifactError(f"{paths.shown(path)} holds no generator of this package, or other weights "
                                       "than it says") from error  # fmt: skip
     generator.meta = meta

@@ -15,7 +15,7 @@ import torch
 
 from sega_utils import artifacts, paths, runtime
 from sega_utils.artifacts import ArtifactError
-from sega_utils.biggan import SIDES, BigGan
+from sega_utils.biggan import BLOCKS, BigGan
 from sega_utils.generator import save_generator
 
 
@@ -70,7 +70,7 @@ def settings_of(weights: Mapping[str, torch.Tensor]) -> dict:
     blocks = len(places("conv2d0.weight"))
     width, inputs = weights["linear0.weight"].shape
     return {"n_classes": n_classes, "shared_dim": shared_dim, "attention": places("sigma"), "width": width // 16,
-            "z_dim": inputs * (blocks + 1), "side": {n: side for side, (n, _) in SIDES.items()}[blocks]}  # fmt: skip
+            "z_dim": inputs * (blocks + 1), "side": {n: side for side, (n, _) in BLOCKS.items()}[blocks]}  # fmt: skip
 
 
 def adopt(path: Path, target: Path, *, run: str, dataset: str) -> str:

@@ -101,8 +101,7 @@ def prepare(
     """
     autocast = runtime.autocast(precision, device)
     torch.manual_seed(seed)
-    _, channels, _, side = real.images.shape
-    model = classifiers.build(classifier, n_classes=len(real.class_names), channels=channels, side=side).to(device)
+    model = classifiers.build(classifier, **real.shape()).to(device)
     if classifier in classifiers.TRANSFORMERS:
         optimiser = torch.optim.AdamW(model.parameters(), lr, weight_decay=weight_decay)
     else:

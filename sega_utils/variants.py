@@ -49,10 +49,10 @@ def painted(inputs: dict, *, sampling_steps: int) -> Callable:
     """Return Stable Diffusion's way, from the run's prompts; a killed one goes on where it was."""
 
     def way(labels, seed):
-        _, channels, _, side = inputs["real"].images.shape
+        shape = inputs["real"].shape()
         pool, cost = stable_diffusion.synthesise(
             inputs["pipeline"], inputs["texts"], inputs["prompts"]["class_ids"], inputs["folder"],
-            n=len(labels), seed=seed, steps=sampling_steps, channels=channels, side=side,
+            n=len(labels), seed=seed, steps=sampling_steps, channels=shape["channels"], side=shape["side"],
         )  # fmt: skip
         return pool["images"].to(inputs["device"]), cost
 

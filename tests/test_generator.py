@@ -146,6 +146,7 @@ def test_a_checkpoint_of_another_architecture_is_refused(path, generator, as_tex
     foreign = [
         (weights, {}), (weights, {"settings": {"n_classes": 4}}), (weights, {"settings": generator.settings | {"blocks": 3}}),
         (weights, {"settings": generator.settings | {"width": 32}}),
+        (weights, {"settings": generator.settings | {"width": 20}}),
         (weights, {"settings": generator.settings | {"network": "other"}}),
         ({"a": torch.ones(1)}, {"settings": generator.settings}),
     ]  # fmt: skip
