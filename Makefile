@@ -59,14 +59,14 @@ run: $(READY)
 # ENTRIES="components sigma=0.5" measures only these.
 ablations: export HF_HUB_OFFLINE ?= 1
 ablations: run
-	@$(BIN)/python -m sega_utils.ablations --run $(RUN) --dataset '$(DATASET)'
+	@$(BIN)/python -m sega_utils ablations --run $(RUN) --dataset '$(DATASET)'
 	@$(BIN)/snakemake --snakefile ablations.smk --cores $(CORES) --config $(CONFIG) \
 	  $(if $(ENTRIES),entries="$(ENTRIES)") --rerun-incomplete --nolock --keep-going \
 	  --rerun-triggers mtime input params --max-checksum-file-size 100MB --quiet host rules reason -- all_ablations
 
 # PRICES="0.15 0.60": of a million tokens read and written, for the cost.
 prompts: $(READY)
-	@$(BIN)/python -m sega_utils.record_prompts --dataset '$(DATASET)' $(if $(MODEL),--model '$(MODEL)') \
+	@$(BIN)/python -m sega_utils prompts --dataset '$(DATASET)' $(if $(MODEL),--model '$(MODEL)') \
 	  $(if $(BANK),--bank '$(BANK)') $(if $(BASE_URL),--base-url '$(BASE_URL)') $(if $(PRICES),--prices $(PRICES))
 
 GRID := $(BIN)/snakemake --snakefile paper.smk --workflow-profile profiles/paper

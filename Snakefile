@@ -9,12 +9,13 @@ import json
 import os
 import shlex
 import sys
+from functools import cache
 from pathlib import Path
 
 import yaml
 from snakemake.exceptions import WorkflowError
 
-from sega_utils import paths
+from sega_utils.core import paths
 
 
 workdir: str(paths.ROOT)
@@ -25,10 +26,23 @@ wildcard_constraints:
     dataset="[^/]+",
 
 
-NOTEBOOKS = (
-    "00_data", "01_clip", "01_prompts", "02_generator", "03_projector", "04_synthesis", "05_training", "06_shift",
-    "07_adversarial", "08_ablations", "09_efficiency", "10_report",
-)  # fmt: skip
+# notebook: the artifacts it reads, and what else, of data/ and of notebooks/params/
+NETWORKS = ("real", "clip", "prompts", "generator", "projector")
+READS = {
+    "00_data": ((), ("fashion-mnist",)),
+    "01_clip": (NETWORKS[:1], ("models",)),
+    "01_prompts": (NETWORKS[:2], ("prompts",)),
+    "02_generator": (NETWORKS[:3], ("models",)),
+    "03_projector": (NETWORKS[:4], ()),
+    "04_synthesis": (NETWORKS, ()),
+    "05_training": ((*NETWORKS[:4], "candidates", "synthetic", "provenance"), ("tuned.yaml",)),
+    "06_shift": (("classifiers",), ()),
+    "07_adversarial": (("real", "classifiers"), ("paper",)),
+    "08_ablations": ((*NETWORKS, "candidates", "synthetic", "classifiers"), ("ablations.yaml",)),
+    "09_efficiency": ((*NETWORKS, "candidates", "classifiers"), ("models", "paper")),
+    "10_report": ((*NETWORKS, "candidates", "synthetic", "provenance", "classifiers"), ("paper",)),
+}
+NOTEBOOKS = tuple(READS)
 RUN, DATASET = config.get("run", "embedded"), config.get("dataset", "fashion-mnist")
 NAMES = {paths.results_name(DATASET): DATASET}  # folder of the results: data set, which may be folder:PATH
 PARAMS = [config["params"]] if "params" in config else []
@@ -68,26 +82,49 @@ def outputs(notebook):
     return [touch(file) if file.endswith(".complete") else file for file in written(notebook)]
 
 
+@cache
+def imported(path):
+    """Return the package's files that a module or notebook imports itself: modules, and doors that hold code."""
+    source = path.read_text(encoding="utf-8")
+    if path.suffix == ".ipynb":
+        cells = [cell for cell in json.loads(source)["cells"] if cell["cell_type"] == "code"]
+        source = "\n".join("".join(cell["source"]) for cell in cells)
+    names = set()
+    for node in ast.walk(ast.parse(source, shown(path))):
+        if isinstance(node, ast.ImportFrom) and node.module:  # what it takes from there may be a module, too
+            names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+        elif isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+    places = [paths.ROOT.joinpath(*name.split(".")) for name in names if name.split(".")[0] == "sega_utils"]
+    modules = {place.with_name(f"{place.name}.py") for place in places}
+    doors = {place / "__init__.py" for place in places}
+    return {file for file in modules if file.exists()} | {
+        door for door in doors if door.exists() and "import" in door.read_text(encoding="utf-8")}
+
+
 def code(notebook):
     """Return a notebook, every module of the package that it imports, directly or not, and the parameters file."""
     found, todo = set(), {paths.NOTEBOOKS / f"{notebook}.ipynb"}
     while todo:
         found.add(path := todo.pop())
-        source = path.read_text(encoding="utf-8") if path.exists() else ""
-        if source and path.suffix == ".ipynb":
-            cells = [cell for cell in json.loads(source)["cells"] if cell["cell_type"] == "code"]
-            source = "\n".join("".join(cell["source"]) for cell in cells)
-        for node in ast.walk(ast.parse(source, shown(path))):
-            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("sega_utils"):
-                names = [alias.name for alias in node.names] + node.module.split(".")[1:]
-                modules = [paths.ROOT / "sega_utils" / f"{name}.py" for name in names]
-                todo |= {module for module in modules if module.exists()} - found
+        todo |= (imported(path) if path.exists() else set()) - found
     return sorted(map(shown, found)) + PARAMS
 
 
-def tracked(folder):
-    """Return the files of a folder of data/."""
-    return sorted(shown(path) for path in (paths.DATA / folder).glob("*") if path.is_file())
+def tracked(name):
+    """Return the files of a folder of data/, or a file of notebooks/params/."""
+    if name.endswith(".yaml"):
+        return [shown(paths.PARAMS / name)]
+    return sorted(shown(path) for path in (paths.DATA / name).glob("*") if path.is_file())
+
+
+def needed(notebook):
+    """Return what a notebook's rule depends on; the report comes after every other notebook."""
+    names, others = READS[notebook]
+    found = [*code(notebook), *(file for name in others for file in tracked(name)), *artifacts(*names)]
+    if notebook == "00_data":
+        return [*found, lambda wildcards: own_images(NAMES[wildcards.dataset])]
+    return found + (executed(*NOTEBOOKS[:-1]) if notebook == NOTEBOOKS[-1] else [])
 
 
 def own_images(dataset):
@@ -101,7 +138,7 @@ def given(wildcards):
     return shlex.quote(NAMES[wildcards.dataset])
 
 
-def command(notebook):
+def command(notebook="{params.notebook}"):
     """Return the command that executes a notebook."""
     options = [f"-f {path}" for path in PARAMS] + ["-p RUN {wildcards.run} -p DATASET {params.dataset}"]
     return f"{sys.executable} -m sega_utils.execute notebooks/{notebook}.ipynb {' '.join(options)}"
@@ -148,132 +185,23 @@ rule all:
         expand([file for notebook in NOTEBOOKS for file in written(notebook)], run=RUN, dataset=list(NAMES)),
 
 
-rule data:
-    input:
-        code("00_data"), tracked("fashion-mnist"),
-        lambda wildcards: own_images(NAMES[wildcards.dataset]),
-    output: outputs("00_data")
-    threads: os.cpu_count()
-    params: dataset=given
-    shell: command("00_data")
+for notebook in NOTEBOOKS:
 
-
-rule clip:
-    input:
-        code("01_clip"), tracked("models"),
-        artifacts("real"),
-    output: outputs("01_clip")
-    threads: os.cpu_count()
-    params: dataset=given
-    shell: command("01_clip")
-
-
-rule prompts:
-    input:
-        code("01_prompts"), tracked("prompts"),
-        artifacts("real", "clip"),
-    output: outputs("01_prompts")
-    threads: os.cpu_count()
-    params: dataset=given
-    shell: command("01_prompts")
-
-
-rule generator:
-    input:
-        code("02_generator"), tracked("models"),
-        artifacts("real", "clip", "prompts"),
-    output: outputs("02_generator")
-    threads: os.cpu_count()
-    params: dataset=given
-    shell: command("02_generator")
-
-
-rule projector:
-    input:
-        code("03_projector"),
-        artifacts("real", "clip", "prompts", "generator"),
-    output: outputs("03_projector")
-    threads: os.cpu_count()
-    params: dataset=given
-    shell: command("03_projector")
-
-
-rule synthesis:
-    input:
-        code("04_synthesis"),
-        artifacts("real", "clip", "prompts", "generator", "projector"),
-    output: outputs("04_synthesis")
-    threads: os.cpu_count()
-    params: dataset=given
-    shell: command("04_synthesis")
-
-
-rule training:
-    input:
-        code("05_training"), "notebooks/params/tuned.yaml",
-        artifacts("real", "clip", "prompts", "generator", "candidates", "synthetic", "provenance"),
-    output: outputs("05_training")
-    threads: os.cpu_count()
-    params: dataset=given
-    shell: command("05_training")
-
-
-rule shift:
-    input:
-        code("06_shift"),
-        artifacts("classifiers"),
-    output: outputs("06_shift")
-    threads: os.cpu_count()
-    params: dataset=given
-    shell: command("06_shift")
-
-
-rule adversarial:
-    input:
-        code("07_adversarial"), tracked("paper"),
-        artifacts("real", "classifiers"),
-    output: outputs("07_adversarial")
-    threads: os.cpu_count()
-    params: dataset=given
-    shell: command("07_adversarial")
-
-
-rule ablations:
-    input:
-        code("08_ablations"), "notebooks/params/ablations.yaml",
-        artifacts("real", "clip", "prompts", "generator", "projector", "candidates", "synthetic", "classifiers"),
-    output: outputs("08_ablations")
-    threads: os.cpu_count()
-    params: dataset=given
-    shell: command("08_ablations")
-
-
-rule efficiency:
-    input:
-        code("09_efficiency"), tracked("models"), tracked("paper"),
-        artifacts("real", "clip", "prompts", "generator", "projector", "candidates", "classifiers"),
-    output: outputs("09_efficiency")
-    threads: os.cpu_count()
-    params: dataset=given
-    shell: command("09_efficiency")
-
-
-rule report:
-    input:
-        code("10_report"), tracked("paper"),
-        artifacts("real", "clip", "prompts", "generator", "projector"),
-        artifacts("candidates", "synthetic", "provenance", "classifiers"),
-        executed(*NOTEBOOKS[:-1]),
-    output: outputs("10_report")
-    threads: os.cpu_count()
-    params: dataset=given
-    shell: command("10_report")
+    rule:
+        name: notebook.partition("_")[2]
+        input: needed(notebook)
+        output: outputs(notebook)
+        threads: os.cpu_count()
+        params:
+            dataset=given,
+            notebook=notebook,
+        shell: command()  # read once the loop is over
 
 
 onsuccess:
     report = paths.artifact(RUN, DATASET, "report")
     if report.exists():  # it does not after a run of the first few notebooks only
-        shell(f"{sys.executable} -m sega_utils.tables --run {RUN} --dataset {shlex.quote(DATASET)}")
+        shell(f"{sys.executable} -m sega_utils tables --run {RUN} --dataset {shlex.quote(DATASET)}")
 
 
 onerror:

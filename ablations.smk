@@ -5,7 +5,7 @@
 
 from pathlib import Path
 
-from sega_utils import ablate, entries
+from sega_utils.studies import ablate, entries
 
 
 include: "Snakefile"
@@ -47,5 +47,5 @@ rule ablation:
     threads: 1
     shell:
         command("08_ablations") + " -p ENTRIES {params.entries:q} -p SEEDS {params.seeds:q} -p WORKERS 1 -o {output}"
-        f" && {sys.executable} -m sega_utils.ablations --run {{wildcards.run}} --dataset {{params.dataset}} "
+        f" && {sys.executable} -m sega_utils ablations --run {{wildcards.run}} --dataset {{params.dataset}} "
         f"--file {FILE} --workers {workflow.cores} --brief"

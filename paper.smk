@@ -10,7 +10,8 @@ import re
 from itertools import product
 from pathlib import Path
 
-from sega_utils import grid, recipes
+from sega_utils.studies import grid
+from sega_utils.training import recipes
 
 
 config.setdefault("run", "paper")
@@ -55,7 +56,7 @@ rule paper:
 
 
 rule accuracies:
-    """The trainings alone, for ``grid_tables accuracy``."""
+    """The trainings alone, for the verb grid-accuracy."""
     input:
         expand(written("05_training"), run=RUNS, dataset=list(NAMES)),
 

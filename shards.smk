@@ -14,7 +14,7 @@ except (KeyError, ValueError) as error:
     raise WorkflowError("say how many, e.g. --config candidates=1000000 of=100") from error
 SHARD = shown(paths.artifact("{run}", "{dataset}", "shards") / f"{{shard}}-of-{OF}.safetensors")
 MERGED = shown(paths.artifact("{run}", "{dataset}", "records") / f"shards/merge-{N}.json")
-SHARDS = f"{sys.executable} -m sega_utils.shards {{}} --run {{{{wildcards.run}}}} --dataset {{{{params.dataset}}}} "
+SHARDS = f"{sys.executable} -m sega_utils shard-{{}} --run {{{{wildcards.run}}}} --dataset {{{{params.dataset}}}} "
 SHARDS += f"--candidates {N} --of {OF}"
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import nbformat
 
-from sega_utils import parameters, paths
+from sega_utils.core import parameters, paths
 
 
 def execute(
@@ -53,7 +53,7 @@ def execute(
     import papermill
     from traitlets.config import Config
 
-    from sega_utils import artifacts
+    from sega_utils.core import artifacts
 
     # it cannot read every literal, and says so; ``parameters`` has checked them all
     logging.getLogger("papermill").setLevel(logging.ERROR)

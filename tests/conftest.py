@@ -1,5 +1,6 @@
 """What the tests share: a results folder of their own, and a data set, a CLIP and a generator that are tiny."""
 
+import hashlib
 import logging
 import shutil
 import subprocess
@@ -7,9 +8,12 @@ import subprocess
 import pytest
 import torch
 
-from sega_utils import arms, clip, paths
-from sega_utils.data import Dataset
-from sega_utils.generator import ConditionalBatchNorm, Generator
+from sega_utils.augmenters import pools
+from sega_utils.augmenters.gan import ConditionalBatchNorm, Generator
+from sega_utils.core import paths
+from sega_utils.data import downloads
+from sega_utils.data.images import Dataset
+from sega_utils.text import clip
 
 logging.getLogger("timm").setLevel(logging.ERROR)
 
@@ -24,7 +28,7 @@ def results(tmp_path, monkeypatch):
     """Keep what a test writes out of the project's results, and inputs of one test out of the next."""
     monkeypatch.setenv("SEGA_RESULTS", str(tmp_path / "results"))
     monkeypatch.setenv("CI", "1")
-    arms.load_inputs.cache_clear()
+    pools.load_inputs.cache_clear()
     return tmp_path / "results"
 
 
@@ -60,7 +64,7 @@ def clip_model(tiny) -> clip.Clip:
     """Return an untrained CLIP of the embedded architecture that knows the tiny data set's words."""
     torch.manual_seed(0)
     vocabulary = clip.vocabulary_of(tiny.class_names)
-    return clip.Clip(clip.build(vocabulary), clip.Vocabulary(vocabulary), image_size=32, mean=[0.5], std=[0.5],
+    return clip.Clip(clip.build_clip(vocabulary), clip.Vocabulary(vocabulary), image_size=32, mean=[0.5], std=[0.5],
                      sha256="0" * 64)  # fmt: skip
 
 
@@ -85,3 +89,18 @@ def prompts(clip_model) -> dict[str, torch.Tensor]:
     embeddings = unit(torch.randn(12, clip_model.dim, generator=torch.Generator().manual_seed(1)))
     return {"embeddings": embeddings, "cluster_ids": torch.arange(12) // 2, "class_ids": torch.arange(12) // 4,
             "centroids": unit(embeddings.view(6, 2, -1).mean(1))}  # fmt: skip
+
+
+@pytest.fixture
+def publish(tmp_path, monkeypatch):
+    """Return a function that puts a file among the downloads, listed with its digest."""
+    monkeypatch.setenv("SEGA_DATA", str(tmp_path / "downloads"))
+
+    def put(folder: str, name: str, raw: bytes) -> None:
+        path = tmp_path / "downloads" / folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(raw)
+        file = downloads.File(f"https://example.org/{name}", hashlib.md5(raw).hexdigest(), len(raw))
+        monkeypatch.setitem(downloads.FILES, folder, [f for f in downloads.FILES[folder] if f.name != name] + [file])
+
+    return put

@@ -2,7 +2,10 @@
 
 from unittest import mock
 
-from sega_utils import attributes, filters, recipes, records, runtime
+from sega_utils import filters
+from sega_utils.core import artifacts, records
+from sega_utils.text import attributes
+from sega_utils.training import recipes
 
 RUN, DATASET = "fake", "fashion-mnist"
 # seeds 0, 1, 2; one more digit than binary fractions have
@@ -20,7 +23,7 @@ def write_run(accuracy: dict[str, tuple[float, ...]] = ACCURACY, **training) -> 
     def write(stage, name, parameters, metrics, inputs):
         records.write(RUN, DATASET, stage, name, parameters=parameters, metrics=metrics, inputs=inputs, cost=cost)
 
-    with mock.patch.object(runtime, "git_commit", return_value="0" * 40):
+    with mock.patch.object(records, "git_commit", return_value="0" * 40):
         write("clip", "clip", {"clip": "data/models/fashion-mnist-clip.safetensors"}, {"zero_shot_accuracy": 0.8},
               {"real": digests["real"], "clip": "k" * 64})  # fmt: skip
         effects = {f"{key}_{name}": value + i for i, name in enumerate(attributes.WORDS)
@@ -42,7 +45,7 @@ def write_run(accuracy: dict[str, tuple[float, ...]] = ACCURACY, **training) -> 
 def change(stage: str, name: str, **values) -> None:
     """Change values of a record on disk."""
     path = records.path(RUN, DATASET, stage, name)
-    records.artifacts.save_json(path, records.artifacts.load_json(path) | values)
+    artifacts.save_json(path, artifacts.load_json(path) | values)
 
 
 def remove(stage: str, pattern: str = "*") -> None:

@@ -132,7 +132,7 @@ say "comparing"
 SEGA_RESULTS=$scratch .venv/bin/python - "$scratch/local" "$scratch/slurm" << 'END'
 import sys
 from pathlib import Path
-from sega_utils import artifacts, records
+from sega_utils.core import artifacts, records
 def contents(root):
     found = {f.relative_to(root): records.comparable(artifacts.load_json(f)) for f in root.glob("*/*/records/*/*.json")}
     return found | {f.relative_to(root): artifacts.sha256(f) for f in root.glob("*/*/classifiers/*.safetensors")}

@@ -7,7 +7,7 @@ import yaml
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
-from sega_utils import paths
+from sega_utils.core import paths
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,8 @@ import nbformat
 import pytest
 from nbformat import v4
 
-from sega_utils import execute, paths
+from sega_utils import execute
+from sega_utils.core import paths
 
 PARAMETERS = """\
 RUN = "trial"  # results folder; any text
@@ -139,7 +140,7 @@ def test_other_wrong_requests(make, tmp_path, capsys):
 def test_a_relative_results_folder_is_the_callers(make, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("SEGA_RESULTS", "mine")
-    source = make("from sega_utils import paths\npaths.artifact(RUN, DATASET, 'bank').write_text('x')")
+    source = make("from sega_utils.core import paths\npaths.artifact(RUN, DATASET, 'bank').write_text('x')")
     assert execute.main([str(source)]) == 0
     assert files(tmp_path / "mine" / "trial" / "toy") == ["notebooks", "prompts.jsonl"]
 

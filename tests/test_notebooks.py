@@ -6,7 +6,7 @@ import re
 import nbformat
 import pytest
 
-from sega_utils import parameters, paths
+from sega_utils.core import parameters, paths
 
 NOTEBOOKS = sorted(paths.NOTEBOOKS.glob("*.ipynb"))
 MACHINE = re.compile(r"(?<![\w.~/])/(?:home|root|tmp|work|usr|opt|Users|var|mnt)\b|\b[A-Z]:\\\\?[A-Z]|\bipykernel_\d")

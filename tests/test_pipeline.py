@@ -5,10 +5,12 @@ import shutil
 
 import pytest
 import yaml
-from test_paper import tiny_imagenet
-from test_sources import publish  # noqa: F401
+from published_files import tiny_imagenet
 
-from sega_utils import artifacts, attacks, digits, masking, parameters, paths, records, runtime
+from sega_utils.core import artifacts, parameters, paths, records, runtime
+from sega_utils.data import folders
+from sega_utils.evaluation import robustness
+from sega_utils.training import attacks
 
 KEPT = 40  # images of each digit
 ARMS, SEEDS = ["Std Aug", "SEGA-Net"], [0, 1]
@@ -36,7 +38,7 @@ SIZES = {
 def folder(tmp_path):
     """Write three digits only, with their names, descriptions and recorded prompts."""
     folder = tmp_path / "my digits"
-    digits.write_digits(folder)
+    folders.write_digits(folder)
     for name in map(str, range(3, 10)):
         shutil.rmtree(folder / name)
     for name in map(str, range(3)):
@@ -63,7 +65,7 @@ def run_on(results, tmp_path, monkeypatch):
     """Return a function that runs every notebook on a data set and returns the folder of its results."""
     monkeypatch.setattr(runtime, "map_workers", lambda function, jobs, **_: [function(*job) for job in jobs])
     # of a dozen images, two that withstand one step and many alike already look masked; test_masking has the check
-    monkeypatch.setattr(masking, "refuse", lambda *_: None)
+    monkeypatch.setattr(robustness, "refuse", lambda *_: None)
     tuned = tmp_path / "arms.yaml"
     tuned.write_text(yaml.safe_dump({arm: BRIEF for arm in ARMS}))
 
@@ -76,7 +78,7 @@ def run_on(results, tmp_path, monkeypatch):
     return run
 
 
-def test_the_whole_pipeline_runs_on_images_of_64_pixels(run_on, publish):  # noqa: F811
+def test_the_whole_pipeline_runs_on_images_of_64_pixels(run_on, publish):
     tiny_imagenet(publish, names=("goldfish", "tabby", "school bus"), each=16)
     # the CLIP that is trained here knows few words: its prompts of a class are too much alike for three clusters
     written = run_on("tiny-imagenet-64", prompts={"M": 1})

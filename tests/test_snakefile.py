@@ -11,7 +11,7 @@ import time
 
 import pytest
 
-from sega_utils import paths
+from sega_utils.core import paths
 
 # stages that do not need each other stand together
 ORDER = [{"data"}, {"clip"}, {"prompts"}, {"generator"}, {"projector"}, {"synthesis"}, {"training"},
@@ -20,7 +20,7 @@ STAGES = sorted(set().union(*ORDER))
 EXECUTE = '''
 import os, sys, time
 from pathlib import Path
-from sega_utils import paths
+from sega_utils.core import paths
 name, *given = Path(sys.argv[1]).stem, *sys.argv[2:]
 run, dataset = given[given.index("RUN") + 1], given[given.index("DATASET") + 1]
 with open(paths.ROOT / "executed", "a") as log:
@@ -61,17 +61,19 @@ def finished(finished_once, tmp_path):
 
 def build(root):
     """Make a folder with the Snakefile, a package that executes nothing and notebooks that import a little of it."""
-    for folder in ("sega_utils", "notebooks/params", "data/models"):
+    for folder in ("sega_utils/core", "sega_utils/filters", "notebooks/params", "data/models"):
         (root / folder).mkdir(parents=True)
-    for file in ("Snakefile", "sega_utils/paths.py", "notebooks/params/tuned.yaml", "notebooks/params/ablations.yaml"):
+    for file in ("Snakefile", "sega_utils/core/paths.py", "notebooks/params/tuned.yaml",
+                 "notebooks/params/ablations.yaml"):
         shutil.copy(paths.ROOT / file, root / file)
-    modules = {"__init__": "", "metrics": "", "filters": "from sega_utils.metrics import x\n", "execute": EXECUTE,
-               "tables": "print('the table')\n"}  # fmt: skip
+    modules = {"__init__": "", "execute": EXECUTE, "__main__": "print('the table')\n", "core/__init__": '"""A door."""',
+               "core/numbers": "", "filters/__init__": "from sega_utils.filters.rules import x\n",
+               "filters/rules": "def f():\n    import sega_utils.core.numbers\n"}
     for name, source in modules.items():
         (root / "sega_utils" / f"{name}.py").write_text(source)
     for path in paths.NOTEBOOKS.glob("*.ipynb"):
-        imported = "filters" if path.stem == "04_synthesis" else "paths"
-        cell = {"cell_type": "code", "source": ["import os\n", f"from sega_utils import {imported}\n"]}
+        imported = " import filters" if path.stem == "04_synthesis" else ".core import paths"
+        cell = {"cell_type": "code", "source": ["import os\n", f"from sega_utils{imported}\n"]}
         (root / "notebooks" / path.name).write_text(json.dumps({"cells": [cell]}))
     return root
 
@@ -126,12 +128,14 @@ def test_notebooks_run_in_order_then_never_again_until_something_they_need_chang
     assert "the table\n" in output
     before = contents(project)
 
-    for path in [*project.glob("notebooks/*"), *project.glob("sega_utils/*.py")]:
+    for path in [*project.glob("notebooks/*"), *project.glob("sega_utils/**/*.py")]:
         path.touch()  # as git does when it changes branches
     output, executed = run(project)
     assert executed == [] and "Nothing to be done" in output and contents(project) == before
 
-    (project / "sega_utils/metrics.py").write_text("x = 1\n")
+    (project / "sega_utils/core/__init__.py").write_text('"""A door without code."""')
+    assert run(project)[1] == []
+    (project / "sega_utils/core/numbers.py").write_text("x = 1\n")  # that 04 reaches through a door and a function
     executed = stems(run(project)[1])
     assert executed[:2] == ["synthesis", "training"] and set(executed[2:-1]) == ORDER[-2] and executed[-1] == "report"
 

@@ -1,0 +1,185 @@
+"""Candidates, whatever draws them: the plan that spreads them, the choice among them, and their quality."""
+
+from pathlib import Path
+
+import torch
+from torch import nn
+from torch.utils.data import Subset
+
+from sega_utils.core import artifacts
+
+
+def noise_of(seeds: torch.Tensor, z_dim: int) -> torch.Tensor:
+    """Return one standard normal latent a seed, float32 (N, z_dim): a single image can be redrawn from its own seed."""
+    rng = torch.Generator()
+    return torch.stack([torch.randn(z_dim, generator=rng.manual_seed(seed)) for seed in seeds.tolist()])
+
+
+def plan(class_ids: torch.Tensor, n: int, *, seed: int, start: int = 0) -> dict[str, torch.Tensor]:
+    """Spread candidates evenly over the classes, and over each class's prompts; return ``n`` of them from ``start`` on.
+
+    What a candidate is depends on its place alone, so that a plan can be carried out in parts.
+
+    Args:
+        class_ids: the prompts' classes, int64 (P,).
+        seed: of the candidates' seeds; from the ten millionth candidate on, they are those of the next seed.
+
+    Returns:
+        ``class_ids``, ``prompt_ids`` and ``seeds``, int64 (n,) each; the classes alternate.
+
+    Raises:
+        ValueError: a class without prompts.
+    """
+    counts = class_ids.bincount()
+    if empty := (counts == 0).nonzero()[:, 0].tolist():
+        raise ValueError(f"classes {empty} have no prompt; every class needs at least one: run 01_prompts again")
+    index = torch.arange(start, start + n)
+    classes, turn = index % len(counts), index // len(counts)
+    first = counts.cumsum(0) - counts  # of each class's prompts, once they stand class by class
+    chosen = class_ids.argsort(stable=True)[first[classes] + turn % counts[classes]]
+    return {"class_ids": classes, "prompt_ids": chosen, "seeds": seed * 10_000_000 + index}
+
+
+def quota(n: int, n_classes: int) -> list[int]:
+    """Return how many of ``n`` images each class gets: as even as can be, the first classes one more."""
+    return [n // n_classes + (c < n % n_classes) for c in range(n_classes)]
+
+
+def select(keep_mask: torch.Tensor, class_ids: torch.Tensor, *, n: int, n_classes: int) -> torch.Tensor:
+    """Return the indices, int64 (n,), of a class-balanced synthetic set: the first kept candidates of each class.
+
+    Taking the first drawn, not the best scored, keeps the spread that the filters left.
+
+    Raises:
+        ValueError: the pool is exhausted before every class has its share.
+    """
+    chosen, short = [], []
+    for c, wanted in enumerate(quota(n, n_classes)):
+        mine = torch.nonzero(keep_mask & (class_ids == c))[:wanted, 0]
+        chosen.append(mine)
+        if len(mine) < wanted:
+            short.append(f"class {c}: {len(mine)} kept, {wanted} needed")
+    if short:
+        raise ValueError(f"the candidate pool is exhausted ({'; '.join(short)}): draw more candidates (OVERSAMPLE) "
+                         "or loosen the filters' percentiles")  # fmt: skip
+    return torch.cat(chosen)
+
+
+def save_generator(path: Path, generator: nn.Module, meta: dict) -> str:
+    """Write a generator's weights and settings atomically; return their digest."""
+    return artifacts.save_tensors(path, generator.state_dict(), meta | {"settings": generator.settings})
+
+
+@torch.no_grad()
+def generate(
+    generator: nn.Module, labels: torch.Tensor, *, z: torch.Tensor | None = None, seed: int = 0,
+    batch: int = 250,
+) -> torch.Tensor:  # fmt: skip
+    """Draw one image for each label.
+
+    Args:
+        labels: int64 (N,), 0 .. n_classes - 1.
+        z: latents float32 (N, z_dim); drawn from N(0, I) with ``seed`` if absent.
+
+    Returns:
+        float32 (N, C, S, S) in [0, 1] on the generator's device.
+
+    Raises:
+        ValueError: a label the generator was not trained on, or latents of another shape.
+    """
+    if len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < generator.n_classes:
+        raise ValueError(f"labels span {int(labels.min())} .. {int(labels.max())}; "
+                         f"this generator knows 0 .. {generator.n_classes - 1}")  # fmt: skip
+    if z is None:
+        z = torch.randn(len(labels), generator.z_dim, generator=torch.Generator().manual_seed(seed))
+    if z.shape != (len(labels), generator.z_dim):
+        raise ValueError(f"latents have shape {tuple(z.shape)}; expected ({len(labels)}, {generator.z_dim})")
+    device, side = next(generator.parameters()).device, generator.side
+    parts = [generator(a.to(device), b.to(device)) for a, b in zip(z.split(batch), labels.split(batch), strict=True)]
+    return torch.cat(parts) if parts else torch.empty(0, generator.channels, side, side, device=device)
+
+
+def frechet_distance(a: torch.Tensor, b: torch.Tensor) -> float:
+    """Return the Frechet distance between Gaussians fitted to two sets of features; lower is closer, 0 at best.
+
+    Only in Inception-v3's features is it the FID; name the features wherever the number is shown.
+
+    Args:
+        a, b: features float (N, d) and (M, d), N and M at least 2.
+
+    Source: Heusel et al. 2017, equation 6.
+    """
+    a, b = a.double().cpu(), b.double().cpu()
+    cov_a, cov_b = torch.cov(a.T), torch.cov(b.T)
+    values, vectors = torch.linalg.eigh(cov_a)
+    root = vectors * values.clamp(min=0).sqrt() @ vectors.T
+    # tr((A B)^1/2) = tr((A^1/2 B A^1/2)^1/2), whose matrix is symmetric: no complex square root is needed
+    cross = torch.linalg.eigvalsh(root @ cov_b @ root).clamp(min=0).sqrt().sum()
+    return float((a.mean(0) - b.mean(0)).square().sum() + cov_a.trace() + cov_b.trace() - 2 * cross)
+
+
+def precision_recall(real: torch.Tensor, drawn: torch.Tensor, *, k: int = 3) -> dict[str, float]:
+    """Return how many drawn images look real, and how many of the real ones the drawn ones cover; higher is better.
+
+    Args:
+        real, drawn: features float (N, d) and (M, d), both N and M above ``k``; N = M makes the two comparable.
+        k: an image covers what is nearer to it than its ``k``-th neighbour of the same set.
+
+    Returns:
+        ``precision`` and ``recall``, 0 .. 1.
+
+    Raises:
+        ValueError: a set of ``k`` images or fewer.
+
+    Source: Kynkaanniemi et al. 2019, equation 1.
+    """
+    if min(len(real), len(drawn)) <= k:
+        raise ValueError(f"received {len(real)} real and {len(drawn)} drawn images; give more than k = {k} of each")
+
+    def covered(points, by):
+        radius = torch.cdist(by, by).kthvalue(k + 1, dim=1).values  # the nearest is the image itself
+        return (torch.cdist(points, by) <= radius).any(1).double().mean().item()
+
+    return {"precision": covered(drawn, real), "recall": covered(real, drawn)}
+
+
+def inception_distances(real: torch.Tensor, drawn: torch.Tensor, *, weights: Path) -> dict[str, float]:
+    """Return FID and KID in the features of Inception-v3, as torch-fidelity defines them; lower is closer.
+
+    Args:
+        real, drawn: uint8 (N, 3, H, W) and (M, 3, H, W).
+        weights: torch-fidelity's Inception weights; it unpickles them, so trust where they come from.
+
+    Raises:
+        FileNotFoundError: there are no such weights.
+    """
+    if not weights.is_file():
+        raise FileNotFoundError(f"there are no Inception weights at {weights}; give the file that torch-fidelity "
+                                "publishes, or leave it empty for no FID")  # fmt: skip
+    import torch_fidelity  # takes seconds, which only this function should cost
+
+    found = torch_fidelity.calculate_metrics(
+        input1=Subset(drawn, range(len(drawn))), input2=Subset(real, range(len(real))), fid=True, kid=True,
+        kid_subset_size=min(1000, len(drawn), len(real)), feature_extractor_weights_path=str(weights),
+        cuda=torch.cuda.is_available(), verbose=False,
+    )  # fmt: skip
+    return {"fid": found["frechet_inception_distance"], "kid": found["kernel_inception_distance_mean"]}
+
+
+def intra_class_distance(images: torch.Tensor, labels: torch.Tensor) -> float:
+    """Return the mean Euclidean pixel distance between two images of one class; higher is more diverse.
+
+    Args:
+        images: float (N, C, H, W); labels: int64 (N,), at least two images in some class.
+    """
+    distances = [torch.pdist(images[labels == c].flatten(1).float()) for c in labels.unique()]
+    return float(torch.cat(distances).mean())
+
+
+def retrieval(image_embeddings: torch.Tensor, centroids: torch.Tensor, cluster_ids: torch.Tensor) -> float:
+    """Return the share of images whose nearest text centroid is their own cluster's, 0 .. 1.
+
+    Args:
+        image_embeddings: float (N, d), centroids: float (K, d), both L2-normalised; cluster_ids: int64 (N,).
+    """
+    return float(((image_embeddings @ centroids.T).argmax(1) == cluster_ids).float().mean())

@@ -1,0 +1,163 @@
+"""A small class-conditional diffusion model, from diffusers: the baseline for what an image costs."""
+
+import copy
+from pathlib import Path
+
+import torch
+from diffusers import DDIMScheduler, DDPMScheduler, UNet2DModel
+from torch.nn import functional as F
+
+from sega_utils.core import artifacts, paths, runtime
+from sega_utils.core.learning import (
+    follow,
+    one_cycle,
+    restore_state,
+    store_state,
+    update,
+)
+from sega_utils.data.images import Dataset
+
+# at the first of few sampling steps the image is all noise: a predicted velocity says more there than predicted noise
+NOISE = {"num_train_timesteps": 1000, "beta_schedule": "squaredcos_cap_v2", "prediction_type": "v_prediction"}
+PATCH = 2  # pixels of 2x2 become channels: four times fewer positions, which makes a CPU fast enough
+
+
+def build_denoiser(*, n_classes: int, channels: int = 1, width: int = 24, side: int = 32) -> UNet2DModel:
+    """Return an untrained denoiser of images whose 2x2 pixels are stacked into channels.
+
+    Args:
+        width: channels at half the side, doubled at a quarter and an eighth of it; a multiple of 8.
+        side: of the images in pixels, one of ``images.SIDES``.
+
+    Raises:
+        ValueError: such a width cannot be normalised in groups of 8.
+
+    Source: Ho, Jain and Abbeel 2020, without attention; stacking after Hoogeboom, Heek and Salimans 2023, section 2.4.
+    """
+    if width < 8 or width % 8:
+        raise ValueError(f"width is {width}; allowed are multiples of 8 from 8 on")
+    stacked = channels * PATCH**2
+    model = UNet2DModel(
+        sample_size=side // PATCH, in_channels=stacked, out_channels=stacked, layers_per_block=1, norm_num_groups=8,
+        block_out_channels=(width, 2 * width, 2 * width), down_block_types=("DownBlock2D",) * 3,
+        up_block_types=("UpBlock2D",) * 3, num_class_embeds=n_classes, add_attention=False,
+    )  # fmt: skip
+    model.settings = {"n_classes": n_classes, "channels": channels, "width": width, "side": side}
+    return model.to(memory_format=torch.channels_last)
+
+
+def train_diffusion(
+    data: Dataset,
+    *,
+    steps: int,
+    seed: int,
+    width: int = 24,
+    batch_size: int = 64,
+    lr: float = 1e-3,
+    ema: float = 0.998,
+    device: torch.device | str = "cpu",
+    checkpoint: Path | None = None,
+    every: int = 250,
+) -> tuple[UNet2DModel, list[dict[str, float]]]:
+    """Train a denoiser of noisy images; return the averaged one and its loss curve.
+
+    Args:
+        data: the run's training subset; nothing else is seen.
+        lr: Adam's peak learning rate; its course is ``learning.one_cycle``.
+        ema: decay of the averaged weights.
+        checkpoint: where to keep the state every ``every`` steps; an existing one of the same settings is resumed.
+
+    Raises:
+        FloatingPointError: a loss is not finite; the last checkpoint is untouched.
+        ArtifactError: the checkpoint is damaged or belongs to other settings.
+
+    Source: Ho, Jain and Abbeel 2020, algorithm 1; cosine schedule, Nichol and Dhariwal 2021; velocity, Salimans and Ho
+    2022.
+    """
+    torch.manual_seed(seed)
+    model = build_denoiser(**data.shape(), width=width).to(device)
+    average = copy.deepcopy(model).requires_grad_(False)
+    optimiser, noising = torch.optim.Adam(model.parameters(), lr), DDPMScheduler(**NOISE)
+    settings = {"seed": seed, "steps": steps, "width": width, "batch_size": batch_size, "lr": lr, "ema": ema,
+                "data": artifacts.digest({"images": data.images, "labels": data.labels})}  # fmt: skip
+    networks, done, curve = {"model": model, "average": average}, 0, []
+    if checkpoint is not None and checkpoint.exists():
+        done, curve = restore_state(checkpoint, networks, [optimiser], settings, steps)
+    images, labels = data.images.to(device) * 2 - 1, data.labels.to(device)
+    for step in runtime.progress(range(done, steps), "diffusion"):
+        rng = runtime.generator(seed * 1_000_003 + step, device)  # per step, so that resuming changes nothing
+        pick = torch.randint(len(labels), (batch_size,), generator=rng, device=device)
+        clean = F.pixel_unshuffle(images[pick], PATCH)
+        noise = torch.randn(clean.shape, generator=rng, device=device)
+        at = torch.randint(NOISE["num_train_timesteps"], (batch_size,), generator=rng, device=device)
+        optimiser.param_groups[0]["lr"] = lr * one_cycle((step + 1) / steps)
+        predicted = model(noising.add_noise(clean, noise, at), at, labels[pick]).sample
+        loss = F.mse_loss(predicted, noising.get_velocity(clean, noise, at))
+        update(optimiser, loss)
+        follow(average, model, step, ema)
+        store = checkpoint is not None and ((step + 1) % every == 0 or step + 1 == steps)
+        if (step + 1) % 50 == 0 or step + 1 == steps or store:
+            if not loss.isfinite():
+                raise FloatingPointError(f"the loss is {loss.item()} at step {step + 1}; lower lr ({lr})")
+            curve.append({"step": step + 1, "loss": loss.item()})
+        if store:
+            store_state(checkpoint, networks, [optimiser], settings, step + 1, curve)
+    return average.eval(), curve
+
+
+@torch.no_grad()
+def sample_ddim(
+    model: UNet2DModel, labels: torch.Tensor, *, steps: int = 25, seed: int = 0, batch: int = 64
+) -> torch.Tensor:
+    """Draw one image for each label by deterministic DDIM.
+
+    Args:
+        labels: int64 (N,), 0 .. n_classes - 1.
+        steps: evaluations of the model for each image, 1 .. 1000.
+
+    Returns:
+        float32 (N, C, S, S) in [0, 1] on the model's device.
+
+    Raises:
+        ValueError: a label the model was not trained on, or steps outside their range.
+
+    Source: Song, Meng and Ermon 2021, equation 12 with eta = 0.
+    """
+    n_classes, channels, side = (model.settings[name] for name in ("n_classes", "channels", "side"))
+    if len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < n_classes:
+        raise ValueError(f"labels span {int(labels.min())} .. {int(labels.max())}; "
+                         f"this model knows 0 .. {n_classes - 1}")  # fmt: skip
+    if not 1 <= steps <= NOISE["num_train_timesteps"]:
+        raise ValueError(f"steps is {steps}; allowed are 1 .. {NOISE['num_train_timesteps']}")
+    schedule = DDIMScheduler(**NOISE, timestep_spacing="trailing")
+    schedule.set_timesteps(steps)
+    rng, parts = runtime.generator(seed), [torch.empty(0, channels, side, side, device=model.device)]
+    for some in labels.split(batch):
+        noise = torch.randn(len(some), channels * PATCH**2, side // PATCH, side // PATCH, generator=rng)
+        images, some = noise.to(model.device), some.to(model.device)
+        for at in schedule.timesteps:
+            images = schedule.step(model(images, at, some).sample, at, images).prev_sample
+        parts.append(((F.pixel_shuffle(images, PATCH) + 1) / 2).clamp(0, 1))
+    return torch.cat(parts)
+
+
+def save_diffusion(path: Path, model: UNet2DModel, meta: dict) -> str:
+    """Write a model's weights, in half precision, and settings atomically; return their digest."""
+    tensors = {name: tensor.half() for name, tensor in model.state_dict().items()}
+    return artifacts.save_tensors(path, tensors, meta | {"settings": model.settings})
+
+
+def load_diffusion(path: Path, device: torch.device | str = "cpu") -> UNet2DModel:
+    """Return a frozen model in eval mode with ``settings`` and ``meta``.
+
+    Raises:
+        FileNotFoundError, ArtifactError: the checkpoint is missing, truncated, altered or of another architecture.
+    """
+    tensors, meta = artifacts.load_tensors(path)
+    try:
+        model = build_denoiser(**meta["settings"])
+        model.load_state_dict({name: tensor.float() for name, tensor in tensors.items()})
+    except (KeyError, TypeError, RuntimeError) as error:
+        raise artifacts.ArtifactError(f"{paths.shown(path)} holds no diffusion model of this package") from error
+    model.meta = meta
+    return model.to(device).eval().requires_grad_(False)

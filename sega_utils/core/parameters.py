@@ -1,0 +1,180 @@
+"""Notebook parameters: lines ``NAME = literal  # meaning; allowed``, and values checked against them."""
+
+import ast
+import difflib
+import io
+import re
+import tokenize
+from pathlib import Path
+from typing import NamedTuple
+
+import yaml
+
+from sega_utils.core import paths
+
+# What the part after the last ";" of a parameter's comment may look like, by the type of the literal.
+_NUMBER = r"\S+ \.\. \S+|one of: .+"
+_GRAMMAR = {bool: "true or false", int: _NUMBER, float: _NUMBER, str: "any text|one of: .+", list: "list of: .+"}
+
+
+class Parameter(NamedTuple):
+    """What a parameters cell says about one parameter."""
+
+    default: bool | int | float | str | list
+    meaning: str
+    allowed: str
+
+
+def read(notebook: Path) -> dict[str, Parameter]:
+    """Return the parameters of a notebook by name, in their order.
+
+    Raises:
+        FileNotFoundError: no such notebook.
+        ValueError: not a notebook, no or several cells tagged ``parameters``, or one that cannot be used.
+    """
+    if not notebook.is_file():
+        raise FileNotFoundError(f"there is no notebook {notebook}")
+    import nbformat  # takes seconds, which only this function should cost
+
+    try:
+        cells = nbformat.read(notebook, as_version=4).cells
+    except Exception as error:  # nbformat raises whatever the malformed part happens to cause
+        raise ValueError(f"{paths.shown(notebook)} is not a Jupyter notebook ({type(error).__name__})") from error
+    cells = [cell for cell in cells if "parameters" in cell.metadata.get("tags", [])]
+    if len(cells) != 1:
+        raise ValueError(f"{paths.shown(notebook)} has {len(cells)} cells tagged 'parameters'; it must have one")
+    try:
+        return declared(cells[0].source)
+    except (SyntaxError, ValueError) as error:
+        raise ValueError(f"the parameters cell of {paths.shown(notebook)} cannot be used: {error}") from error
+
+
+def declared(source: str) -> dict[str, Parameter]:
+    """Return the parameters that a cell's source declares.
+
+    Raises:
+        SyntaxError, ValueError: a line that is not ``NAME = literal  # meaning; allowed``.
+    """
+    known: dict[str, Parameter] = {}
+    body = ast.parse(source).body
+    tokens = tokenize.generate_tokens(io.StringIO(source).readline)
+    comments = {token.start[0]: token.string.lstrip("# ") for token in tokens if token.type == tokenize.COMMENT}
+    for node in body:
+        try:
+            (target,), default = node.targets, ast.literal_eval(node.value)
+            meaning, _, allowed = (part.strip() for part in comments.get(node.end_lineno, "").rpartition(";"))
+            if not meaning or not re.fullmatch(_GRAMMAR[type(default)], allowed):
+                raise ValueError("the comment does not end in '; allowed'")
+            parse(default, default, allowed)
+            known[target.id] = Parameter(default, meaning, allowed)
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            line = source.splitlines()[node.lineno - 1]
+            raise ValueError(
+                f"{line!r} is not 'NAME = literal  # meaning; allowed', where allowed is 'LOW .. HIGH' or "
+                "'one of: A | B' for a number, 'any text' or 'one of: A | B' for text, 'true or false', or 'list of: ' "
+                f"and one of these for a list, and admits the literal ({error})"
+            ) from error
+    return known
+
+
+def parse(value: object, default: object, allowed: str) -> bool | int | float | str | list:
+    """Return a value, or its text, as the default's type.
+
+    Raises:
+        ValueError: it has another type or is not allowed.
+    """
+    if isinstance(default, list):
+        items = yaml.safe_load(value) if isinstance(value, str) else value
+        if not isinstance(items, list) or not items:
+            raise ValueError("not a list of at least one item")
+        return [parse(item, default[0], allowed.removeprefix("list of: ")) for item in items]
+    if isinstance(default, bool):
+        if str(value).lower() not in {"true", "false"}:
+            raise ValueError("neither true nor false")
+        return str(value).lower() == "true"
+    if isinstance(default, str) and not isinstance(value, str):
+        raise ValueError("not text; quote it")
+    value = type(default)(str(value))  # by way of text, so that neither True nor 1.5 passes for an integer
+    if allowed == "any text":
+        return value
+    if limits := re.fullmatch(r"(\S+) \.\. (\S+)", allowed):
+        inside = float(limits[1]) <= value <= float(limits[2])
+    else:
+        choices = [type(default)(choice.strip()) for choice in allowed.removeprefix("one of: ").split("|")]
+        inside = value in choices or any(_begins(value, choice) for choice in choices if isinstance(choice, str))
+    if not inside:
+        raise ValueError("not among the allowed values")
+    return value
+
+
+def _begins(value: str, choice: str) -> bool:
+    """Tell whether a value is a choice such as ``folder:PATH``: ``folder:`` and any text."""
+    return choice.endswith(":PATH") and bool(value.removeprefix(choice[:-4]).strip()) and value.startswith(choice[:-4])
+
+
+def check(given: dict, known: dict[str, Parameter]) -> dict:
+    """Return given values, or their texts, as their parameters' types.
+
+    Raises:
+        ValueError: an unknown parameter, a wrong type or a value that is not allowed; the message lists what is.
+    """
+    checked = {}
+    for name, value in given.items():
+        if name not in known:
+            similar = difflib.get_close_matches(name.upper(), known, 1)
+            hint = f"; did you mean {similar[0]}?" if similar else ";"
+            listing = "".join(f"\n  {k} = {p.default!r}  # {p.meaning}; {p.allowed}" for k, p in known.items())
+            raise ValueError(f"unknown parameter {name!r}{hint} known are{listing}")
+        default, meaning, allowed = known[name]
+        try:
+            checked[name] = parse(value, default, allowed)
+        except (TypeError, ValueError, yaml.YAMLError) as error:
+            kind = "text" if isinstance(default, str) else type(default).__name__
+            raise ValueError(f"{name} is {value!r}; allowed is {kind}: {allowed} ({meaning})") from error
+    return checked
+
+
+def read_file(path: Path, notebook: Path) -> dict:
+    """Return what a YAML file of ``NAME: value`` says for a notebook.
+
+    What stands at the file's top is for every notebook, a section named like a notebook for that one alone.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: not YAML, not a mapping, or a section named like no notebook.
+    """
+    content = load_yaml(path) or {}
+    if not isinstance(content, dict):
+        raise ValueError(f"{paths.shown(path)} holds a {type(content).__name__}; it must hold lines 'NAME: value'")
+    sections = {name: value for name, value in content.items() if isinstance(value, dict)}
+    if strange := [name for name in sections if not notebook.with_name(f"{name}.ipynb").is_file()]:
+        raise ValueError(f"{paths.shown(path)} has a section {strange[0]!r}, but no notebook is named so")
+    return {name: value for name, value in content.items() if name not in sections} | sections.get(notebook.stem, {})
+
+
+class _UniqueKeys(yaml.SafeLoader):
+    """YAML as PyYAML reads it, but a name that stands there twice is an error instead of the last one winning."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
+        keys = [key for key, _ in node.value if key.tag != "tag:yaml.org,2002:merge"]  # <<, which names no entry
+        names = [self.construct_object(key, deep=True) for key in keys]
+        for name, key in zip(names, keys, strict=True):
+            if names.count(name) > 1:
+                problem = f"{name!r} is there twice; leave one"
+                raise yaml.constructor.ConstructorError(problem=problem, problem_mark=key.start_mark)
+        return super().construct_mapping(node, deep)
+
+
+def load_yaml(path: Path) -> object:
+    """Return what a YAML file holds, None if it is empty.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: not YAML, or a name twice in one mapping; the message says where.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no file {paths.shown(path)}")
+    try:
+        return yaml.load(path.read_text(encoding="utf-8"), _UniqueKeys)  # a SafeLoader
+    except (UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ValueError(f"{paths.shown(path)} is not valid YAML: {error}") from error

@@ -1,0 +1,139 @@
+"""The one place that knows where a file lives."""
+
+import hashlib
+import os
+import re
+import shlex
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+DATA = ROOT / "data"
+NOTEBOOKS = ROOT / "notebooks"
+PARAMS = NOTEBOOKS / "params"
+OWN = "folder:"  # what a DATASET begins with that is a folder of the user's own images
+# name: (file below results/<run>/<dataset>/, the notebook that writes it)
+ARTIFACTS = {
+    "real": ("real.safetensors", "00_data"),
+    "clip": ("clip.json", "01_clip"),
+    "bank": ("prompts.jsonl", "01_prompts"),
+    "prompts": ("prompts.safetensors", "01_prompts"),
+    "generator": ("generator.safetensors", "02_generator"),
+    "projector": ("projector.safetensors", "03_projector"),
+    "candidates": ("candidates.safetensors", "04_synthesis"),
+    "synthetic": ("synthetic.safetensors", "04_synthesis"),
+    "provenance": ("synthetic.csv", "04_synthesis"),
+    "classifiers": ("classifiers", "05_training"),
+    "corrupted": ("corrupted.safetensors", "06_shift"),
+    "diffusion": ("diffusion.safetensors", "09_efficiency"),
+    "variants": ("variants", "09_efficiency"),
+    "attacks": ("attacks", "07_adversarial"),
+    "pools": ("pools", None),
+    "shards": ("shards", None),
+    "records": ("records", None),
+    "tables": ("tables", "10_report"),
+    "figures": ("figures", "10_report"),
+    "report": ("report.html", "10_report"),
+    "notebooks": ("notebooks", None),
+}
+
+
+def results_root() -> Path:
+    """Return the folder of all results: ``$SEGA_RESULTS`` if set, else ``results/``."""
+    return Path(os.environ.get("SEGA_RESULTS") or ROOT / "results").resolve()
+
+
+def downloads() -> Path:
+    """Return the folder of published data sets: ``$SEGA_DATA`` if set, else ``data/downloads``."""
+    return Path(os.environ.get("SEGA_DATA") or DATA / "downloads").resolve()
+
+
+def own_folder(dataset: str) -> Path:
+    """Return the folder that ``folder:PATH`` names, from the project's folder if PATH is not absolute."""
+    return located(os.path.expanduser(dataset.removeprefix(OWN))).resolve()
+
+
+def results_name(dataset: str) -> str:
+    """Return the name of a data set's results folder: its own; for ``folder:PATH``, PATH's name and a digest.
+
+    The digest keeps two folders of one name apart. It is the same on every machine if PATH lies in the project.
+    """
+    if not dataset.startswith(OWN):
+        return dataset
+    folder = own_folder(dataset)
+    place = folder.relative_to(ROOT) if folder.is_relative_to(ROOT) else folder
+    slug = re.sub(r"[^a-z0-9]+", "-", folder.name.lower()).strip("-")[:32] or "images"
+    return f"{slug}-{hashlib.sha256(place.as_posix().encode()).hexdigest()[:8]}"
+
+
+def artifact(run: str, dataset: str, name: str) -> Path:
+    """Return where an artifact of a run lives, whether or not it exists.
+
+    Args:
+        run: name of the run, e.g. ``embedded``; no path separators.
+        dataset: name of the data set, e.g. ``fashion-mnist``, or ``folder:PATH``.
+        name: a key of ``ARTIFACTS``.
+
+    Raises:
+        ValueError: unknown name, or a run or dataset that is not one folder's name.
+    """
+    if name not in ARTIFACTS:
+        raise ValueError(f"unknown artifact {name!r}; known are {', '.join(ARTIFACTS)}")
+    dataset = results_name(dataset)
+    for what, value in (("run", run), ("dataset", dataset)):
+        # shells and Snakemake take such a name as it stands; {run} and {dataset} are what the Snakefile fills in
+        if not re.fullmatch(rf"\w[\w.+@-]*|{{{what}}}", value, re.ASCII):
+            raise ValueError(f"{what} is {value!r}; it must be the name of one folder: letters, digits and any of "
+                             "_ . + @ - after the first, e.g. 'embedded'")  # fmt: skip
+    return results_root() / run / dataset / ARTIFACTS[name][0]
+
+
+def require(run: str, dataset: str, name: str) -> Path:
+    """Return the path of an artifact that must already exist.
+
+    Raises:
+        FileNotFoundError: it does not; the message names the file and the command that makes it.
+    """
+    path = artifact(run, dataset, name)
+    if not path.exists():
+        notebook = ARTIFACTS[name][1]
+        raise FileNotFoundError(
+            f"{shown(path)} is missing; make it with: "
+            f"python -m sega_utils.execute notebooks/{notebook}.ipynb -p RUN {run} -p DATASET {shlex.quote(dataset)}"
+        )
+    return path
+
+
+def pretrained(dataset: str, kind: str, given: str = "") -> Path:
+    """Return a frozen checkpoint: the one given, as ``located``, or if that is empty the data set's own in ``data/``.
+
+    Args:
+        kind: clip, generator or diffusion.
+
+    Raises:
+        FileNotFoundError: it does not exist.
+    """
+    path = located(given) if given else DATA / "models" / f"{results_name(dataset)}-{kind}.safetensors"
+    if not path.exists():
+        raise FileNotFoundError(
+            f"{shown(path)} is missing{'' if given else f': no {kind} for {dataset} comes with the project'}; set "
+            f"TRAIN = True to train one on this run's images, or name a {kind} in the notebook's parameters"
+        )
+    return path
+
+
+def shown(path: Path) -> str:
+    """Return a path as outputs may show it: relative to the project, to the results or to the downloads."""
+    path = Path(path).resolve()
+    for base, prefix in ((results_root(), "results"), (ROOT, ""), (downloads(), "$SEGA_DATA")):
+        if path.is_relative_to(base):
+            return str(Path(prefix) / path.relative_to(base))
+    return path.name
+
+
+def located(name: str) -> Path:
+    """Return the path that ``shown`` printed: of the results if it starts with ``results/``, else of the project.
+
+    An absolute path stays as it is.
+    """
+    path = Path(name)
+    return results_root() / path.relative_to("results") if path.parts[:1] == ("results",) else ROOT / path

@@ -1,0 +1,182 @@
+"""Every table of a run, computed from its records."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from statistics import mean
+
+from sega_utils import filters
+from sega_utils.core import artifacts, paths, records
+from sega_utils.core.numbers import aligned, interval, markdown, spread
+from sega_utils.evaluation import classified, robustness, shift
+from sega_utils.evaluation.classified import (
+    ACCURACY,
+    accuracy_rows,
+    belonging,
+    check_same,
+    evaluated,
+    is_input,
+)
+from sega_utils.report import claims
+from sega_utils.studies import benchmark, efficiency, entries, shards
+from sega_utils.text import attributes
+from sega_utils.training import recipes
+
+README = paths.ROOT / "README.md"
+BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"
+
+
+def alignment(run: str, dataset: str) -> list[dict]:
+    """Return the cosine of images and their own class before and after the filters: median, interquartile range, n."""
+    return [
+        {"stage": stage} | {name: record[f"alignment_{key}_{name}"] for name in ("median", "iqr", "n")}
+        for record in belonging(run, dataset)["synthesis"]
+        for stage, key in (("Pre-filter", "pre"), ("Post-filter", "post"))
+    ]
+
+
+def steering(run: str, dataset: str) -> list[dict]:
+    """Return, for each attribute that was measured, Cohen's d from its low to its high word, with 95 % interval."""
+    return [
+        {"attribute": name} | {key: record[f"{key}_{name}"] for key in ("effect", "ci_low", "ci_high", "n")}
+        for record in belonging(run, dataset)["projector"]
+        for name in attributes.WORDS
+        if f"effect_{name}" in record
+    ]
+
+
+def rejections(run: str, dataset: str) -> list[dict]:
+    """Return how many of all candidates each filter was the first to reject, in the order the filters are applied."""
+    return [
+        {"filter": name, "candidates": record["candidates"], "rejected": record[f"rejected_{name}"]}
+        for record in belonging(run, dataset)["synthesis"]
+        for name in filters.FILTERS
+        if f"rejected_{name}" in record
+    ]
+
+
+def claimed(run: str, dataset: str) -> list[dict]:
+    """Return the poster's claims with our verdicts, see ``claims.claim_rows``."""
+    found = belonging(run, dataset) | {stage: evaluated(run, dataset, stage) for stage in ("shift", "attacks")}
+    found["ablation"] = classified.current(run, dataset)
+    return claims.claim_rows(found, efficiency.efficiency_rows(costed(run, dataset)))
+
+
+def ahead(run: str, dataset: str) -> list[dict[str, str]]:
+    """Return SEGA-Net's lead over each other arm, on clean and on corrupted images, see ``claims.ahead``."""
+    return claims.ahead(belonging(run, dataset) | {"shift": evaluated(run, dataset, "shift")}, recipes.ARMS)
+
+
+def ablated(run: str, dataset: str) -> list[dict]:
+    """Return a row for each ablation on record of today's SEGA-Net, see ``entries.ablation_rows``."""
+    return entries.ablation_rows(classified.current(run, dataset))
+
+
+def costed(run: str, dataset: str) -> list[dict]:
+    """Return the records of what things cost, after checking that they read the same files as the other stages.
+
+    Raises:
+        ArtifactError: they read others.
+    """
+    found, others = records.read(run, dataset, "efficiency"), belonging(run, dataset)
+    check_same([*found, *(record for stage in others.values() for record in stage)], is_input)
+    return found
+
+
+def scale(run: str, dataset: str) -> list[dict]:
+    """Return what a million and a hundred million candidates would take in shards, see ``shards.scale_rows``."""
+    return shards.scale_rows(records.read(run, dataset, "shards"), [1_000_000, 100_000_000])
+
+
+TABLES = {
+    "accuracy": (accuracy_rows, ACCURACY),
+    "alignment": (alignment, ("stage", "median", "iqr", "n")),
+    "steering": (steering, ("attribute", "effect", "ci_low", "ci_high", "n")),
+    "filters": (rejections, ("filter", "candidates", "rejected")),
+    "corruptions": (lambda *run: shift.corruption_rows(evaluated(*run, "shift")),
+                    ("arm", "corruption", "severity", "seed", "accuracy")),
+    "shift": (lambda *run: shift.shift_rows(evaluated(*run, "shift")), ("arm", "shift", "mean", "std", "n")),
+    "attacks": (lambda *run: robustness.attack_rows(evaluated(*run, "attacks")), robustness.COLUMNS),
+    "ablation": (ablated, entries.ROWS),
+    "efficiency": (lambda *run: efficiency.efficiency_rows(costed(*run)), efficiency.EFFICIENCY),
+    "kernels": (lambda *run: benchmark.kernel_rows(costed(*run)), benchmark.KERNEL_ROWS),
+    "scale": (scale, shards.SCALE),
+    "claims": (claimed, claims.COLUMNS),
+}  # fmt: skip
+
+
+def write_tables(run: str, dataset: str) -> dict[str, Path]:
+    """Write ``tables/<name>.csv`` for every table of ``TABLES`` and return where they are.
+
+    A record that is missing leaves its rows out.
+
+    Raises:
+        ArtifactError, ValueError: as ``accuracy``; then no table is written.
+    """
+    rows = {name: table(run, dataset) for name, (table, _) in TABLES.items()}
+    files = {name: paths.artifact(run, dataset, "tables") / f"{name}.csv" for name in TABLES}
+    for name, file in files.items():
+        artifacts.save_csv(file, rows[name], TABLES[name][1])
+    return files
+
+
+def summary(run: str, dataset: str, names: Iterable[str] = recipes.ARMS) -> tuple[list[dict], str]:
+    """Return the named arms' accuracies for people, and a sentence on what it was measured on and what it cost.
+
+    Raises:
+        FileNotFoundError: no classifier was trained yet.
+        ArtifactError, ValueError: as ``accuracy``.
+    """
+    rows = accuracy_rows(run, dataset, names)
+    trained = [record for record in belonging(run, dataset)["training"] if record["param_arm"] in names]
+    if not rows:
+        folder = paths.artifact(run, dataset, "records") / "training"
+        raise FileNotFoundError(f"{paths.shown(folder)} holds no records; make them with: make run")
+    shown = [
+        {"arm": row["arm"], "accuracy (%)": spread(row["mean"], row["std"]),
+         "difference to Std Aug (95 % interval)": interval(*(row[k] for k in ("diff_to_std_aug", "ci_low", "ci_high"))),
+         "n": row["n"], "seconds each": f"{mean(r['seconds'] for r in trained if r['param_arm'] == row['arm']):.1f}"}
+        for row in rows
+    ]  # fmt: skip
+    first, devices = trained[0], sorted({record["device"] for record in trained})
+    return shown, (
+        f"{dataset}, {first['n_real']:,} training images ({first['fraction']:.3g} of the published set), "
+        f"{first['n_test']:,} test images; {first['param_classifier']}, {first['param_steps']:,} steps of "
+        f"{first['param_batch_size']} images; mean ± standard deviation over n seeds; {len(trained)} classifiers in "
+        f"{sum(r['seconds'] for r in trained):,.0f} seconds on {' and '.join(devices)}."
+    )
+
+
+def accuracy_text(run: str, dataset: str) -> str:
+    """Return the accuracy table and SEGA-Net's leads in aligned columns, and where notebooks and report are."""
+    rows, caption = summary(run, dataset)
+    leads = ["", aligned(found)] if (found := ahead(run, dataset)) else []
+    places = [f"{what}: {paths.shown(paths.artifact(run, dataset, name))}"
+              for what, name in (("executed notebooks", "notebooks"), ("report", "report"))]  # fmt: skip
+    return "\n".join([aligned(rows), *leads, "", caption, "", *places])
+
+
+def update_readme(run: str, dataset: str, readme: Path = README) -> Path:
+    """Replace what stands between the two markers of the README by the tables of ``accuracy_text``; return the file.
+
+    Raises:
+        ValueError: the README does not hold each marker once, in their order.
+        FileNotFoundError, ArtifactError: as ``summary``.
+    """
+    text = readme.read_text(encoding="utf-8")
+    if (text.count(BEGIN), text.count(END)) != (1, 1) or text.index(BEGIN) > text.index(END):
+        raise ValueError(f"{paths.shown(readme)} must hold {BEGIN} and, below it, {END}, once each; put them back")
+    rows, caption = summary(run, dataset)
+    before, after = text[: text.index(BEGIN)], text[text.index(END) :]
+    shown = [markdown(found) for found in (rows, ahead(run, dataset)) if found]
+    artifacts.save_text(readme, "\n\n".join([f"{before}{BEGIN}\n{shown[0]}", *shown[1:], f"{caption}\n{after}"]))
+    return readme
+
+
+def beside_poster(run: str, dataset: str) -> list[dict[str, str]]:
+    """Return the poster's numbers for a data set beside ours, see ``claims.beside``.
+
+    Raises:
+        ArtifactError, ValueError: as ``classified.accuracy_rows``.
+    """
+    rows = {name: TABLES[name][0](run, dataset) for name in ("accuracy", "alignment", "shift", "ablation")}
+    return claims.beside(dataset, belonging(run, dataset), rows)

@@ -1,0 +1,7 @@
+"""Studies: questions asked of the method, each measured and tabled in one file.
+
+Notebooks use: ablate.run_entry, benchmark.kernel_rows, benchmark.measure, efficiency.REAL_IMAGES,
+efficiency.efficiency_rows, efficiency.kinds, efficiency.measure_alone, efficiency.score, entries.COMPONENTS,
+entries.FRACTION, entries.ablation_rows, entries.choose, entries.read, entries.time_left, entries.yield_rows,
+shards.growth_rows.
+"""

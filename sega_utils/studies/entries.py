@@ -1,0 +1,204 @@
+"""The ablations: what each one changes in the run's SEGA-Net, which to measure, and what their records say."""
+
+import re
+from pathlib import Path
+from statistics import mean, stdev
+from typing import NamedTuple
+
+from sega_utils import filters
+from sega_utils.core import numbers, parameters, paths
+from sega_utils.data import augment
+from sega_utils.evaluation import classified
+from sega_utils.training import recipes
+
+# The rows of the poster's table, which defines none of them. GAN: the generator is told the class. LLM: the latents
+# come from the prompts. Without either: a generator of the average class, and latents of the prior.
+COMPONENTS = {
+    "GAN-only": {"latents": "plain", "use": ""},
+    "LLM-only": {"conditioning": "average", "use": ""},
+    "GAN+LLM": {"use": ""},
+    "GAN+Filter": {"latents": "plain"},
+    "LLM+Filter": {"conditioning": "average"},
+    "SEGA-Net": {},
+}
+FILTER_ROWS = {f"only {name}": {"use": name} for name in filters.FILTERS}
+FILTER_ROWS |= {f"random as {name}": {"use": name, "choice": "random"} for name in filters.FILTERS}
+FILTER_ROWS |= {"random as all": {"choice": "random"}}
+NO_SYNTHETIC = {"synthetic": "none", "labels": "class"}  # the real images keep their labels
+
+
+def on_top(own: dict, ratio: float) -> dict:
+    """Return the batch size of which the run's own is all but ``ratio``."""
+    return {"batch_size": round(own["batch_size"] / (1 - ratio))}
+
+
+# name: (what is allowed: choices, a range of integers or the limits of a number; value, SEGA-Net's settings -> what
+# differs from the run's SEGA-Net in the settings of ``recipes.SETTINGS`` and in the recipe of ``pools.recipe_of``)
+ABLATIONS = {
+    "components": (tuple(COMPONENTS), lambda value, own: ({}, COMPONENTS[value])),
+    "filters": (tuple(FILTER_ROWS), lambda value, own: ({}, FILTER_ROWS[value])),
+    "alignment_percentile": ([0, 100], lambda value, own: ({}, {"alignment_percentile": value})),
+    "blur_percentile": ([0, 100], lambda value, own: ({}, {"blur_percentile": value})),
+    "ratio_replace": ([0, 0.95], lambda value, own: ({"ratio": value} if value else NO_SYNTHETIC, {})),
+    "ratio_add": ([0.01, 0.95], lambda value, own: ({"ratio": value} | on_top(own, value), {})),
+    "ratio_add_real": ([0.01, 0.95], lambda value, own: (NO_SYNTHETIC | on_top(own, value), {})),
+    "steps": (range(1, 10**7), lambda value, own: ({"steps": value}, {})),
+    "steps_real": (range(1, 10**7), lambda value, own: (NO_SYNTHETIC | {"steps": value}, {})),
+    "amount": ([0.1, 100], lambda value, own: ({"amount": value}, {})),
+    "labels": (("class", "clip"), lambda value, own: ({"labels": value}, {})),
+    "mixing": (tuple(augment.MIXING), lambda value, own: ({"mixing": value}, {})),
+    "sigma": ([0, 4], lambda value, own: ({}, {"sigma": value, "draw_sigma": value})),
+    "tau": ([0.001, 10], lambda value, own: ({}, {"tau": value})),
+    "lam": ([0, 10], lambda value, own: ({}, {"lam": value})),
+    "m": (range(1, 21), lambda value, own: ({}, {"m": value})),
+    "n_prompts": (range(1, 101), lambda value, own: ({}, {"n_prompts": value})),
+    "prompts": (("own", "shuffled"), lambda value, own: ({}, {"prompts": value})),
+}
+REAL = "_real"  # ends the name of an entry's control: the same without synthetic images
+# An arm at another fraction of the real data is another run, with its own CLIP and GAN; only its records are read.
+FRACTION = "fraction: "
+ALLOWED = {name: allowed for name, (allowed, _) in ABLATIONS.items()} | {FRACTION + arm: [0, 1] for arm in recipes.ARMS}
+
+
+class Entry(NamedTuple):
+    """One ablation: a key of ``ALLOWED``, and the value it takes."""
+
+    name: str
+    value: str | int | float
+
+    def __str__(self) -> str:
+        return f"{self.name}={self.value if isinstance(self.value, str) else format(self.value, 'g')}"
+
+
+def read(file: Path) -> tuple[list[Entry], list[int]]:
+    """Return the entries of a YAML file, in its order, and the seeds that each is measured with.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: not such a file, an unknown name, or a value that is not allowed or there twice.
+    """
+    content = parameters.load_yaml(file)
+    if not isinstance(content, dict) or not all(isinstance(values, list) and values for values in content.values()):
+        raise ValueError(f"{paths.shown(file)} must hold 'seeds: [0, ...]' and lines 'name: [value, ...]'")
+    seeds = content.pop("seeds", [])
+    if not seeds or any(type(s) is not int or not 0 <= s < 2**32 for s in seeds) or len(set(seeds)) < len(seeds):
+        raise ValueError(f"seeds of {paths.shown(file)} are {seeds}; needed are different ones of 0 .. 4294967295")
+    found = [check(Entry(name, value)) for name, values in content.items() for value in values]
+    if twice := [str(entry) for entry in found if found.count(entry) > 1]:
+        raise ValueError(f"{paths.shown(file)} holds {twice[0]} twice; leave one")
+    return found, seeds
+
+
+def check(entry: Entry) -> Entry:
+    """Return an entry that is allowed.
+
+    Raises:
+        ValueError: its name is unknown or its value not allowed; the message lists what is.
+    """
+    name, value = entry
+    if name not in ALLOWED:
+        raise ValueError(f"unknown ablation {name!r}; known are {', '.join(ALLOWED)}")
+    allowed = ALLOWED[name]
+    if isinstance(allowed, list):
+        fits, text = type(value) in {int, float} and allowed[0] <= value <= allowed[1], f"{allowed[0]} .. {allowed[1]}"
+    elif isinstance(allowed, range):
+        fits, text = type(value) is int and value in allowed, f"{allowed[0]} .. {allowed[-1]}, an integer"
+    else:
+        fits, text = value in allowed, f"one of: {' | '.join(allowed)}"
+    if not fits:
+        raise ValueError(f"{name} is {value!r}; allowed is {text}")
+    return entry
+
+
+def choose(found: list[Entry], wanted: list[str]) -> list[Entry]:
+    """Return the entries that texts name: ``name`` alone for every value of it, or ``name=value``.
+
+    Raises:
+        ValueError: a text that names none; the message lists what there is.
+    """
+    for text in wanted:
+        if not any(text in {entry.name, str(entry)} for entry in found):
+            raise ValueError(f"there is no ablation {text!r}; there are {', '.join(map(str, found))}, "
+                             "and the name alone stands for all its values")  # fmt: skip
+    return [entry for entry in found if {entry.name, str(entry)} & set(wanted)]
+
+
+def slug(entry: Entry) -> str:
+    """Return an entry's name and value as a file may carry them."""
+    return re.sub("[^a-z0-9.]+", "-", str(entry).lower().replace("+", " plus "))
+
+
+FILE = paths.PARAMS / "ablations.yaml"
+OF_A_SEED = ("input_reference", "input_weights", "param_seed")  # what the records of one entry may differ in
+ROWS = ("name", "value", "mean", "std", "n", "diff", "ci_low", "ci_high")
+
+
+def ablation_rows(found: list[dict]) -> list[dict]:
+    """Return a row (columns ``COLUMNS``) for each entry that has records, in percent; ordered by name and value.
+
+    ``diff`` is to SEGA-Net, paired by seed, with its 95 % interval; empty for SEGA-Net itself and for a single seed.
+
+    Raises:
+        ArtifactError: an entry's records are of different files, settings, budgets or library versions.
+    """
+    rows = []
+    for (name, value), mine in grouped(found).items():
+        classified.check_same(mine, lambda key: key.startswith(("param_", "input_")) and key not in OF_A_SEED)
+        classified.check_same(mine, classified.is_budget)
+        ours, theirs = ({r["param_seed"]: 100 * r[key] for r in mine} for key in ("accuracy", "accuracy_reference"))
+        row = {"name": name, "value": value, "mean": mean(ours.values()), "n": len(ours)}
+        if len(ours) > 1:
+            row["std"] = stdev(ours.values())
+            if any(r["input_weights"] != r["input_reference"] for r in mine):
+                paired = numbers.paired_difference(ours, theirs)
+                row |= {"diff": paired["difference"], "ci_low": paired["ci_low"], "ci_high": paired["ci_high"]}
+        rows.append({column: row.get(column, "") for column in ROWS})
+    return rows
+
+
+def yield_rows(found: list[dict]) -> list[dict]:
+    """Return the rows of ``ablation_rows`` that drew candidates, with ``kept_share``, 0 .. 1: what the filters kept."""
+    groups = grouped([r for r in found if "kept_share" in r])
+    rows = ablation_rows([r for mine in groups.values() for r in mine])
+    return [row | {"kept_share": groups[row["name"], row["value"]][0]["kept_share"]} for row in rows]
+
+
+def grouped(found: list[dict]) -> dict[tuple, list[dict]]:
+    """Return records by (name, value): names in the order of ``ALLOWED``, choices in theirs, numbers rising."""
+    groups: dict[tuple, list[dict]] = {}
+    for r in found:
+        groups.setdefault((r["param_ablation"], r["param_value"]), []).append(r)
+    names = list(ALLOWED)
+
+    def place(key: tuple) -> tuple:
+        choices = ALLOWED[key[0]]
+        return names.index(key[0]), choices.index(key[1]) if isinstance(choices, tuple) else key[1]
+
+    return {key: groups[key] for key in sorted(groups, key=place)}
+
+
+def time_left(run: str, dataset: str, wanted: list[Entry], seeds: list[int], *, workers: int) -> list[dict]:
+    """Return, for each name and in all, how many (entry, seed) there are, how many are on record, and minutes left.
+
+    A record counts while the SEGA-Net that it was paired with is the run's present one. The time is the mean of the
+    records' seconds, or of SEGA-Net's own training before there are any. Entries of other runs take none.
+
+    Raises:
+        FileNotFoundError: SEGA-Net was not trained with one of the seeds.
+        ValueError: fewer than one worker.
+    """
+    if workers < 1:
+        raise ValueError(f"workers is {workers}; allowed is 1 or more")
+    references = [classified.trained(run, dataset, recipes.OURS, seed) for seed in seeds]
+    found = classified.current(run, dataset)
+    done = {(r["param_ablation"], r["param_value"], r["param_seed"]) for r in found}
+    timed = [r for r in found if r["input_weights"] != r["input_reference"] and r["param_from_run"] == run]
+    seconds = mean(r["seconds"] for r in timed or references)
+    rows = []
+    for name in dict.fromkeys(entry.name for entry in wanted):
+        asked = {(*entry, seed) for entry in wanted for seed in seeds if entry.name == name}
+        left = 0 if name.startswith(FRACTION) else len(asked - done)
+        rows.append({"name": name, "asked": len(asked), "on record": len(asked & done),
+                     "minutes left": left * seconds / workers / 60})  # fmt: skip
+    total = {key: sum(row[key] for row in rows) for key in ("asked", "on record", "minutes left")}
+    return [*rows, {"name": "all"} | total]

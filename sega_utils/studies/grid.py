@@ -1,0 +1,102 @@
+"""The paper's grid: what is multiplied, and where its runs are. Each job plans it anew, so nothing here needs torch."""
+
+import os
+from collections.abc import Iterable
+from itertools import product
+from pathlib import Path
+from typing import NamedTuple
+
+from sega_utils.core import parameters, paths
+from sega_utils.training import recipes
+
+FILE, PARAMS = paths.PARAMS / "grid.yaml", paths.PARAMS / "paper.yaml"
+AXES = ("datasets", "fractions", "classifiers")
+SHARED = ("data", "clip", "prompts", "generator", "projector", "synthesis")  # stages before any classifier
+TRAINING = paths.NOTEBOOKS / "05_training.ipynb"
+
+
+class Grid(NamedTuple):
+    """What is multiplied: each combination is one training."""
+
+    datasets: list[str]
+    fractions: list[float]
+    classifiers: list[str]
+    arms: list[str]
+    seeds: list[int]
+    folder: Path  # of the classifiers' settings
+
+
+def read(file: Path = FILE, params: Path = PARAMS) -> Grid:
+    """Return the grid: a file of data sets, fractions and classifiers, and the arms and seeds given to 05_training.
+
+    Raises:
+        FileNotFoundError: no such file, or no settings of a classifier.
+        ValueError: not such a file, or a name or number that is not allowed; the message lists what is.
+    """
+    content = parameters.load_yaml(file)
+    if not isinstance(content, dict) or set(content) != set(AXES) or not all(
+        isinstance(values, list) and values and len(set(values)) == len(values) for values in content.values()
+    ):
+        raise ValueError(f"{paths.shown(file)} must hold {', '.join(AXES)}, each a list of different values")
+    known = parameters.read(TRAINING)
+    given = parameters.check(parameters.read_file(params, TRAINING), known)
+    chosen = {name: given.get(name.upper(), known[name.upper()].default) for name in ("arms", "seeds")}
+    found = Grid(**content, **chosen, folder=file.parent)
+    for dataset in found.datasets:
+        try:
+            parameters.check({"DATASET": dataset}, known)
+        except ValueError as error:
+            raise ValueError(f"{paths.shown(file)}: {error}") from error
+    if strange := [f for f in found.fractions if type(f) not in {int, float} or not 0 < f <= 1]:
+        raise ValueError(f"{paths.shown(file)} has the fraction {strange[0]!r}; allowed is 0 .. 1 without 0")
+    for classifier in found.classifiers:
+        settings(found, classifier)
+    return found
+
+
+def bases(grid: Grid, name: str = "paper") -> dict[str, float]:
+    """Return the runs that hold what comes before any classifier, and the fraction of each."""
+    return {f"{name}-{fraction:g}": fraction for fraction in grid.fractions}
+
+
+def runs(grid: Grid, name: str = "paper") -> list[str]:
+    """Return the runs that end with a report: each classifier on each of the ``bases``."""
+    return [f"{base}@{classifier}" for base, classifier in product(bases(grid, name), grid.classifiers)]
+
+
+def settings_file(grid: Grid, classifier: str) -> Path:
+    """Return where a classifier's settings are: beside the grid's file."""
+    return grid.folder / f"tuned-{classifier}.yaml"
+
+
+def settings(grid: Grid, classifier: str) -> dict[str, dict]:
+    """Return the complete settings of the grid's arms with a classifier, by arm.
+
+    Raises:
+        FileNotFoundError: the classifier has no file of settings.
+        ValueError: the file lacks an arm, or its settings are unknown or of another classifier.
+    """
+    file = settings_file(grid, classifier)
+    if not file.is_file():
+        there = ", ".join(sorted(path.stem.partition("-")[2] for path in grid.folder.glob("tuned-*.yaml")))
+        raise FileNotFoundError(f"the classifier {classifier} needs its settings of each arm in {paths.shown(file)}; "
+                                f"there are those of {there or 'none'}")  # fmt: skip
+    tuned = parameters.load_yaml(file)
+    if missing := [name for name in grid.arms if name not in tuned]:
+        raise ValueError(f"{paths.shown(file)} lacks the arm {missing[0]!r}")
+    found = {name: recipes.settings_of(name, tuned[name]) for name in grid.arms}
+    if strange := {s["classifier"] for s in found.values()} - {classifier}:
+        raise ValueError(f"{paths.shown(file)} is for {classifier} but names {strange.pop()}")
+    return found
+
+
+def share(source: Path, target: Path, names: Iterable[str]) -> None:
+    """Link files or folders of one run into another, by relative links, in place of what is there.
+
+    Every writer of the project replaces a file as a whole, so none writes through a link.
+    """
+    for name in names:
+        link = target / name
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.unlink(missing_ok=True)
+        link.symlink_to(os.path.relpath(source / name, link.parent))

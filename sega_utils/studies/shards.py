@@ -1,0 +1,298 @@
+"""Very many candidates: shards of one plan, each drawn and filtered by a job of its own, and merged into one set.
+
+Candidates and rules are those of the run's 04_synthesis, of which there are only more. How cost grows with their
+number, and what very many would take, follows from the records that drawing and merging leave.
+"""
+
+import shlex
+from collections import Counter
+from math import ceil
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from sega_utils import filters
+from sega_utils.augmenters import base, sega
+from sega_utils.augmenters.pools import VARIANTS, load_networks, produce
+from sega_utils.core import artifacts, paths, records, runtime
+from sega_utils.core.numbers import aligned
+from sega_utils.data.images import from_uint8, to_uint8
+from sega_utils.filters import rules
+from sega_utils.filters.duplicates import better_copies
+from sega_utils.filters.hashes import pack
+
+PART_SIZE = 100_000  # images a file of the merged set
+
+
+def shard_path(run: str, dataset: str, shard: int, of: int) -> Path:
+    """Return where the survivors of a shard are kept."""
+    return paths.artifact(run, dataset, "shards") / f"{shard}-of-{of}.safetensors"
+
+
+def part_path(run: str, dataset: str, part: int) -> Path:
+    """Return where a part of the merged set is kept; it has the columns of ``draw_block``."""
+    return paths.artifact(run, dataset, "shards") / "merged" / f"{part}.safetensors"
+
+
+def is_whole(path: Path, asked: dict) -> bool:
+    """Return whether a shard is there, undamaged, and depends on exactly this."""
+    try:
+        return artifacts.load_tensors(path)[1].get("asked") == asked
+    except (FileNotFoundError, artifacts.ArtifactError):
+        return False
+
+
+def load_shard(run: str, dataset: str, shard: int, of: int, asked: dict) -> tuple[dict[str, torch.Tensor], dict]:
+    """Return a shard's columns, checked and then read from the file only where they are used, and its counts.
+
+    Raises:
+        FileNotFoundError, ArtifactError: see ``merge``.
+    """
+    path, n = shard_path(run, dataset, shard, of), asked["candidates"]
+    advice = (f"draw it with: python -m sega_utils shard-draw --run {run} --dataset {shlex.quote(dataset)} "
+              f"--candidates {n} --shard {shard} --of {of}")  # fmt: skip
+    if not path.exists():
+        raise FileNotFoundError(f"{paths.shown(path)} is missing; {advice}")
+    try:
+        tensors, meta = artifacts.load_tensors(path)
+    except artifacts.ArtifactError as error:
+        raise artifacts.ArtifactError(f"{error}; {advice}") from error
+    if meta.get("asked") != asked:
+        differing = sorted(key for key in asked if meta.get("asked", {}).get(key) != asked[key])
+        raise artifacts.ArtifactError(f"{paths.shown(path)} was drawn for other {', '.join(differing)}; {advice}")
+    return tensors, meta["counts"]
+
+
+def write_merged(run: str, dataset: str, n: int, shards: tuple[dict, ...], kept: torch.Tensor, asked: dict) -> int:
+    """Write the merged set in place of another, which has no record until it is complete; return its bytes.
+
+    Args:
+        shards: columns of every shard, in their order; ``kept``: ascending int64 (K,), rows of all shards as if one.
+    """
+    records.path(run, dataset, "shards", f"merge-{n}").unlink(missing_ok=True)
+    for left in part_path(run, dataset, 0).parent.glob("*.safetensors"):
+        left.unlink()
+    size = 0
+    for part, rows in enumerate(kept.split(PART_SIZE)):
+        path = part_path(run, dataset, part)
+        artifacts.save_tensors(path, {name: read_column(shards, name, rows) for name in shards[0]}, {"asked": asked})
+        size += path.stat().st_size
+    return size
+
+
+def read_column(shards: tuple[dict, ...], column: str, rows: torch.Tensor | None = None) -> torch.Tensor:
+    """Return rows, ascending int64 (K,), or all, of a column of all shards as if they were one."""
+    columns = [shard[column] for shard in shards]
+    if rows is None:
+        return torch.cat(columns)
+    ends = torch.tensor([len(part) for part in columns]).cumsum(0)
+    each = torch.searchsorted(rows, ends).diff(prepend=torch.tensor([0])).tolist()
+    starts = [0, *ends[:-1].tolist()]
+    return torch.cat([part[mine - at] for part, mine, at in zip(columns, rows.split(each), starts, strict=True)])
+
+
+# Candidates that are drawn and scored together. A shard is whole blocks, for sums run in another order in a batch of
+# another size: so no bit depends on the number of shards. A multiple of the batches of generator and CLIP.
+BLOCK = 10_000
+RULE = ("draw_seed", "draw_sigma", "alignment_percentile", "blur_percentile", "max_distance", "min_ssim", "use")
+
+
+def draw_shard(run: str, dataset: str, shard: int, *, of: int, n: int, device: torch.device | str = "cpu") -> dict:
+    """Draw a shard of ``n`` candidates, write those that pass every filter but ``duplicate``, and return the record.
+
+    A shard that is whole, and was drawn from the same files by the same rules, is not drawn again.
+
+    Args:
+        shard: 0 .. of - 1; each has one block of candidates or several.
+
+    Raises:
+        ValueError: a number out of range.
+        FileNotFoundError, ArtifactError: a file or record of the run is missing or damaged.
+    """
+    _check(n, of)
+    if not 0 <= shard < of:
+        raise ValueError(f"received shard {shard} of {of}; allowed are 0 .. {of - 1}")
+    inputs, asked = load_shard_inputs(run, dataset, n, device)
+    path, name = shard_path(run, dataset, shard, of), f"draw-{n}-{shard}-of-{of}"
+    known = {"parameters": asked["rule"] | {"candidates": n, "shard": shard, "of": of}, "inputs": asked["inputs"]}
+    if is_whole(path, asked) and (found := records.find(run, dataset, "shards", name, **known)):
+        return found
+    thresholds, reasons, parts = rules.thresholds(inputs, inputs["recipe"]), Counter(), []
+    start, stop = (min(n, -(-n // BLOCK) * k // of * BLOCK) for k in (shard, shard + 1))
+    with runtime.measure() as cost:
+        for at in runtime.progress(range(start, stop, BLOCK), f"shard {shard} of {of}"):
+            part, rejected = draw_block(inputs, at, min(BLOCK, stop - at), thresholds)
+            parts.append(part)
+            reasons.update(rejected)
+    tensors = {column: torch.cat([part[column] for part in parts]) for column in parts[0]}
+    counts = {"drawn": stop - start, "survivors": len(tensors["index"])}
+    counts |= {f"rejected_{reason}": reasons[reason] for reason in filters.FILTERS[:-1]}
+    artifacts.save_tensors(path, tensors, {"asked": asked, "counts": counts})
+    metrics = counts | {"bytes": path.stat().st_size}
+    return records.write(run, dataset, "shards", name, metrics=metrics, cost=cost, **known)
+
+
+def draw_block(inputs: dict, start: int, n: int, thresholds: dict) -> tuple[dict[str, torch.Tensor], list[str]]:
+    """Return columns of what survives of ``n`` candidates from ``start`` on, and why each of the others does not.
+
+    Columns: ``index``, ``class_ids``, ``prompt_ids``, ``seeds`` and ``hashes`` (packed) int64 (N,), ``clip_score`` and
+    ``blur_score`` float32 (N,), ``images`` uint8 (N, C, S, S).
+    """
+    recipe, device, clip = inputs["recipe"], inputs["device"], inputs["clip"]
+    plan = base.plan(inputs["prompts"]["class_ids"], n, seed=recipe["draw_seed"], start=start)
+    drawn = sega.draw(inputs["generator"], inputs["projector"], sigma=recipe["draw_sigma"],
+                           embeddings=inputs["prompts"]["embeddings"].to(device), **plan)  # fmt: skip
+    stored = to_uint8(drawn)
+    images = from_uint8(stored)
+    kept, table = filters.apply_filters(
+        images, plan["class_ids"], real_images=inputs["real"].images, max_distance=recipe["max_distance"],
+        class_scores=filters.class_scores(images, clip=clip, class_embeddings=inputs["class_embeddings"]),
+        min_ssim=recipe["min_ssim"], use=set(recipe["use"].split()) - {"duplicate"}, **thresholds,
+    )  # fmt: skip
+    scores = {name: torch.tensor(table[name]) for name in ("clip_score", "blur_score")}
+    columns = {"index": torch.arange(start, start + n)} | plan | scores
+    columns |= {"hashes": pack(filters.phash(images)), "images": stored}
+    return {name: column.cpu()[kept.cpu()] for name, column in columns.items()}, [r for r in table["reason"] if r]
+
+
+def merge(run: str, dataset: str, *, of: int, n: int, device: torch.device | str = "cpu") -> dict:
+    """Remove near-duplicates among the survivors of all shards, write what is kept in parts, and return the record.
+
+    What is kept, and its order, is what ``rules.apply_filters`` keeps of all candidates at once. Of a survivor only
+    hash, score and rank are held in memory; its image is read where the hashes propose a pair.
+
+    Raises:
+        ValueError: a number out of range.
+        FileNotFoundError, ArtifactError: a shard is missing, damaged, or was drawn from other files or by other rules;
+            the message names the command that draws it.
+    """
+    _check(n, of)
+    inputs, asked = load_shard_inputs(run, dataset, n, device)
+    recipe, device = inputs["recipe"], inputs["device"]
+    with runtime.measure() as cost:
+        shards, counts = zip(*(load_shard(run, dataset, shard, of, asked) for shard in range(of)), strict=True)
+        hashes, scores = (read_column(shards, name).to(device) for name in ("hashes", "clip_score"))
+        images = lambda rows: from_uint8(read_column(shards, "images", rows.cpu())).to(device)
+        kept = torch.ones(len(scores), dtype=torch.bool)
+        with runtime.measure() as searching:
+            if "duplicate" in recipe["use"].split():
+                limits = {name: recipe[name] for name in ("max_distance", "min_ssim")}
+                kept = better_copies(hashes, scores, images, **limits).cpu() < 0
+        written = write_merged(run, dataset, n, shards, kept.nonzero()[:, 0], asked)
+    metrics = {name: sum(count[name] for count in counts) for name in counts[0]}
+    metrics |= {"rejected_duplicate": int((~kept).sum()), "kept": int(kept.sum()), "searching": searching["seconds"]}
+    # the search holds as many bytes again as the hashes have, twice: each image's rank, and what it copies
+    metrics |= {"bytes": written, "bytes_held": 3 * hashes.nbytes + scores.nbytes}
+    return records.write(
+        run, dataset, "shards", f"merge-{n}", metrics=metrics, inputs=asked["inputs"], cost=cost,
+        parameters=asked["rule"] | {"candidates": n, "of": of},
+    )  # fmt: skip
+
+
+def load_shard_inputs(run: str, dataset: str, n: int, device: torch.device | str) -> tuple[dict, dict]:
+    """Return what candidates are drawn and filtered with, and what they depend on."""
+    inputs = load_networks(run, dataset, networks=VARIANTS["SEGA-Net"][1], device=device)
+    rule = {name: inputs["recipe"][name] for name in RULE}
+    return inputs, {"candidates": n, "block": BLOCK, "rule": rule, "inputs": inputs["digests"]}
+
+
+def _check(n: int, of: int) -> None:
+    """Refuse a number of shards that leaves one without a block."""
+    if not 1 <= of <= -(-n // BLOCK):
+        raise ValueError(f"received {n:,} candidates in {of} shards; allowed are 1 .. {max(1, -(-n // BLOCK))} shards "
+                         f"of at least one candidate: each has {BLOCK:,} or more")  # fmt: skip
+
+
+def measure_growth(run: str, dataset: str, n: int, seed: int = 0, device: torch.device | str = "cpu") -> dict:
+    """Draw ``n`` candidates of SEGA-Net, filter them, and return the record of what that took.
+
+    Peak memory is the process's: call it in one of its own.
+    """
+    inputs = load_networks(run, dataset, networks=VARIANTS["SEGA-Net"][1], device=device)
+    pool = produce(inputs, "SEGA-Net", n, seed=seed)
+    values = {"kept": int(pool["kept"].sum()), "drawing": pool["drawing"], "filtering": pool["filtering"]}
+    return records.write(
+        run, dataset, "efficiency", f"growth-{n}", metrics=values, cost=pool["cost"], inputs=inputs["digests"],
+        parameters={"candidates": n, "seed": seed},
+    )  # fmt: skip
+
+
+SCALE = ("candidates", "device", "survivors", "kept", "drawing_hours", "machines_for_a_day", "search_exponent",
+         "merging_hours", "shard_memory_gb", "merge_memory_gb", "disk_gb")  # fmt: skip
+GROWTH = ("candidates", "kept", "drawing", "filtering", "seconds", "peak_memory_gb")
+
+
+def growth_rows(found: list[dict]) -> list[dict]:
+    """Return a row (``GROWTH``) for each number of candidates on record, in ascending order."""
+    rows = [record | {"candidates": record["param_candidates"]} for record in found if "param_candidates" in record]
+    return [{name: row[name] for name in GROWTH} for row in sorted(rows, key=lambda row: row["candidates"])]
+
+
+def exponent(rows: list[dict], *, y: str = "seconds", x: str = "candidates") -> float:
+    """Return b of the line log y = a + b log x fitted to rows; 1 means that cost grows in proportion, 2 quadratically.
+
+    Raises:
+        ValueError: fewer than two different sizes.
+    """
+    if len({row[x] for row in rows}) < 2:
+        raise ValueError(f"an exponent needs at least two different {x}; received {[row[x] for row in rows]}")
+    return float(np.polyfit(np.log([row[x] for row in rows]), np.log([row[y] for row in rows]), 1)[0])
+
+
+def scale_rows(found: list[dict], sizes: list[int]) -> list[dict]:
+    """Return a row (``SCALE``) for each number of candidates and device: what these would take in shards and one merge.
+
+    A device needs draws, and merges of two sizes, on record; of others there is no row.
+
+    Drawing, reading and writing grow in proportion. The search for near-duplicates, and what it keeps, grow from the
+    largest merge on record by the power of the survivors that it grew by from the next smaller one, as the search grows
+    the faster the more there are: beyond that, extrapolated.
+    Machines are those that draw in a day. The merge runs on one, which holds hash, score and rank of every survivor
+    beside what the largest merge on record took.
+
+    Args:
+        found: records of ``draw_shard`` and of ``merge``.
+    """
+    rows = []
+    for device in dict.fromkeys(record["device"] for record in found):
+        mine = [record for record in found if record["device"] == device]
+        draws, merges = ([record for record in mine if ("kept" in record) == merged] for merged in (False, True))
+        if not draws or len({record["survivors"] for record in merges}) < 2:
+            continue
+        each = {y: sum(r[y] for r in draws) / sum(r[x] for r in draws)
+                for y, x in (("survivors", "drawn"), ("seconds", "drawn"), ("bytes", "survivors"))}  # fmt: skip
+        *_, smaller, largest = sorted(merges, key=lambda record: record["survivors"])
+        power, keeping = (exponent([smaller, largest], y=y, x="survivors") for y in ("searching", "kept"))
+        for n in sizes:
+            survivors, drawing = n * each["survivors"], n * each["seconds"] / 3600
+            growth = survivors / largest["survivors"]
+            merging = largest["searching"] * growth**power + (largest["seconds"] - largest["searching"]) * growth
+            kept = largest["kept"] * growth**keeping
+            rows.append({
+                "candidates": n, "device": device, "survivors": round(survivors), "kept": round(kept),
+                "drawing_hours": drawing, "machines_for_a_day": ceil(drawing / 24), "search_exponent": power,
+                "merging_hours": merging / 3600, "shard_memory_gb": max(r["peak_memory_gb"] for r in draws),
+                "merge_memory_gb": largest["peak_memory_gb"] + largest["bytes_held"] * growth / 2**30,
+                "disk_gb": (survivors * each["bytes"] + kept * largest["bytes"] / largest["kept"]) / 2**30,
+            })  # fmt: skip
+    return rows
+
+
+def estimate(run: str, dataset: str, candidates: list[int]) -> list[dict]:
+    """Return ``scale_rows`` of what a run has on record.
+
+    Raises:
+        ValueError: there are no draws, or no merges of two sizes, on one device.
+    """
+    found = records.read(run, dataset, "shards")
+    if not (rows := scale_rows(found, candidates)):
+        raise ValueError(f"{len(found)} draws and merges of shards are on record; an estimate needs draws, and "
+                         "merges of two sizes, on one device: make them with shard-draw and shard-merge")  # fmt: skip
+    return rows
+
+
+def counts_text(found: dict) -> str:
+    """Return how many candidates of a shard or merge were drawn, rejected and kept, in aligned columns."""
+    shown = ("drawn", "survivors", *(f"rejected_{name}" for name in filters.FILTERS), "kept", "seconds")
+    return aligned([{name: found[name] for name in shown if name in found}])

@@ -1,0 +1,61 @@
+"""The arms that are compared and their settings: plain data, so that planning a grid needs no torch."""
+
+
+# What makes an arm itself; of the other SETTINGS, classifier, steps and batch_size are the budget and the same for all,
+# and the rest is tuned for each arm alike. The poster trains SEGA-Net with pixel-based and mixing-based augmentation
+# ("Robust Training"): beside the arm on real images that mixes alike, only the images differ.
+ARMS = {
+    "No Aug": {"pixel": False},
+    "Std Aug": {},
+    "Std Aug + MixUp": {"mixing": "mixup"},
+    "Std Aug + CutMix": {"mixing": "cutmix"},
+    "Std Aug + TrivialAugment": {"policy": "trivial"},
+    "GAN-only": {"synthetic": "plain"},
+    "GAN-only + CLIP labels": {"synthetic": "plain", "labels": "clip"},
+    "SEGA-Net": {"synthetic": "filtered"},
+}
+OURS, BASELINE = "SEGA-Net", "Std Aug"
+# synthetic: none, plain (z from the prior, unfiltered) or filtered (prompted, kept by the filters)
+# labels: of the synthetic images, or of the real ones where there are no others: class (the label drawn for) or clip
+# (CLIP's distribution over the classes)
+# batch_size: images a step sees, of which ratio is the synthetic share
+# amount: distinct synthetic images, in multiples of N_syn
+# temperature: of CLIP's distribution, in multiples of the temperature it learned
+SETTINGS = {
+    "classifier": "resnet8-half", "steps": 1000, "batch_size": 96, "lr": 0.1, "weight_decay": 1e-3, "pixel": True,
+    "policy": "none", "mixing": "none", "ratio": 0.3, "synthetic": "none", "labels": "class",
+    "amount": 1, "temperature": 1.0,
+}  # fmt: skip
+# How a step is computed, for those who ask for it; at these defaults it is no part of the settings, and of no record.
+SPEED = {"precision": "float32", "compile": False}
+
+
+def settings_of(arm: str, tuned: dict | None = None) -> dict:
+    """Return an arm's complete settings: defaults, then tuned values, then what makes the arm itself.
+
+    Raises:
+        ValueError: unknown arm or setting.
+    """
+    if arm not in ARMS:
+        raise ValueError(f"unknown arm {arm!r}; known are {', '.join(ARMS)}")
+    if unknown := set(tuned or {}) - set(SETTINGS | SPEED):
+        raise ValueError(f"unknown settings {sorted(unknown)}; known are {', '.join(SETTINGS | SPEED)}")
+    settings = SETTINGS | (tuned or {}) | ARMS[arm]
+    return {name: value for name, value in settings.items() if name in SETTINGS or value != SPEED[name]}
+
+
+def differences(names: list[str], tuned: dict[str, dict]) -> dict[str, dict]:
+    """Return the settings in which each arm differs from the defaults."""
+    complete = {arm: settings_of(arm, tuned[arm]) for arm in names}
+    return {arm: {k: v for k, v in s.items() if v != SETTINGS.get(k)} for arm, s in complete.items()}
+
+
+def slug(arm: str) -> str:
+    """Return an arm's name as a file may carry it."""
+    return "-".join(arm.lower().replace("+", "plus").split())
+
+
+def how_to_train(run: str, dataset: str, arm: str, seed: int) -> str:
+    """Return what to do about an (arm, seed) that was not trained, for error messages."""
+    return (f"make it with: python -m sega_utils.execute notebooks/05_training.ipynb -p RUN {run} -p DATASET {dataset} "
+            f"with {arm!r} among its ARMS and {seed} among its SEEDS")  # fmt: skip

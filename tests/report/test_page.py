@@ -1,0 +1,144 @@
+import base64
+import html.parser
+import re
+
+import pytest
+import torch
+from fake_run import ACCURACY, DATASET, RUN, change, remove, write_run
+
+from sega_utils.core import artifacts, paths, records
+from sega_utils.report import comparisons, pictures
+from sega_utils.report.page import report_html
+
+
+@pytest.fixture
+def page():
+    write_run()
+    figures = paths.artifact(RUN, DATASET, "figures")
+    pictures.save(comparisons.accuracy_bars(records.read(RUN, DATASET, "training")), figures / "accuracy.png")
+    pictures.save(pictures.grid(torch.rand(4, 1, 32, 32), columns=2), figures / "at_a_glance.png")
+    return report_html(RUN, DATASET).read_text(encoding="utf-8")
+
+
+class Checker(html.parser.HTMLParser):
+    """Collects tags and text, and refuses a page whose tags do not match."""
+
+    def __init__(self):
+        super().__init__()
+        self.open, self.seen, self.text = [], [], []
+
+    def handle_starttag(self, tag, attributes):
+        self.seen.append((tag, dict(attributes)))
+        if tag not in {"meta", "img"}:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.text.append(data)
+
+
+def parse(page):
+    checker = Checker()
+    checker.feed(page)
+    checker.close()
+    assert checker.open == []
+    return checker
+
+
+def test_the_report_is_one_file_that_needs_no_other(page):
+    seen = parse(page).seen
+    images = [attributes for tag, attributes in seen if tag == "img"]
+    assert len(images) == 2 and all(image["alt"] for image in images)
+    for image, name in zip(images, ("accuracy", "at_a_glance"), strict=True):
+        kind, data = image["src"].split(",")
+        assert kind == "data:image/png;base64"
+        saved = (paths.artifact(RUN, DATASET, "figures") / f"{name}.png").read_bytes()
+        assert base64.b64decode(data) == saved
+    assert not {"script", "link", "iframe"} & {tag for tag, _ in seen}
+    assert "http" not in re.sub("base64,[^\"]*", "", page)
+    assert ("meta", {"name": "viewport", "content": "width=device-width, initial-scale=1"}) in seen
+
+
+def test_the_report_shows_every_table_and_no_path_of_the_machine(page, results):
+    text = " ".join(parse(page).text)
+    for part in ("84.25 ± 0.25", "+2.75 [+2.13, +3.37]", "96.5 ± 0.2", "12 classifiers in 30 seconds", "Post-filter",
+                 "real_duplicate", "brightness", "not measured", "steps = 1000", "000000000000"):  # fmt: skip
+        assert part in text
+    assert str(results) not in page and str(paths.ROOT) not in page
+    assert all(arm in text for arm in ACCURACY)
+
+
+def test_the_report_shows_other_images_and_attacks_beside_the_posters():
+    write_run()
+    fog = {f"accuracy_fog_{severity}": 0.5 for severity in range(1, 6)}
+    measured = {"shift": {"accuracy_clean": 0.8, "accuracy_inverted": 0.125, "n_test": 10} | fog,
+                "attacks": {"accuracy_FGSM_Linf_0": 0.8, "accuracy_FGSM_Linf_8": 0.1, "n_FGSM": 10}}  # fmt: skip
+    for stage, metrics in measured.items():
+        for arm in ACCURACY:
+            for seed in range(3):
+                records.write(RUN, DATASET, stage, f"{arm} {seed}", parameters={"arm": arm, "seed": seed},
+                              metrics=metrics, inputs={"weights": f"{arm}{seed}"}, cost={"seconds": 1.0})  # fmt: skip
+    checker = parse(report_html(RUN, DATASET).read_text(encoding="utf-8"))
+    text = " ".join(checker.text)
+    for part in ("Under attack", "0/255", "The poster's attacks", "55.3 ± 0.4", "Corruptions", "82.3 ± 0.3",
+                 "12.50 ± 0.00 inverted (n = 3)", "The poster's costs", "GAN+Filter"):  # fmt: skip
+        assert part in text, part
+    assert len([tag for tag, _ in checker.seen if tag == "img"]) == 2
+    remove("attacks")
+    assert "Under attack" not in report_html(RUN, DATASET).read_text(encoding="utf-8")
+
+
+def test_the_low_data_curve_is_drawn_once_there_are_two_fractions():
+    write_run()
+    for value, images in ((0.01, 0), (0.02, 1)):
+        for seed in range(3):
+            trained = artifacts.load_json(records.path(RUN, DATASET, "training", f"sega-net-seed{seed}"))
+            parameters = {"ablation": "fraction: Std Aug", "value": value, "seed": seed, "from_run": RUN}
+            records.write(RUN, DATASET, "ablation", f"{value} {seed}", parameters=parameters,
+                          metrics={"accuracy": 0.8, "accuracy_reference": trained["accuracy"]}, cost={"seconds": 1.0},
+                          inputs={"reference": trained["input_weights"], "weights": "x"})  # fmt: skip
+        checker = parse(report_html(RUN, DATASET).read_text(encoding="utf-8"))
+        assert ("more real images" in " ".join(checker.text)) == bool(images)
+        assert len([tag for tag, _ in checker.seen if tag == "img"]) == images
+
+
+def test_training_loops_are_shown_once_they_were_compared(page):
+    heading, sides = "The training loop beside a plain one", {"ours": 0.002, "theirs": 0.008}
+    assert heading not in page
+    times = {f"{side}_{at}": seconds for side, seconds in sides.items() for at in ("q1", "q3")}
+    records.write(RUN, DATASET, "efficiency", "loop", cost={"seconds": 1.0}, inputs={}, parameters={
+        "loop": "theirs", "classifier": "net", "batch_size": 64, "precision": "float32", "compile": False, "workers": 2,
+        "turns": 3}, metrics=times | {f"seconds_{side}": seconds for side, seconds in sides.items()} | {
+        "accuracy_ours": 0.875, "std_ours": 0.01, "accuracy_theirs": 0.87, "std_theirs": 0.02, "difference": 0.005,
+        "ci_low": -0.01, "ci_high": 0.02})  # fmt: skip
+    text = " ".join(parse(report_html(RUN, DATASET).read_text(encoding="utf-8")).text)
+    assert heading in text and "4.00" in text and "+0.50 [-1.00, +2.00]" in text
+
+
+def test_the_report_escapes_what_it_shows(page):
+    change("clip", "clip", param_clip="<img src=x onerror=alert(1)>&")
+    change("training", "sega-net-seed1", device="<b>GPU</b>")
+    page = report_html(RUN, DATASET).read_text(encoding="utf-8")
+    assert len([tag for tag, _ in parse(page).seen if tag == "img"]) == 2 and "<b>" not in page
+    assert "&lt;img src=x onerror=alert(1)&gt;&amp;" in page and "&lt;b&gt;GPU&lt;/b&gt;" in page
+
+
+def test_what_is_missing_is_left_out():
+    write_run()
+    remove("synthesis")
+    remove("projector")
+    page = report_html(RUN, DATASET).read_text(encoding="utf-8")
+    assert "<img" not in page and "Did the prompts steer?" not in page and "What the filters rejected" not in page
+    assert "84.25 ± 0.25" in " ".join(parse(page).text)
+
+
+def test_without_trained_classifiers_there_is_no_report():
+    with pytest.raises(FileNotFoundError, match="make run"):
+        report_html(RUN, DATASET)
+    assert not paths.artifact(RUN, DATASET, "report").exists()
+
+
+def test_the_same_records_give_the_same_page(page):
+    assert report_html(RUN, DATASET).read_text(encoding="utf-8") == page

@@ -1,0 +1,104 @@
+"""The package is a house of rooms: imports go downward only, and each room's door says what is in it."""
+
+import ast
+import json
+import re
+
+import pytest
+
+from sega_utils.core import paths
+
+PACKAGE = paths.ROOT / "sega_utils"
+# A room imports only those of a lower floor; text and filters stand on one floor and do not know each other.
+FLOORS = (("core",), ("data",), ("text", "filters"), ("augmenters",), ("training",), ("evaluation",), ("studies",), ("report",))
+ROOMS = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
+FILES = sorted(PACKAGE.rglob("*.py"))
+
+
+def place(file) -> str:
+    return file.relative_to(PACKAGE).as_posix()
+
+
+def imports(source: str) -> list[tuple[str, ...]]:
+    """Return every name of the package that a source imports, as its parts: ("core", "paths", "shown")."""
+    found = []
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "sega_utils":
+            found += [(*node.module.split(".")[1:], alias.name) for alias in node.names]
+        if isinstance(node, ast.Import):
+            found += [tuple(alias.name.split(".")[1:]) for alias in node.names if alias.name.startswith("sega_utils")]
+    return found
+
+
+def room_of(file) -> str:
+    return place(file).split("/")[0]
+
+
+def test_the_rooms_are_these():
+    assert {room_of(file) for file in FILES if len(file.relative_to(PACKAGE).parts) > 1} == set(ROOMS)
+    assert {file.name for file in PACKAGE.glob("*.py")} == {"__init__.py", "__main__.py", "execute.py"}
+
+
+@pytest.mark.parametrize("file", [file for file in FILES if file.parent != PACKAGE], ids=place)
+def test_a_room_imports_only_rooms_below_it(file):
+    own = room_of(file)
+    for target, *rest in imports(file.read_text()):
+        assert target == own or ROOMS[target] < ROOMS[own], f"{file.name} of {own} imports {target}.{'.'.join(rest)}"
+
+
+def test_no_module_imports_itself_by_way_of_another():
+    """Imports inside a room go one way, too."""
+    name = lambda file: ".".join(file.relative_to(PACKAGE).with_suffix("").parts)
+    modules = {name(file): file for file in FILES if file.name != "__init__.py"}
+    graph = {}
+    for module, file in modules.items():
+        found = {".".join(parts[:n]) for parts in imports(file.read_text()) for n in (1, 2)}
+        graph[module] = found & modules.keys()
+    while ends := [module for module, targets in graph.items() if not targets & graph.keys()]:
+        for module in ends:
+            del graph[module]
+    assert not graph, f"these import each other: {sorted(graph)}"
+
+
+@pytest.mark.parametrize("module", ["core.paths", "core.parameters", "training.recipes", "studies.grid"])
+def test_what_snakemake_plans_with_imports_no_torch(module):
+    """Each job plans anew; torch would cost seconds every time."""
+    seen, todo = set(), [module]
+    while todo:
+        seen.add(current := todo.pop())
+        file = PACKAGE / f"{current.replace('.', '/')}.py"
+        tree = ast.parse(file.read_text())
+        outside = [node for node in tree.body if isinstance(node, (ast.Import, ast.ImportFrom))]
+        text = "\n".join(ast.unparse(node) for node in outside)
+        assert not re.search(r"^(import|from) (torch|torchvision|timm|open_clip)\b", text, re.MULTILINE), current
+        todo += [".".join(parts[:2]) for parts in imports(text) if ".".join(parts[:2]) not in seen]
+
+
+def notebook_names() -> dict[str, set[str]]:
+    """Return the names that notebooks use of each room, as ``module.name``."""
+    found: dict[str, set[str]] = {room: set() for room in ROOMS}
+    for notebook in paths.NOTEBOOKS.glob("*.ipynb"):
+        cells = [cell for cell in json.loads(notebook.read_text())["cells"] if cell["cell_type"] == "code"]
+        source = "\n".join("".join(cell["source"]) for cell in cells)
+        modules = {}
+        for parts in imports(source):
+            if len(parts) == 3:
+                found[parts[0]].add(f"{parts[1]}.{parts[2]}")
+            else:
+                modules[parts[-1]] = parts
+        for node in ast.walk(ast.parse(source)):
+            if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in modules:
+                parts = modules[node.value.id]
+                found[parts[0]].add(f"{parts[1]}.{node.attr}" if len(parts) == 2 else node.attr)
+    return found
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_a_door_says_what_notebooks_use_and_runs_no_code(room):
+    tree = ast.parse((PACKAGE / room / "__init__.py").read_text())
+    sentence, _, listed = ast.get_docstring(tree).partition("\n\nNotebooks use: ")
+    assert sentence.endswith(".") and "\n" not in sentence
+    names = {name.strip() for name in listed.rstrip(".").replace("\n", " ").split(",") if name.strip()}
+    assert names == notebook_names()[room]
+    code = [node for node in tree.body[1:] if not (room == "filters" and isinstance(node, (ast.ImportFrom, ast.Assign)))]
+    assert not code, "a door must not import: planning with training.recipes would cost torch"
