@@ -81,6 +81,7 @@ paper-plan: $(READY)
 test: export CI := 1
 test: $(READY)
 	@export SEGA_RESULTS=$$(mktemp -d); trap 'rm -rf "$$SEGA_RESULTS"' EXIT; \
+	$(BIN)/ruff check --quiet sega_utils tests; $(BIN)/ruff format --check --quiet sega_utils tests; \
 	$(BIN)/pytest -q tests; \
 	$(BIN)/pytest --nbval-lax --nbval-current-env --nbval-sanitize-with tests/nbval.cfg \
 	  --nbval-cell-timeout 3600 --nbval-kernel-startup-timeout 300 -x $(NOTEBOOKS)

@@ -166,7 +166,7 @@ def hold(folder):
 def need_prompts():
     """Refuse a user's own images without prompts now, and not after CLIP was trained on them."""
     told = {name: value for file in map(Path, PARAMS) if file.exists()
-            for name, value in ((yaml.safe_load(file.read_text()) or {}).get("01_prompts") or {}).items()}  # fmt: skip
+            for name, value in ((yaml.safe_load(file.read_text()) or {}).get("01_prompts") or {}).items()}
     folder = paths.own_folder(DATASET)
     recorded = (folder / "prompts.jsonl", paths.artifact(RUN, DATASET, "bank"))
     if folder.is_dir() and not (told.get("LIVE") or told.get("BANK") or any(path.exists() for path in recorded)):

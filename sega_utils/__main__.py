@@ -12,13 +12,20 @@ from sega_utils.core import paths
 from sega_utils.training import recipes
 
 VERBS: dict[str, tuple[Callable, list[tuple]]] = {}
-RUN = [("--run", {"default": "embedded", "help": "name of the results folder"}),
-       ("--dataset", {"default": "fashion-mnist", "help": "data set, or folder:PATH"})]
+RUN = [
+    ("--run", {"default": "embedded", "help": "name of the results folder"}),
+    ("--dataset", {"default": "fashion-mnist", "help": "data set, or folder:PATH"}),
+]
 DEVICE = ("--device", {"default": "auto", "choices": ("auto", "cpu", "cuda"), "help": "where to compute"})
-GRID = [("--grid", {"type": Path, "default": paths.PARAMS / "grid.yaml", "help": "what is multiplied"}),
-        ("--params", {"type": Path, "default": paths.PARAMS / "paper.yaml", "help": "what the notebooks are given"})]
-SHARDS = [("--candidates", {"type": int, "required": True, "help": "of all shards"}),
-          ("--of", {"type": int, "required": True, "help": "number of shards"}), DEVICE]
+GRID = [
+    ("--grid", {"type": Path, "default": paths.PARAMS / "grid.yaml", "help": "what is multiplied"}),
+    ("--params", {"type": Path, "default": paths.PARAMS / "paper.yaml", "help": "what the notebooks are given"}),
+]
+SHARDS = [
+    ("--candidates", {"type": int, "required": True, "help": "of all shards"}),
+    ("--of", {"type": int, "required": True, "help": "number of shards"}),
+    DEVICE,
+]
 
 
 def verb(name: str, *arguments: tuple) -> Callable:
@@ -54,21 +61,28 @@ def verify_run(args: argparse.Namespace) -> int:
     return int(bool(rows))
 
 
-@verb("prompts", ("--dataset", {"default": "fashion-mnist"}), ("--model", {"default": "gpt-4o-mini"}),
-      ("--bank", {"type": Path, "help": "JSONL file; the data set's own in data/prompts if absent"}),
-      ("--base-url", {"help": "of any server compatible with OpenAI's"}),
-      ("--n-prompts", {"type": int, "default": 12, "help": "prompts a class"}),
-      ("--prices", {"type": float, "nargs": 2, "metavar": ("READ", "WRITTEN"), "help": "of a million tokens"}))
+@verb(
+    "prompts",
+    ("--dataset", {"default": "fashion-mnist"}),
+    ("--model", {"default": "gpt-4o-mini"}),
+    ("--bank", {"type": Path, "help": "JSONL file; the data set's own in data/prompts if absent"}),
+    ("--base-url", {"help": "of any server compatible with OpenAI's"}),
+    ("--n-prompts", {"type": int, "default": 12, "help": "prompts a class"}),
+    ("--prices", {"type": float, "nargs": 2, "metavar": ("READ", "WRITTEN"), "help": "of a million tokens"}),
+)
 def record_prompts(args: argparse.Namespace) -> None:
     """Record a data set's prompts and print their cost; the key is read from OPENAI_API_KEY."""
     from sega_utils.data import catalogue
     from sega_utils.text import prompts
 
     bank = args.bank or catalogue.about(args.dataset)[1]
-    used = prompts.record_prompts(args.dataset, model=args.model, bank=args.bank, base_url=args.base_url,
-                                  n_prompts=args.n_prompts)
-    print(f"{used['answers']} new answers of {args.model} in {paths.shown(bank)}: {used['read']:,} tokens read, "
-          f"{used['written']:,} written; {used['unmetered']} answers came without a count")
+    used = prompts.record_prompts(
+        args.dataset, model=args.model, bank=args.bank, base_url=args.base_url, n_prompts=args.n_prompts
+    )
+    print(
+        f"{used['answers']} new answers of {args.model} in {paths.shown(bank)}: {used['read']:,} tokens read, "
+        f"{used['written']:,} written; {used['unmetered']} answers came without a count"
+    )
     cost = f"{prompts.price(used, args.prices):.4f}" if args.prices else "unknown; give --prices READ WRITTEN"
     print(f"cost: {cost}")
 
@@ -81,10 +95,13 @@ def write_digits(args: argparse.Namespace) -> None:
     print(f"wrote {folders.write_digits(args.path)} images; use them with DATASET=folder:{args.path}")
 
 
-@verb("studiogan", ("checkpoint", {"type": Path, "help": "model=G_ema-best-weights-step=....pth"}),
-      ("target", {"type": Path, "help": "the .safetensors file to write, the CHECKPOINT of 02_generator"}),
-      ("--run", {"required": True, "help": "a run that has been through 00_data with FRACTION = 1"}),
-      ("--dataset", {"required": True}))
+@verb(
+    "studiogan",
+    ("checkpoint", {"type": Path, "help": "model=G_ema-best-weights-step=....pth"}),
+    ("target", {"type": Path, "help": "the .safetensors file to write, the CHECKPOINT of 02_generator"}),
+    ("--run", {"required": True, "help": "a run that has been through 00_data with FRACTION = 1"}),
+    ("--dataset", {"required": True}),
+)
 def adopt_generator(args: argparse.Namespace) -> None:
     """Turn a published checkpoint of PyTorch-StudioGAN into a generator of this project."""
     from sega_utils.augmenters import biggan
@@ -93,25 +110,41 @@ def adopt_generator(args: argparse.Namespace) -> None:
     print(f"wrote {args.target}, digest {digest}")
 
 
-@verb("tune", *RUN, ("--arms", {"nargs": "+", "default": list(recipes.ARMS), "choices": recipes.ARMS}),
-      ("--trials", {"type": int, "default": 6, "help": "trials for each arm"}),
-      ("--finalists", {"type": int, "default": 2, "help": "trials that are repeated with the other seeds"}),
-      ("--seeds", {"type": int, "nargs": "+", "default": [100, 101], "help": "never those of 05"}),
-      ("--per-class", {"type": int, "default": 500, "help": "validation images a class"}),
-      ("--workers", {"type": int, "default": 2, "help": "trials at a time"}))
+@verb(
+    "tune",
+    *RUN,
+    ("--arms", {"nargs": "+", "default": list(recipes.ARMS), "choices": recipes.ARMS}),
+    ("--trials", {"type": int, "default": 6, "help": "trials for each arm"}),
+    ("--finalists", {"type": int, "default": 2, "help": "trials that are repeated with the other seeds"}),
+    ("--seeds", {"type": int, "nargs": "+", "default": [100, 101], "help": "never those of 05"}),
+    ("--per-class", {"type": int, "default": 500, "help": "validation images a class"}),
+    ("--workers", {"type": int, "default": 2, "help": "trials at a time"}),
+)
 def tune_arms(args: argparse.Namespace) -> None:
     """Choose each arm's settings on validation images, and write the trials and the winners."""
     from sega_utils.training import arms
 
     for arm in args.arms:  # saved arm by arm, so that what is lost to an interruption is one arm's search
-        found = arms.tune(args.run, args.dataset, arm, trials=args.trials, finalists=args.finalists, seeds=args.seeds,
-                          per_class=args.per_class, workers=args.workers)
+        found = arms.tune(
+            args.run,
+            args.dataset,
+            arm,
+            trials=args.trials,
+            finalists=args.finalists,
+            seeds=args.seeds,
+            per_class=args.per_class,
+            workers=args.workers,
+        )
         print(f"{arm}: {found}", flush=True)
 
 
-@verb("ablations", *RUN, ("--file", {"type": Path, "default": paths.PARAMS / "ablations.yaml", "help": "YAML"}),
-      ("--workers", {"type": int, "default": 2, "help": "entries measured at a time"}),
-      ("--brief", {"action": "store_true", "help": "one line instead of a table"}))
+@verb(
+    "ablations",
+    *RUN,
+    ("--file", {"type": Path, "default": paths.PARAMS / "ablations.yaml", "help": "YAML"}),
+    ("--workers", {"type": int, "default": 2, "help": "entries measured at a time"}),
+    ("--brief", {"action": "store_true", "help": "one line instead of a table"}),
+)
 def time_ablations(args: argparse.Namespace) -> None:
     """Print which ablations are on record and how long the rest will take."""
     from sega_utils.core.numbers import aligned
@@ -124,16 +157,27 @@ def time_ablations(args: argparse.Namespace) -> None:
     print(brief if args.brief else aligned(rows))
 
 
-@verb("benchmark", *RUN, ("--images", {"type": int, "nargs": "*", "default": [], "help": "for the kernels"}),
-      ("--candidates", {"type": int, "nargs": "*", "default": [], "help": "for the growth"}),
-      ("--repeats", {"type": int, "default": 5, "help": "turns of each kernel"}), DEVICE)
+@verb(
+    "benchmark",
+    *RUN,
+    ("--images", {"type": int, "nargs": "*", "default": [], "help": "for the kernels"}),
+    ("--candidates", {"type": int, "nargs": "*", "default": [], "help": "for the growth"}),
+    ("--repeats", {"type": int, "default": 5, "help": "turns of each kernel"}),
+    DEVICE,
+)
 def time_kernels(args: argparse.Namespace) -> None:
     """Time our kernels beside the libraries people use for the same, and how the cost of the pipeline grows."""
     from sega_utils.core import numbers, runtime
     from sega_utils.studies import benchmark, shards
 
-    found = benchmark.measure(args.run, args.dataset, images=args.images, candidates=args.candidates,
-                              repeats=args.repeats, device=runtime.start(0, args.device))
+    found = benchmark.measure(
+        args.run,
+        args.dataset,
+        images=args.images,
+        candidates=args.candidates,
+        repeats=args.repeats,
+        device=runtime.start(0, args.device),
+    )
     for rows in filter(None, (benchmark.kernel_rows(found), shards.growth_rows(found))):
         print(numbers.aligned(rows), end="\n\n")
     if len(args.candidates) > 1:
@@ -141,26 +185,44 @@ def time_kernels(args: argparse.Namespace) -> None:
         print(f"seconds grow as the number of candidates to the power of {power:.2f}")
 
 
-@verb("loops", *RUN, ("--tuned", {"type": Path, "default": paths.PARAMS / "tuned.yaml", "help": "settings of arms"}),
-      ("--steps", {"type": int, "help": "of each training, instead of the settings'"}),
-      ("--precision", {"nargs": "+", "help": "of both loops, instead of the settings'; several in turn"}),
-      ("--compile", {"action": "store_true", "help": "compile the network for both loops"}),
-      ("--workers", {"type": int, "nargs": "+", "default": [2], "help": "of the DataLoader; several in turn"}),
-      ("--turns", {"type": int, "default": 5, "help": "trainings of each loop, each with another seed"}), DEVICE)
+@verb(
+    "loops",
+    *RUN,
+    ("--tuned", {"type": Path, "default": paths.PARAMS / "tuned.yaml", "help": "settings of arms"}),
+    ("--steps", {"type": int, "help": "of each training, instead of the settings'"}),
+    ("--precision", {"nargs": "+", "help": "of both loops, instead of the settings'; several in turn"}),
+    ("--compile", {"action": "store_true", "help": "compile the network for both loops"}),
+    ("--workers", {"type": int, "nargs": "+", "default": [2], "help": "of the DataLoader; several in turn"}),
+    ("--turns", {"type": int, "default": 5, "help": "trainings of each loop, each with another seed"}),
+    DEVICE,
+)
 def time_loops(args: argparse.Namespace) -> None:
     """Train with our loop and with a plain one in turns, and compare time and accuracy."""
     from sega_utils.core import numbers, runtime
     from sega_utils.studies import loops
 
     asked = {"steps": args.steps, "compile": args.compile or None}
-    found = loops.compare(args.run, args.dataset, args.tuned, asked, precisions=args.precision, workers=args.workers,
-                          turns=args.turns, device=runtime.start(0, args.device))
+    found = loops.compare(
+        args.run,
+        args.dataset,
+        args.tuned,
+        asked,
+        precisions=args.precision,
+        workers=args.workers,
+        turns=args.turns,
+        device=runtime.start(0, args.device),
+    )
     print(numbers.aligned(loops.loop_rows(found)))
 
 
-@verb("attacks", *RUN, ("--arm", {"default": "Std Aug", "choices": recipes.ARMS}),
-      ("--seed", {"type": int, "default": 0}), ("--images", {"type": int, "default": 50, "help": "test images"}),
-      ("--epsilons", {"type": float, "nargs": "+", "default": [8, 16], "help": "in 1/255"}))
+@verb(
+    "attacks",
+    *RUN,
+    ("--arm", {"default": "Std Aug", "choices": recipes.ARMS}),
+    ("--seed", {"type": int, "default": 0}),
+    ("--images", {"type": int, "default": 50, "help": "test images"}),
+    ("--epsilons", {"type": float, "nargs": "+", "default": [8, 16], "help": "in 1/255"}),
+)
 def time_attacks(args: argparse.Namespace) -> int:
     """Run our AutoAttack and its reference's own loop once each; the status is 0, or 1 if a verdict differs."""
     from sega_utils.core.numbers import aligned
@@ -169,8 +231,10 @@ def time_attacks(args: argparse.Namespace) -> int:
 
     model, _ = classified.load_classifier(args.run, args.dataset, args.arm, args.seed)
     images, labels, *_ = robustness.sample_test(args.dataset, args.images)
-    rows = [{"epsilon": f"{eps:g}/255"} | benchmark.compare_with_reference(model, images, labels, eps=eps / 255)
-            for eps in args.epsilons]
+    rows = [
+        {"epsilon": f"{eps:g}/255"} | benchmark.compare_with_reference(model, images, labels, eps=eps / 255)
+        for eps in args.epsilons
+    ]
     shown = ("epsilon", "n", "accuracy_ours", "agreement", "seconds_ours", "seconds_reference", "speedup")
     print(aligned([{name: row[name] for name in shown} for row in rows]))
     return int(any(row["agreement"] < 1 for row in rows))

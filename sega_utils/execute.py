@@ -1,7 +1,7 @@
 """Run one notebook with papermill; only a whole run gets the output's name.
 
-    python -m sega_utils.execute notebooks/05_training.ipynb -p DATASET fashion-mnist -f notebooks/params/paper.yaml
-    python -m sega_utils.execute --write notebooks/05_training.ipynb
+python -m sega_utils.execute notebooks/05_training.ipynb -p DATASET fashion-mnist -f notebooks/params/paper.yaml
+python -m sega_utils.execute --write notebooks/05_training.ipynb
 """
 
 import argparse
@@ -68,10 +68,18 @@ def execute(
             try:
                 # papermill saves after each cell: under a name that is true whenever and however the run is stopped
                 executed = papermill.execute_notebook(
-                    str(notebook.resolve()), str(failed), given, kernel_name="python3", language="python",
-                    cwd=paths.ROOT, progress_bar=not os.environ.get("CI"), coalesce_streams=True, start_timeout=300,
-                    config=Config({"KernelManager": {"transport_encryption": "auto"}}), shutdown_kernel="immediate",
-                )  # fmt: skip
+                    str(notebook.resolve()),
+                    str(failed),
+                    given,
+                    kernel_name="python3",
+                    language="python",
+                    cwd=paths.ROOT,
+                    progress_bar=not os.environ.get("CI"),
+                    coalesce_streams=True,
+                    start_timeout=300,
+                    config=Config({"KernelManager": {"transport_encryption": "auto"}}),
+                    shutdown_kernel="immediate",
+                )
                 code = [cell for cell in executed.cells if cell.cell_type == "code" and cell.source.strip()]
                 if any(cell.execution_count is None for cell in code):
                     raise RuntimeError("it stopped itself before its last cell")
@@ -134,14 +142,16 @@ def strip(notebook: nbformat.NotebookNode) -> None:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; return 0, 1 for a run that failed, 2 for a request that is wrong, 130 if interrupted."""
-    parser = argparse.ArgumentParser("python -m sega_utils.execute", description=__doc__.partition("\n")[0],
-                                     allow_abbrev=False)  # fmt: skip
+    parser = argparse.ArgumentParser(
+        "python -m sega_utils.execute", description=__doc__.partition("\n")[0], allow_abbrev=False
+    )
     parser.add_argument("notebook", type=Path)
     parser.add_argument("-p", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"), help="a parameter")
     parser.add_argument("-f", type=Path, metavar="FILE", help="YAML of parameters; -p goes first")
     where = parser.add_mutually_exclusive_group()
-    where.add_argument("-o", type=Path, metavar="OUTPUT",
-                       help="default: results/<RUN>/<DATASET>/notebooks/<name>.ipynb")  # fmt: skip
+    where.add_argument(
+        "-o", type=Path, metavar="OUTPUT", help="default: results/<RUN>/<DATASET>/notebooks/<name>.ipynb"
+    )
     where.add_argument("--write", action="store_true", help="write the outputs into the notebook itself, to commit it")
     args = parser.parse_args(arguments)
     if twice := [name for i, (name, _) in enumerate(args.p) if name in dict(args.p[:i])]:
@@ -157,8 +167,11 @@ def main(arguments: list[str] | None = None) -> int:
         os.environ["CI"] = "1"  # no progress bars among the outputs
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        print(paths.shown(execute(args.notebook, dict(args.p), params_file=args.f,
-                                  output=args.notebook if args.write else args.o)))  # fmt: skip
+        print(
+            paths.shown(
+                execute(args.notebook, dict(args.p), params_file=args.f, output=args.notebook if args.write else args.o)
+            )
+        )
         return 0
     except KeyboardInterrupt:
         print("interrupted; what ran so far is in <name>.failed.ipynb", file=sys.stderr)

@@ -64,8 +64,9 @@ def clip_model(tiny) -> clip.Clip:
     """Return an untrained CLIP of the embedded architecture that knows the tiny data set's words."""
     torch.manual_seed(0)
     vocabulary = clip.vocabulary_of(tiny.class_names)
-    return clip.Clip(clip.build_clip(vocabulary), clip.Vocabulary(vocabulary), image_size=32, mean=[0.5], std=[0.5],
-                     sha256="0" * 64)  # fmt: skip
+    return clip.Clip(
+        clip.build_clip(vocabulary), clip.Vocabulary(vocabulary), image_size=32, mean=[0.5], std=[0.5], sha256="0" * 64
+    )
 
 
 @pytest.fixture
@@ -87,8 +88,12 @@ def prompts(clip_model) -> dict[str, torch.Tensor]:
     """Return two clusters for each of three classes, two prompts in each, with their centroids."""
     unit = lambda x: torch.nn.functional.normalize(x, dim=-1)
     embeddings = unit(torch.randn(12, clip_model.dim, generator=torch.Generator().manual_seed(1)))
-    return {"embeddings": embeddings, "cluster_ids": torch.arange(12) // 2, "class_ids": torch.arange(12) // 4,
-            "centroids": unit(embeddings.view(6, 2, -1).mean(1))}  # fmt: skip
+    return {
+        "embeddings": embeddings,
+        "cluster_ids": torch.arange(12) // 2,
+        "class_ids": torch.arange(12) // 4,
+        "centroids": unit(embeddings.view(6, 2, -1).mean(1)),
+    }
 
 
 @pytest.fixture

@@ -10,9 +10,11 @@ from sega_utils.training import recipes
 RUN, DATASET = "fake", "fashion-mnist"
 # seeds 0, 1, 2; one more digit than binary fractions have
 ACCURACY = {
-    "No Aug": (0.79, 0.80, 0.805), "Std Aug": (0.81, 0.82, 0.815), "GAN-only": (0.815, 0.8225, 0.8175),
+    "No Aug": (0.79, 0.80, 0.805),
+    "Std Aug": (0.81, 0.82, 0.815),
+    "GAN-only": (0.815, 0.8225, 0.8175),
     "SEGA-Net": (0.84, 0.845, 0.8425),
-}  # fmt: skip
+}
 
 
 def write_run(accuracy: dict[str, tuple[float, ...]] = ACCURACY, **training) -> None:
@@ -24,22 +26,43 @@ def write_run(accuracy: dict[str, tuple[float, ...]] = ACCURACY, **training) -> 
         records.write(RUN, DATASET, stage, name, parameters=parameters, metrics=metrics, inputs=inputs, cost=cost)
 
     with mock.patch.object(records, "git_commit", return_value="0" * 40):
-        write("clip", "clip", {"clip": "data/models/fashion-mnist-clip.safetensors"}, {"zero_shot_accuracy": 0.8},
-              {"real": digests["real"], "clip": "k" * 64})  # fmt: skip
-        effects = {f"{key}_{name}": value + i for i, name in enumerate(attributes.WORDS)
-                   for key, value in (("effect", 1.25), ("ci_low", 1.125), ("ci_high", 1.5), ("n", 100))}  # fmt: skip
+        write(
+            "clip",
+            "clip",
+            {"clip": "data/models/fashion-mnist-clip.safetensors"},
+            {"zero_shot_accuracy": 0.8},
+            {"real": digests["real"], "clip": "k" * 64},
+        )
+        effects = {
+            f"{key}_{name}": value + i
+            for i, name in enumerate(attributes.WORDS)
+            for key, value in (("effect", 1.25), ("ci_low", 1.125), ("ci_high", 1.5), ("n", 100))
+        }
         write("projector", "projector", {"sigma": 1.0}, effects, {"prompts": digests["prompts"], "clip": "k" * 64})
-        synthesis = {"candidates": 4000, "kept": 1500, "n_syn": 257, "alignment_pre_median": 0.5,
-                     "alignment_pre_iqr": 0.25, "alignment_pre_n": 4000, "alignment_post_median": 0.75,
-                     "alignment_post_iqr": 0.125, "alignment_post_n": 1500}  # fmt: skip
+        synthesis = {
+            "candidates": 4000,
+            "kept": 1500,
+            "n_syn": 257,
+            "alignment_pre_median": 0.5,
+            "alignment_pre_iqr": 0.25,
+            "alignment_pre_n": 4000,
+            "alignment_post_median": 0.75,
+            "alignment_post_iqr": 0.125,
+            "alignment_post_n": 1500,
+        }
         synthesis |= {f"rejected_{name}": 100 * (i + 1) for i, name in enumerate(filters.FILTERS)}
         write("synthesis", "synthesis", {"sigma": 1.0}, synthesis, digests)
         for arm, values in accuracy.items():
             for seed, value in enumerate(values):
                 parameters = recipes.settings_of(arm) | {"arm": arm, "seed": seed} | training
                 metrics = {"accuracy": value, "fraction": 0.01, "n_real": 600, "n_test": 10_000}
-                write("training", f"{recipes.slug(arm)}-seed{seed}", parameters, metrics,
-                      digests | {"weights": f"{arm}{seed}"})  # fmt: skip
+                write(
+                    "training",
+                    f"{recipes.slug(arm)}-seed{seed}",
+                    parameters,
+                    metrics,
+                    digests | {"weights": f"{arm}{seed}"},
+                )
 
 
 def change(stage: str, name: str, **values) -> None:

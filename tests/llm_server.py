@@ -18,11 +18,16 @@ def good_prompts(name: str, n: int) -> list[str]:
 def completion(content: str | None, finish_reason: str = "stop", **message: object) -> tuple[int, dict, bytes]:
     """Return a chat completion with this content as (status, headers, body)."""
     answer = {
-        "id": "chatcmpl-1", "object": "chat.completion", "created": 1_700_000_000, "model": "tiny-llm-2026",
-        "system_fingerprint": "fp_1", "usage": {"prompt_tokens": 9, "completion_tokens": 7, "total_tokens": 16},
-        "choices": [{"index": 0, "finish_reason": finish_reason,
-                     "message": {"role": "assistant", "content": content} | message}],
-    }  # fmt: skip
+        "id": "chatcmpl-1",
+        "object": "chat.completion",
+        "created": 1_700_000_000,
+        "model": "tiny-llm-2026",
+        "system_fingerprint": "fp_1",
+        "usage": {"prompt_tokens": 9, "completion_tokens": 7, "total_tokens": 16},
+        "choices": [
+            {"index": 0, "finish_reason": finish_reason, "message": {"role": "assistant", "content": content} | message}
+        ],
+    }
     return 200, {}, json.dumps(answer).encode()
 
 

@@ -28,8 +28,20 @@ def python2(value: object) -> bytes:
     kind = b"cnumpy\ndtype\n" + python2("u1") + python2(0) + python2(1) + b"\x87R"
     kind += b"(" + python2(3) + python2("|") + b"NNN" + python2(-1) + python2(-1) + python2(0) + b"tb"
     shape = b"".join(map(python2, value.shape)) + b"\x86"
-    return (b"cnumpy.core.multiarray\n_reconstruct\ncnumpy\nndarray\n" + python2(0) + b"\x85" + python2("b") + b"\x87R"
-            + b"(" + python2(1) + shape + kind + b"\x89" + python2(value.tobytes()) + b"tb")  # fmt: skip
+    return (
+        b"cnumpy.core.multiarray\n_reconstruct\ncnumpy\nndarray\n"
+        + python2(0)
+        + b"\x85"
+        + python2("b")
+        + b"\x87R"
+        + b"("
+        + python2(1)
+        + shape
+        + kind
+        + b"\x89"
+        + python2(value.tobytes())
+        + b"tb"
+    )
 
 
 def pickled(value: object) -> bytes:

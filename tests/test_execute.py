@@ -53,8 +53,15 @@ def start(*arguments):
     command = [sys.executable, "-m", "sega_utils.execute", *map(str, arguments)]
     # what a shell runs in the background ignores Ctrl-C, and its children inherit that
     heed = lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)
-    return subprocess.Popen(command, cwd=paths.ROOT, text=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
-                            start_new_session=True, preexec_fn=heed)  # fmt: skip
+    return subprocess.Popen(
+        command,
+        cwd=paths.ROOT,
+        text=True,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+        preexec_fn=heed,
+    )
 
 
 def wait_until(condition, seconds=600):
@@ -74,8 +81,10 @@ def test_a_run_goes_to_the_place_its_parameters_name_and_shows_no_machine(make, 
     fake.mkdir(parents=True)
     (fake / "kernel.json").write_text(json.dumps({"argv": ["false"], "display_name": "x", "language": "python"}))
     monkeypatch.setenv("JUPYTER_PATH", str(tmp_path / "jupyter"))
-    source = make("import os, sys\nprint(SEED, os.getcwd(), sys.executable, os.environ['OPENAI_API_KEY'])",
-                  "from pathlib import Path\nPath.home() / 'x', os.environ['SEGA_RESULTS']")  # fmt: skip
+    source = make(
+        "import os, sys\nprint(SEED, os.getcwd(), sys.executable, os.environ['OPENAI_API_KEY'])",
+        "from pathlib import Path\nPath.home() / 'x', os.environ['SEGA_RESULTS']",
+    )
     before = source.read_bytes()
     assert execute.main([str(source), "-p", "SEED", "7"]) == 0
     assert capsys.readouterr().out == "results/trial/toy/notebooks/03_some.ipynb\n"
@@ -103,20 +112,26 @@ def test_a_failed_cell_is_explained_and_leaves_nothing_that_looks_like_success(m
     assert files(folder) == ["03_some.ipynb"]
 
 
-@pytest.mark.parametrize("stop, reason", [
-    ("import sys; sys.exit(0)", "stopped itself"), ("import os; os.kill(os.getpid(), 9)", "lack of memory")
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "stop, reason",
+    [("import sys; sys.exit(0)", "stopped itself"), ("import os; os.kill(os.getpid(), 9)", "lack of memory")],
+)
 def test_a_notebook_that_ends_early_has_failed(stop, reason, make, folder):
     with pytest.raises(RuntimeError, match=reason):
         execute.execute(make(stop, "print('never')"))
     assert files(folder) == ["03_some.failed.ipynb"]
 
 
-@pytest.mark.parametrize("arguments, message", [
-    (["-p", "SEDE", "1"], "unknown parameter 'SEDE'; did you mean SEED?"), (["-p", "SEED", "10"], "0 .. 9"),
-    (["-p", "SEED", "x"], "0 .. 9"), (["-p", "RUN", "a/b"], "the name of one folder"),
-    (["-f", "gone.yaml"], "there is no file"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (["-p", "SEDE", "1"], "unknown parameter 'SEDE'; did you mean SEED?"),
+        (["-p", "SEED", "10"], "0 .. 9"),
+        (["-p", "SEED", "x"], "0 .. 9"),
+        (["-p", "RUN", "a/b"], "the name of one folder"),
+        (["-f", "gone.yaml"], "there is no file"),
+    ],
+)
 def test_a_wrong_request_says_what_is_allowed_and_writes_nothing(arguments, message, make, results, capsys):
     assert execute.main([str(make("print(1)")), *arguments]) == 2
     error = capsys.readouterr().err
@@ -127,8 +142,13 @@ def test_a_wrong_request_says_what_is_allowed_and_writes_nothing(arguments, mess
 def test_other_wrong_requests(make, tmp_path, capsys):
     source = make("print(1)")
     assert execute.main([str(tmp_path / "gone.ipynb")]) == 2
-    for arguments in (["-p", "SEED"], ["-o", str(source)], ["--write", "-p", "SEED", "1"], ["-o", "x", "--write"],
-                      ["-p", "SEED", "1", "-p", "SEED", "2"]):  # fmt: skip
+    for arguments in (
+        ["-p", "SEED"],
+        ["-o", str(source)],
+        ["--write", "-p", "SEED", "1"],
+        ["-o", "x", "--write"],
+        ["-p", "SEED", "1", "-p", "SEED", "2"],
+    ):
         with pytest.raises(SystemExit) as stopped:
             execute.main([str(source), *arguments])
         assert stopped.value.code == 2
@@ -197,8 +217,10 @@ def test_an_interrupted_run_ends_its_kernel_without_a_traceback(make, folder, tm
 
 def test_a_killed_run_looks_like_no_success_and_the_next_one_is_undisturbed(make, folder, tmp_path):
     mark = tmp_path / "started"
-    source = make(f"import pathlib, time\nmark = pathlib.Path({str(mark)!r})\nif not mark.exists():\n"
-                  "    mark.touch()\n    time.sleep(300)\nprint('through')")  # fmt: skip
+    source = make(
+        f"import pathlib, time\nmark = pathlib.Path({str(mark)!r})\nif not mark.exists():\n"
+        "    mark.touch()\n    time.sleep(300)\nprint('through')"
+    )
     process = start(source)
     wait_until(mark.exists)
     process.kill()

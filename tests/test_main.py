@@ -7,11 +7,15 @@ from sega_utils import __main__ as commands
 from sega_utils.core import artifacts, paths
 
 
-@pytest.mark.parametrize(("error", "status", "told"), [
-    (None, 0, ""), (ValueError("sigma is 5"), 1, "error: sigma is 5\n"),
-    (FileNotFoundError("no run x"), 1, "error: no run x\n"),
-    (artifacts.ArtifactError("damaged"), 1, "error: damaged\n"),
-])
+@pytest.mark.parametrize(
+    ("error", "status", "told"),
+    [
+        (None, 0, ""),
+        (ValueError("sigma is 5"), 1, "error: sigma is 5\n"),
+        (FileNotFoundError("no run x"), 1, "error: no run x\n"),
+        (artifacts.ArtifactError("damaged"), 1, "error: damaged\n"),
+    ],
+)
 def test_a_verb_tells_what_was_to_be_foreseen_in_a_line(monkeypatch, capsys, error, status, told):
     def run(args):
         if error:
@@ -37,13 +41,18 @@ def test_a_wrong_request_is_refused_with_what_is_known(request_, capsys):
 
 
 def test_help_lists_every_verb_and_needs_no_torch():
-    check = "import sys; from sega_utils import __main__ as m; print(m.parser().format_help()); assert 'torch' not in sys.modules"
-    told = subprocess.run([sys.executable, "-c", check], cwd=paths.ROOT, capture_output=True, text=True, check=True).stdout
+    check = "import sys; from sega_utils import __main__ as m; print(m.parser().format_help()); "
+    check += "assert 'torch' not in sys.modules"
+    told = subprocess.run(
+        [sys.executable, "-c", check], cwd=paths.ROOT, capture_output=True, text=True, check=True
+    ).stdout
     assert len(commands.VERBS) > 11 and all(f"\n    {name}" in told for name in commands.VERBS)
 
 
 def test_no_other_module_is_a_command():
     files = {str(file.relative_to(paths.ROOT)): file.read_text() for file in (paths.ROOT / "sega_utils").rglob("*.py")}
     assert {name for name, text in files.items() if '__name__ == "__main__"' in text} == {
-        "sega_utils/__main__.py", "sega_utils/execute.py"}
+        "sega_utils/__main__.py",
+        "sega_utils/execute.py",
+    }
     assert sum("ArgumentParser(" in text for text in files.values()) == 2

@@ -73,8 +73,12 @@ def test_its_parameters_say_what_is_allowed_and_are_never_reassigned(path, cells
     known = parameters.read(path)
     assert {"RUN", "DATASET", "SEED"} <= known.keys()
     assert [node.targets[0].id for node in trees[1].body] == list(known)
-    stored = [node.id for tree in trees[2:] for node in ast.walk(tree)
-              if isinstance(node, ast.Name) and isinstance(node.ctx, (ast.Store, ast.Del))]  # fmt: skip
+    stored = [
+        node.id
+        for tree in trees[2:]
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Name) and isinstance(node.ctx, (ast.Store, ast.Del))
+    ]
     assert not known.keys() & set(stored)
 
 
@@ -93,8 +97,9 @@ def test_every_marker_of_nbval_is_one_that_nbval_sees(cells):
 
 
 def test_some_output_is_compared(cells):
-    assert any("# NBVAL_CHECK_OUTPUT" in cell.source or "nbval-check-output" in cell.metadata.get("tags", [])
-               for cell in cells)  # fmt: skip
+    assert any(
+        "# NBVAL_CHECK_OUTPUT" in cell.source or "nbval-check-output" in cell.metadata.get("tags", []) for cell in cells
+    )
 
 
 def test_it_was_executed_once_from_top_to_bottom_without_errors(cells):

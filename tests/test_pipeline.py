@@ -25,13 +25,27 @@ SIZES = {
     "04_synthesis": {"OVERSAMPLE": 4, "FILTERS": ["duplicate"], "MAX_DISTANCE": 0, "MIN_SSIM": 1.0},
     "05_training": {"ARMS": ARMS, "SEEDS": SEEDS},
     "06_shift": {"ARMS": ARMS, "SEEDS": SEEDS, "N_TEST": 12, "CORRUPTIONS": ["fog"]},
-    "07_adversarial": {"ARMS": ARMS, "SEEDS": [0], "EPSILONS": [0.0, 8.0], "N_TEST": 12,
-                       "AUTOATTACK_EPSILONS": [64.0], "N_AUTOATTACK": 12},
+    "07_adversarial": {
+        "ARMS": ARMS,
+        "SEEDS": [0],
+        "EPSILONS": [0.0, 8.0],
+        "N_TEST": 12,
+        "AUTOATTACK_EPSILONS": [64.0],
+        "N_AUTOATTACK": 12,
+    },
     "08_ablations": {},
-    "09_efficiency": {"TRAIN": True, "STEPS": 2, "SAMPLING_STEPS": 2, "N_IMAGES": 60, "KERNEL_IMAGES": [20],
-                      "REPEATS": 1, "CANDIDATES": [30, 60], "SCORE_STEPS": 4},
+    "09_efficiency": {
+        "TRAIN": True,
+        "STEPS": 2,
+        "SAMPLING_STEPS": 2,
+        "N_IMAGES": 60,
+        "KERNEL_IMAGES": [20],
+        "REPEATS": 1,
+        "CANDIDATES": [30, 60],
+        "SCORE_STEPS": 4,
+    },
     "10_report": {},
-}  # fmt: skip
+}
 
 
 @pytest.fixture
@@ -94,8 +108,19 @@ def test_the_whole_pipeline_runs_on_own_images(run_on, folder):
     written = run_on(where["DATASET"])
     assert "did synthetic images help?" in (written / "report.html").read_text(encoding="utf-8")
     stages = {folder.name for folder in (written / "records").iterdir()}
-    assert stages == {"data", "clip", "prompts", "generator", "projector", "synthesis", "training", "shift", "attacks",
-                      "ablation", "efficiency"}  # fmt: skip
+    assert stages == {
+        "data",
+        "clip",
+        "prompts",
+        "generator",
+        "projector",
+        "synthesis",
+        "training",
+        "shift",
+        "attacks",
+        "ablation",
+        "efficiency",
+    }
     trained = records.read(*where.values(), "training")
     assert {(r["param_arm"], r["param_seed"]) for r in trained} == {(arm, seed) for arm in ARMS for seed in SEEDS}
     assert {(r["n_real"], r["n_test"]) for r in trained} == {(3 * KEPT * 4 // 5, 3 * KEPT // 5)}

@@ -10,7 +10,16 @@ from sega_utils.core import paths
 
 PACKAGE = paths.ROOT / "sega_utils"
 # A room imports only those of a lower floor; text and filters stand on one floor and do not know each other.
-FLOORS = (("core",), ("data",), ("text", "filters"), ("augmenters",), ("training",), ("evaluation",), ("studies",), ("report",))
+FLOORS = (
+    ("core",),
+    ("data",),
+    ("text", "filters"),
+    ("augmenters",),
+    ("training",),
+    ("evaluation",),
+    ("studies",),
+    ("report",),
+)
 ROOMS = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 FILES = sorted(PACKAGE.rglob("*.py"))
 
@@ -100,5 +109,7 @@ def test_a_door_says_what_notebooks_use_and_runs_no_code(room):
     assert sentence.endswith(".") and "\n" not in sentence
     names = {name.strip() for name in listed.rstrip(".").replace("\n", " ").split(",") if name.strip()}
     assert names == notebook_names()[room]
-    code = [node for node in tree.body[1:] if not (room == "filters" and isinstance(node, (ast.ImportFrom, ast.Assign)))]
+    code = [
+        node for node in tree.body[1:] if not (room == "filters" and isinstance(node, (ast.ImportFrom, ast.Assign)))
+    ]
     assert not code, "a door must not import: planning with training.recipes would cost torch"

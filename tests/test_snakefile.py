@@ -14,10 +14,19 @@ import pytest
 from sega_utils.core import paths
 
 # stages that do not need each other stand together
-ORDER = [{"data"}, {"clip"}, {"prompts"}, {"generator"}, {"projector"}, {"synthesis"}, {"training"},
-         {"shift", "adversarial", "ablations", "efficiency"}, {"report"}]  # fmt: skip
+ORDER = [
+    {"data"},
+    {"clip"},
+    {"prompts"},
+    {"generator"},
+    {"projector"},
+    {"synthesis"},
+    {"training"},
+    {"shift", "adversarial", "ablations", "efficiency"},
+    {"report"},
+]
 STAGES = sorted(set().union(*ORDER))
-EXECUTE = '''
+EXECUTE = """
 import os, sys, time
 from pathlib import Path
 from sega_utils.core import paths
@@ -36,7 +45,7 @@ for artifact, (file, notebook) in paths.ARTIFACTS.items():
 path = paths.artifact(run, dataset, "notebooks") / f"{name}.ipynb"
 path.parent.mkdir(exist_ok=True)
 path.write_text(name)
-'''
+"""
 
 
 @pytest.fixture
@@ -63,12 +72,22 @@ def build(root):
     """Make a folder with the Snakefile, a package that executes nothing and notebooks that import a little of it."""
     for folder in ("sega_utils/core", "sega_utils/filters", "notebooks/params", "data/models"):
         (root / folder).mkdir(parents=True)
-    for file in ("Snakefile", "sega_utils/core/paths.py", "notebooks/params/tuned.yaml",
-                 "notebooks/params/ablations.yaml"):
+    for file in (
+        "Snakefile",
+        "sega_utils/core/paths.py",
+        "notebooks/params/tuned.yaml",
+        "notebooks/params/ablations.yaml",
+    ):
         shutil.copy(paths.ROOT / file, root / file)
-    modules = {"__init__": "", "execute": EXECUTE, "__main__": "print('the table')\n", "core/__init__": '"""A door."""',
-               "core/numbers": "", "filters/__init__": "from sega_utils.filters.rules import x\n",
-               "filters/rules": "def f():\n    import sega_utils.core.numbers\n"}
+    modules = {
+        "__init__": "",
+        "execute": EXECUTE,
+        "__main__": "print('the table')\n",
+        "core/__init__": '"""A door."""',
+        "core/numbers": "",
+        "filters/__init__": "from sega_utils.filters.rules import x\n",
+        "filters/rules": "def f():\n    import sega_utils.core.numbers\n",
+    }
     for name, source in modules.items():
         (root / "sega_utils" / f"{name}.py").write_text(source)
     for path in paths.NOTEBOOKS.glob("*.ipynb"):
@@ -89,8 +108,15 @@ def command(*options):
 def start(root, *options, **environment):
     """Start a run that finds the stand-in's package and results instead of the real ones."""
     environment = os.environ | {"PYTHONPATH": str(root), "SEGA_RESULTS": str(root / "results")} | environment
-    return subprocess.Popen(command(*options), cwd=root, env=environment, text=True, start_new_session=True,
-                            stdout=subprocess.PIPE, stderr=subprocess.STDOUT)  # fmt: skip
+    return subprocess.Popen(
+        command(*options),
+        cwd=root,
+        env=environment,
+        text=True,
+        start_new_session=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
 
 
 def run(root, *options):
@@ -207,7 +233,10 @@ def test_own_images_without_prompts_are_refused_before_anything_runs(project):
     params.write_text("00_data: {FRACTION: 1.0}\n01_prompts:\n")
     options = ["--config", "run=mine", "dataset=folder:mine", "params=notebooks/params/mine.yaml"]
     process = start(project, *options)
-    assert "mine/prompts.jsonl is missing; record the prompts with: make prompts DATASET=folder:mine" in process.communicate()[0]
+    assert (
+        "mine/prompts.jsonl is missing; record the prompts with: make prompts DATASET=folder:mine"
+        in process.communicate()[0]
+    )
     assert process.returncode != 0 and not (project / "executed").exists()
     params.write_text("01_prompts: {LIVE: true}\n")
     assert "prompts" in run(project, *options, "--dry-run")[0]
@@ -217,8 +246,12 @@ def test_own_images_without_prompts_are_refused_before_anything_runs(project):
 
 
 def test_every_committed_notebook_has_a_rule(results):
-    plan = subprocess.run([sys.executable, "-m", "snakemake", "--dry-run", "--printshellcmds"], cwd=paths.ROOT,
-                          capture_output=True, text=True)  # fmt: skip
+    plan = subprocess.run(
+        [sys.executable, "-m", "snakemake", "--dry-run", "--printshellcmds"],
+        cwd=paths.ROOT,
+        capture_output=True,
+        text=True,
+    )
     assert plan.returncode == 0, plan.stdout + plan.stderr
     notebooks = sorted(path.name for path in paths.NOTEBOOKS.glob("*.ipynb"))
     assert notebooks

@@ -60,8 +60,10 @@ def select(keep_mask: torch.Tensor, class_ids: torch.Tensor, *, n: int, n_classe
         if len(mine) < wanted:
             short.append(f"class {c}: {len(mine)} kept, {wanted} needed")
     if short:
-        raise ValueError(f"the candidate pool is exhausted ({'; '.join(short)}): draw more candidates (OVERSAMPLE) "
-                         "or loosen the filters' percentiles")  # fmt: skip
+        raise ValueError(
+            f"the candidate pool is exhausted ({'; '.join(short)}): draw more candidates (OVERSAMPLE) "
+            "or loosen the filters' percentiles"
+        )
     return torch.cat(chosen)
 
 
@@ -72,9 +74,8 @@ def save_generator(path: Path, generator: nn.Module, meta: dict) -> str:
 
 @torch.no_grad()
 def generate(
-    generator: nn.Module, labels: torch.Tensor, *, z: torch.Tensor | None = None, seed: int = 0,
-    batch: int = 250,
-) -> torch.Tensor:  # fmt: skip
+    generator: nn.Module, labels: torch.Tensor, *, z: torch.Tensor | None = None, seed: int = 0, batch: int = 250
+) -> torch.Tensor:
     """Draw one image for each label.
 
     Args:
@@ -88,8 +89,10 @@ def generate(
         ValueError: a label the generator was not trained on, or latents of another shape.
     """
     if len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < generator.n_classes:
-        raise ValueError(f"labels span {int(labels.min())} .. {int(labels.max())}; "
-                         f"this generator knows 0 .. {generator.n_classes - 1}")  # fmt: skip
+        raise ValueError(
+            f"labels span {int(labels.min())} .. {int(labels.max())}; "
+            f"this generator knows 0 .. {generator.n_classes - 1}"
+        )
     if z is None:
         z = torch.randn(len(labels), generator.z_dim, generator=torch.Generator().manual_seed(seed))
     if z.shape != (len(labels), generator.z_dim):
@@ -154,15 +157,22 @@ def inception_distances(real: torch.Tensor, drawn: torch.Tensor, *, weights: Pat
         FileNotFoundError: there are no such weights.
     """
     if not weights.is_file():
-        raise FileNotFoundError(f"there are no Inception weights at {weights}; give the file that torch-fidelity "
-                                "publishes, or leave it empty for no FID")  # fmt: skip
+        raise FileNotFoundError(
+            f"there are no Inception weights at {weights}; give the file that torch-fidelity "
+            "publishes, or leave it empty for no FID"
+        )
     import torch_fidelity  # takes seconds, which only this function should cost
 
     found = torch_fidelity.calculate_metrics(
-        input1=Subset(drawn, range(len(drawn))), input2=Subset(real, range(len(real))), fid=True, kid=True,
-        kid_subset_size=min(1000, len(drawn), len(real)), feature_extractor_weights_path=str(weights),
-        cuda=torch.cuda.is_available(), verbose=False,
-    )  # fmt: skip
+        input1=Subset(drawn, range(len(drawn))),
+        input2=Subset(real, range(len(real))),
+        fid=True,
+        kid=True,
+        kid_subset_size=min(1000, len(drawn), len(real)),
+        feature_extractor_weights_path=str(weights),
+        cuda=torch.cuda.is_available(),
+        verbose=False,
+    )
     return {"fid": found["frechet_inception_distance"], "kid": found["kernel_inception_distance_mean"]}
 
 

@@ -80,12 +80,25 @@ class BigGan(nn.Module):
     channels = 3
 
     def __init__(
-        self, *, n_classes: int, z_dim: int = 80, width: int = 384, shared_dim: int = 128,
-        attention: Sequence[int] = (2,), side: int = 32,
-    ):  # fmt: skip
+        self,
+        *,
+        n_classes: int,
+        z_dim: int = 80,
+        width: int = 384,
+        shared_dim: int = 128,
+        attention: Sequence[int] = (2,),
+        side: int = 32,
+    ):
         super().__init__()
-        self.settings = {"network": "biggan", "n_classes": n_classes, "z_dim": z_dim, "width": width,
-                         "shared_dim": shared_dim, "attention": list(attention), "side": side}  # fmt: skip
+        self.settings = {
+            "network": "biggan",
+            "n_classes": n_classes,
+            "z_dim": z_dim,
+            "width": width,
+            "shared_dim": shared_dim,
+            "attention": list(attention),
+            "side": side,
+        }
         self.n_classes, self.z_dim, self.side = n_classes, z_dim, side
         blocks, halve = BLOCKS[side]
         self.parts = blocks + 1
@@ -125,8 +138,10 @@ def load_studiogan(path: Path, device: torch.device | str = "cpu") -> BigGan:
     except FileNotFoundError:
         raise
     except Exception as error:  # a damaged archive and a pickle that asks for code each raise their own
-        raise ArtifactError(f"{paths.shown(path)} is damaged, or holds more than weights and plain values; download it "
-                            "again, from its authors") from error  # fmt: skip
+        raise ArtifactError(
+            f"{paths.shown(path)} is damaged, or holds more than weights and plain values; download it "
+            "again, from its authors"
+        ) from error
     try:
         weights = without_spectral_norm(state["state_dict"])
         generator = BigGan(**settings_of(weights))
@@ -159,8 +174,14 @@ def settings_of(weights: Mapping[str, torch.Tensor]) -> dict:
     places = lambda part: [int(match[1]) for match in found(part) if match]
     blocks = len(places("conv2d0.weight"))
     width, inputs = weights["linear0.weight"].shape
-    return {"n_classes": n_classes, "shared_dim": shared_dim, "attention": places("sigma"), "width": width // 16,
-            "z_dim": inputs * (blocks + 1), "side": {n: side for side, (n, _) in BLOCKS.items()}[blocks]}  # fmt: skip
+    return {
+        "n_classes": n_classes,
+        "shared_dim": shared_dim,
+        "attention": places("sigma"),
+        "width": width // 16,
+        "z_dim": inputs * (blocks + 1),
+        "side": {n: side for side, (n, _) in BLOCKS.items()}[blocks],
+    }
 
 
 def adopt(path: Path, target: Path, *, run: str, dataset: str) -> str:
@@ -174,12 +195,16 @@ def adopt(path: Path, target: Path, *, run: str, dataset: str) -> str:
     generator = load_studiogan(path)
     tensors, real = artifacts.load_tensors(paths.require(run, dataset, "real"))
     if real["fraction"] != 1:
-        raise ValueError(f"run {run!r} uses a share of {real['fraction']} of the training images, but a published "
-                         "generator saw all of them; set FRACTION = 1 in 00_data, or train one")  # fmt: skip
+        raise ValueError(
+            f"run {run!r} uses a share of {real['fraction']} of the training images, but a published "
+            "generator saw all of them; set FRACTION = 1 in 00_data, or train one"
+        )
     if generator.n_classes != len(real["class_names"]):
         raise ValueError(f"{path.name} draws {generator.n_classes} classes, {dataset} has {len(real['class_names'])}")
     if (shape := tuple(tensors["images"].shape[1:])) != (generator.channels, generator.side, generator.side):
-        raise ValueError(f"{path.name} draws colour images of {generator.side} pixels a side; those of {dataset} are "
-                         f"{shape}: channels, rows, columns")  # fmt: skip
+        raise ValueError(
+            f"{path.name} draws colour images of {generator.side} pixels a side; those of {dataset} are "
+            f"{shape}: channels, rows, columns"
+        )
     origin = {"source": path.name, "source_sha256": artifacts.sha256(path)}
     return save_generator(target, generator, origin | {"data": real["sha256"], "curve": []})

@@ -8,13 +8,7 @@ from diffusers import DDIMScheduler, DDPMScheduler, UNet2DModel
 from torch.nn import functional as F
 
 from sega_utils.core import artifacts, paths, runtime
-from sega_utils.core.learning import (
-    follow,
-    one_cycle,
-    restore_state,
-    store_state,
-    update,
-)
+from sega_utils.core.learning import follow, one_cycle, restore_state, store_state, update
 from sega_utils.data.images import Dataset
 
 # at the first of few sampling steps the image is all noise: a predicted velocity says more there than predicted noise
@@ -38,10 +32,17 @@ def build_denoiser(*, n_classes: int, channels: int = 1, width: int = 24, side: 
         raise ValueError(f"width is {width}; allowed are multiples of 8 from 8 on")
     stacked = channels * PATCH**2
     model = UNet2DModel(
-        sample_size=side // PATCH, in_channels=stacked, out_channels=stacked, layers_per_block=1, norm_num_groups=8,
-        block_out_channels=(width, 2 * width, 2 * width), down_block_types=("DownBlock2D",) * 3,
-        up_block_types=("UpBlock2D",) * 3, num_class_embeds=n_classes, add_attention=False,
-    )  # fmt: skip
+        sample_size=side // PATCH,
+        in_channels=stacked,
+        out_channels=stacked,
+        layers_per_block=1,
+        norm_num_groups=8,
+        block_out_channels=(width, 2 * width, 2 * width),
+        down_block_types=("DownBlock2D",) * 3,
+        up_block_types=("UpBlock2D",) * 3,
+        num_class_embeds=n_classes,
+        add_attention=False,
+    )
     model.settings = {"n_classes": n_classes, "channels": channels, "width": width, "side": side}
     return model.to(memory_format=torch.channels_last)
 
@@ -78,8 +79,15 @@ def train_diffusion(
     model = build_denoiser(**data.shape(), width=width).to(device)
     average = copy.deepcopy(model).requires_grad_(False)
     optimiser, noising = torch.optim.Adam(model.parameters(), lr), DDPMScheduler(**NOISE)
-    settings = {"seed": seed, "steps": steps, "width": width, "batch_size": batch_size, "lr": lr, "ema": ema,
-                "data": artifacts.digest({"images": data.images, "labels": data.labels})}  # fmt: skip
+    settings = {
+        "seed": seed,
+        "steps": steps,
+        "width": width,
+        "batch_size": batch_size,
+        "lr": lr,
+        "ema": ema,
+        "data": artifacts.digest({"images": data.images, "labels": data.labels}),
+    }
     networks, done, curve = {"model": model, "average": average}, 0, []
     if checkpoint is not None and checkpoint.exists():
         done, curve = restore_state(checkpoint, networks, [optimiser], settings, steps)
@@ -125,8 +133,9 @@ def sample_ddim(
     """
     n_classes, channels, side = (model.settings[name] for name in ("n_classes", "channels", "side"))
     if len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < n_classes:
-        raise ValueError(f"labels span {int(labels.min())} .. {int(labels.max())}; "
-                         f"this model knows 0 .. {n_classes - 1}")  # fmt: skip
+        raise ValueError(
+            f"labels span {int(labels.min())} .. {int(labels.max())}; this model knows 0 .. {n_classes - 1}"
+        )
     if not 1 <= steps <= NOISE["num_train_timesteps"]:
         raise ValueError(f"steps is {steps}; allowed are 1 .. {NOISE['num_train_timesteps']}")
     schedule = DDIMScheduler(**NOISE, timestep_spacing="trailing")

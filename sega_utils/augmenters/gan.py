@@ -63,8 +63,14 @@ class Generator(nn.Module):
         self, *, n_classes: int, channels: int = 1, z_dim: int = 64, width: int = 192, depth: int = 1, side: int = 32
     ):
         super().__init__()
-        self.settings = {"n_classes": n_classes, "channels": channels, "z_dim": z_dim, "width": width, "depth": depth,
-                         "side": side}  # fmt: skip
+        self.settings = {
+            "n_classes": n_classes,
+            "channels": channels,
+            "z_dim": z_dim,
+            "width": width,
+            "depth": depth,
+            "side": side,
+        }
         self.n_classes, self.channels, self.z_dim, self.width, self.side = n_classes, channels, z_dim, width, side
         sizes = widths(width, side)
         self.project = nn.Linear(z_dim, width * 16)
@@ -180,10 +186,17 @@ def train_gan(
         torch.optim.Adam(critic.parameters(), lr_discriminator, betas=(0.0, 0.99)),
     ]
     settings = {
-        "seed": seed, "width": width, "depth": depth, "z_dim": z_dim, "batch_size": batch_size,
-        "lr": [lr_generator, lr_discriminator], "mode_seeking": mode_seeking, "ema": ema, "bf16": bf16,
+        "seed": seed,
+        "width": width,
+        "depth": depth,
+        "z_dim": z_dim,
+        "batch_size": batch_size,
+        "lr": [lr_generator, lr_discriminator],
+        "mode_seeking": mode_seeking,
+        "ema": ema,
+        "bf16": bf16,
         "data": artifacts.digest({"images": data.images, "labels": data.labels}),
-    }  # fmt: skip
+    }
     done, curve = 0, []
     networks = {"generator": generator, "critic": critic, "average": average}
     if checkpoint is not None and checkpoint.exists():

@@ -37,8 +37,9 @@ def load_generator(path: Path, device: torch.device | str = "cpu") -> gan.Genera
         generator = NETWORKS[settings.pop("network", "own")](**settings)
         generator.load_state_dict(tensors)
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
-        raise artifacts.ArtifactError(f"{paths.shown(path)} holds no generator of this package, or other weights "
-                                      "than it says") from error  # fmt: skip
+        raise artifacts.ArtifactError(
+            f"{paths.shown(path)} holds no generator of this package, or other weights than it says"
+        ) from error
     generator.meta = meta
     return generator.to(device).eval().requires_grad_(False)
 
@@ -62,7 +63,8 @@ def load_inputs(run: str, dataset: str, device: str = "cpu") -> dict:
         "clip": load_run_clip(run, dataset, device),
         "generator": generator,
         "fraction": meta["fraction"],
-        "digests": {"real": meta["sha256"]} | {name: meta["sha256"] for name, (_, meta) in files.items()}
+        "digests": {"real": meta["sha256"]}
+        | {name: meta["sha256"] for name, (_, meta) in files.items()}
         | {"generator": generator.meta["sha256"]},
     }
 
@@ -97,7 +99,9 @@ def prompted(inputs: dict, **_) -> Callable:
 
 def denoised(inputs: dict, *, sampling_steps: int) -> Callable:
     """Return the diffusion model's way."""
-    return measured(lambda labels, seed: diffusion.sample_ddim(inputs["diffusion"], labels, steps=sampling_steps, seed=seed))
+    return measured(
+        lambda labels, seed: diffusion.sample_ddim(inputs["diffusion"], labels, steps=sampling_steps, seed=seed)
+    )
 
 
 def painted(inputs: dict, *, sampling_steps: int) -> Callable:
@@ -106,9 +110,16 @@ def painted(inputs: dict, *, sampling_steps: int) -> Callable:
     def way(labels, seed):
         shape = inputs["real"].shape()
         pool, cost = stable_diffusion.synthesise(
-            inputs["pipeline"], inputs["texts"], inputs["prompts"]["class_ids"], inputs["folder"],
-            n=len(labels), seed=seed, steps=sampling_steps, channels=shape["channels"], side=shape["side"],
-        )  # fmt: skip
+            inputs["pipeline"],
+            inputs["texts"],
+            inputs["prompts"]["class_ids"],
+            inputs["folder"],
+            n=len(labels),
+            seed=seed,
+            steps=sampling_steps,
+            channels=shape["channels"],
+            side=shape["side"],
+        )
         return pool["images"].to(inputs["device"]), cost
 
     return way
@@ -151,11 +162,16 @@ def load_networks(
         inputs["pipeline"] = stable_diffusion.load_pipeline(pipeline, device, dtype=dtype)
         digests["pipeline"] = inputs["pipeline"].sha256
     return inputs | {
-        "clip": model, "class_embeddings": prompts["class_embeddings"], "prompts": prompts, "device": device,
-        "texts": told.get("prompts"), "folder": paths.artifact(run, dataset, "variants") / "stable-diffusion",
-        "real": real._replace(images=real.images.to(device)), "digests": digests,
+        "clip": model,
+        "class_embeddings": prompts["class_embeddings"],
+        "prompts": prompts,
+        "device": device,
+        "texts": told.get("prompts"),
+        "folder": paths.artifact(run, dataset, "variants") / "stable-diffusion",
+        "real": real._replace(images=real.images.to(device)),
+        "digests": digests,
         "recipe": recipe_of(run, dataset),
-    }  # fmt: skip
+    }
 
 
 def produce(inputs: dict, variant: str, n: int, *, seed: int, sampling_steps: int = 25) -> dict:
@@ -184,8 +200,19 @@ def produce(inputs: dict, variant: str, n: int, *, seed: int, sampling_steps: in
 
 MAX_GROWTH = 32  # how many times as many candidates of a class as the run's may be drawn
 # what a projector depends on, and what drawn candidates depend on beside it; all else decides which are kept
-PROJECTOR = ("n_prompts", "m", "cluster_seed", "conditioning", "sigma", "tau", "lam", "lr", "steps", "batch_size",
-             "projector_seed")  # fmt: skip
+PROJECTOR = (
+    "n_prompts",
+    "m",
+    "cluster_seed",
+    "conditioning",
+    "sigma",
+    "tau",
+    "lam",
+    "lr",
+    "steps",
+    "batch_size",
+    "projector_seed",
+)
 DRAWING = (*PROJECTOR, "latents", "prompts", "draw_sigma", "oversample", "draw_seed")
 
 
@@ -203,8 +230,10 @@ def recipe_of(run: str, dataset: str) -> dict:
     for stage, notebook in (("prompts", "01_prompts"), ("projector", "03_projector"), ("synthesis", "04_synthesis")):
         path = records.path(run, dataset, stage, stage)
         if not path.exists():
-            raise FileNotFoundError(f"{paths.shown(path)} is missing; make it with: python -m sega_utils.execute "
-                                    f"notebooks/{notebook}.ipynb -p RUN {run} -p DATASET {dataset}")  # fmt: skip
+            raise FileNotFoundError(
+                f"{paths.shown(path)} is missing; make it with: python -m sega_utils.execute "
+                f"notebooks/{notebook}.ipynb -p RUN {run} -p DATASET {dataset}"
+            )
         found[stage] = artifacts.load_json(path)
     take = lambda stage, *names: {name: found[stage][f"param_{name}"] for name in names}
     return (
@@ -245,16 +274,16 @@ def make_pool(run: str, dataset: str, inputs: dict, recipe: dict, *, n: int) -> 
         if not short:
             return pool
         if any(growth[c] == MAX_GROWTH for c in short):
-            raise ValueError(f"of {len(pool['kept']):,} candidates too few are kept, in each class {kept}, for {n} "
-                             "images: take a smaller amount, or loosen the filters")  # fmt: skip
+            raise ValueError(
+                f"of {len(pool['kept']):,} candidates too few are kept, in each class {kept}, for {n} "
+                "images: take a smaller amount, or loosen the filters"
+            )
         for c in short:
             missing = n / n_classes / max(kept[c], 1)
             growth[c] = min(MAX_GROWTH, growth[c] * 2 ** max(1, math.ceil(math.log2(missing))))
 
 
-def drawn(
-    run: str, dataset: str, inputs: dict, recipe: dict, own: dict, growth: list[int]
-) -> dict[str, torch.Tensor]:
+def drawn(run: str, dataset: str, inputs: dict, recipe: dict, own: dict, growth: list[int]) -> dict[str, torch.Tensor]:
     """Return ``images`` uint8, ``class_ids`` and ``class_scores`` (N, n_classes), from the run's ``pools/`` if there.
 
     Args:
@@ -279,14 +308,14 @@ def drawn(
         images = generate(generator, plan["class_ids"], z=base.noise_of(plan["seeds"], generator.z_dim))
     else:
         if not trained.exists():
-            save_projector(trained, projector_of(bank, generator, inputs, recipe), {name: recipe[name] for name in PROJECTOR})
+            save_projector(
+                trained, projector_of(bank, generator, inputs, recipe), {name: recipe[name] for name in PROJECTOR}
+            )
         network = load_projector(trained)
         said = others(bank["class_ids"]) if recipe["prompts"] == "shuffled" else torch.arange(len(bank["class_ids"]))
-        images = sega.draw(generator, network, embeddings=bank["embeddings"][said], sigma=recipe["draw_sigma"],
-                                **plan)  # fmt: skip
+        images = sega.draw(generator, network, embeddings=bank["embeddings"][said], sigma=recipe["draw_sigma"], **plan)
     images = to_uint8(images)
-    scores = filters.class_scores(from_uint8(images), clip=inputs["clip"],
-                                  class_embeddings=inputs["class_embeddings"])  # fmt: skip
+    scores = filters.class_scores(from_uint8(images), clip=inputs["clip"], class_embeddings=inputs["class_embeddings"])
     pool = {"images": images, "class_ids": plan["class_ids"], "class_scores": scores}
     artifacts.save_tensors(path, pool, wanted)
     return pool
@@ -300,22 +329,31 @@ def cached(run: str, dataset: str, kind: str, wanted: dict, inputs: dict) -> Pat
 
 def projector_of(bank: dict, generator: Generator, inputs: dict, recipe: dict) -> torch.nn.Module:
     """Return a projector trained by a recipe on the prompts' clusters; ``bank`` from ``first_prompts``."""
-    within, centroids = sega.cluster(bank["embeddings"], bank["class_ids"], m=recipe["m"],
-                                        seed=recipe["cluster_seed"])  # fmt: skip
+    within, centroids = sega.cluster(bank["embeddings"], bank["class_ids"], m=recipe["m"], seed=recipe["cluster_seed"])
     options = {name: recipe[name] for name in ("sigma", "tau", "lam", "lr", "steps", "batch_size")}
     return train_projector(
-        generator, inputs["clip"], embeddings=bank["embeddings"], centroids=centroids,
-        cluster_ids=bank["class_ids"] * recipe["m"] + within, seed=recipe["projector_seed"], **options,
-    )[0]  # fmt: skip
+        generator,
+        inputs["clip"],
+        embeddings=bank["embeddings"],
+        centroids=centroids,
+        cluster_ids=bank["class_ids"] * recipe["m"] + within,
+        seed=recipe["projector_seed"],
+        **options,
+    )[0]
 
 
 def keep(pool: dict, inputs: dict, recipe: dict) -> torch.Tensor:
     """Return which candidates of a drawn pool a recipe keeps, bool (N,)."""
     kept, _ = filters.apply_filters(
-        from_uint8(pool["images"]), pool["class_ids"], class_scores=pool["class_scores"],
-        real_images=inputs["real"].images, max_distance=recipe["max_distance"], min_ssim=recipe["min_ssim"],
-        use=recipe["use"].split(), **rules.thresholds(inputs, recipe),
-    )  # fmt: skip
+        from_uint8(pool["images"]),
+        pool["class_ids"],
+        class_scores=pool["class_scores"],
+        real_images=inputs["real"].images,
+        max_distance=recipe["max_distance"],
+        min_ssim=recipe["min_ssim"],
+        use=recipe["use"].split(),
+        **rules.thresholds(inputs, recipe),
+    )
     return at_random(kept, pool["class_ids"], seed=recipe["draw_seed"]) if recipe["choice"] == "random" else kept
 
 

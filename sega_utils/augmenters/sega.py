@@ -157,8 +157,10 @@ def cluster(
         own = points[class_ids == class_id]
         distinct = len(own.round(decimals=6).unique(dim=0))
         if distinct < m:
-            raise ValueError(f"class {class_id} has {len(own)} prompts with {distinct} distinct embeddings; "
-                             f"{m} clusters need at least {m}: record more prompts or lower m")  # fmt: skip
+            raise ValueError(
+                f"class {class_id} has {len(own)} prompts with {distinct} distinct embeddings; "
+                f"{m} clusters need at least {m}: record more prompts or lower m"
+            )
         labels = torch.from_numpy(KMeans(m, n_init=10, random_state=seed).fit_predict(own.numpy())).long()
         cluster_ids[class_ids == class_id] = labels
         centroids += [own[labels == j].mean(0) for j in range(m)]

@@ -24,15 +24,17 @@ def load_pipeline(name: str, device: torch.device | str = "cpu", *, dtype: torch
         ImportError: transformers is not installed.
         ArtifactError: no such folder or tag, no network to download it, or files that are damaged or not safetensors.
     """
-    from diffusers import (
-        StableDiffusionPipeline,  # takes seconds, and nothing else needs it
-    )
+    from diffusers import StableDiffusionPipeline  # takes seconds, and nothing else needs it
 
     try:
         pipeline = StableDiffusionPipeline.from_pretrained(
-            name, dtype=dtype, use_safetensors=True, low_cpu_mem_usage=False,
-            safety_checker=None, requires_safety_checker=False,  # it would put black images among the candidates
-        )  # fmt: skip
+            name,
+            dtype=dtype,
+            use_safetensors=True,
+            low_cpu_mem_usage=False,
+            safety_checker=None,
+            requires_safety_checker=False,  # it would put black images among the candidates
+        )
     except ImportError:
         raise
     except Exception as error:  # every part's reader, and the download, raises its own
@@ -49,9 +51,16 @@ def load_pipeline(name: str, device: torch.device | str = "cpu", *, dtype: torch
 
 @torch.no_grad()
 def paint(
-    pipeline, texts: list[str], seeds: torch.Tensor, *, steps: int = 50, guidance: float = 7.5,
-    size: int | None = None, channels: int = 3, side: int = 32,
-) -> torch.Tensor:  # fmt: skip
+    pipeline,
+    texts: list[str],
+    seeds: torch.Tensor,
+    *,
+    steps: int = 50,
+    guidance: float = 7.5,
+    size: int | None = None,
+    channels: int = 3,
+    side: int = 32,
+) -> torch.Tensor:
     """Draw one image for every (text, seed) at once.
 
     Args:
@@ -69,8 +78,15 @@ def paint(
         FloatingPointError: a pixel is not finite, which float16 can cause.
     """
     rngs = [runtime.generator(seed) for seed in seeds.tolist()]
-    images = pipeline(texts, generator=rngs, num_inference_steps=steps, guidance_scale=guidance, height=size,
-                      width=size, output_type="pt").images.float()  # fmt: skip
+    images = pipeline(
+        texts,
+        generator=rngs,
+        num_inference_steps=steps,
+        guidance_scale=guidance,
+        height=size,
+        width=size,
+        output_type="pt",
+    ).images.float()
     if not images.isfinite().all():
         raise FloatingPointError(f"Stable Diffusion drew pixels that are not finite in {pipeline.dtype}; use bfloat16")
     images = resize(images, side)
@@ -78,9 +94,17 @@ def paint(
 
 
 def synthesise(
-    pipeline, texts: list[str], class_ids: torch.Tensor, folder: Path, *, n: int, seed: int, batch: int = 8,
-    chunk: int = 256, **options: object,
-) -> tuple[dict[str, torch.Tensor], dict[str, float]]:  # fmt: skip
+    pipeline,
+    texts: list[str],
+    class_ids: torch.Tensor,
+    folder: Path,
+    *,
+    n: int,
+    seed: int,
+    batch: int = 8,
+    chunk: int = 256,
+    **options: object,
+) -> tuple[dict[str, torch.Tensor], dict[str, float]]:
     """Draw ``n`` candidates, spread over classes and prompts as the GAN's are, and say what they cost.
 
     Every chunk is a file in ``folder``, so that a killed run goes on where it was, and a larger ``n`` reuses whole
@@ -112,8 +136,10 @@ def synthesise(
         path = folder / f"{key[:16]}.safetensors"
         if not path.exists():
             with runtime.measure() as cost:
-                drawn = [paint(pipeline, mine[i : i + batch], seeds[i : i + batch], **options)
-                         for i in range(0, len(mine), batch)]  # fmt: skip
+                drawn = [
+                    paint(pipeline, mine[i : i + batch], seeds[i : i + batch], **options)
+                    for i in range(0, len(mine), batch)
+                ]
             artifacts.save_tensors(path, {"images": torch.cat(drawn)}, {"cost": cost})
         tensors, meta = artifacts.load_tensors(path)
         images.append(tensors["images"])
@@ -121,5 +147,7 @@ def synthesise(
     total = {name: max(cost.get(name, 0) for cost in costs) for name in costs[0]}
     total["seconds"] = sum(cost["seconds"] for cost in costs)
     size = sum(p.numel() for part in NETWORKS for p in getattr(pipeline, part).parameters())
-    return plan | {"images": torch.cat(images)}, total | {"seconds_per_image": total["seconds"] / n,
-                                                          "params_millions": size / 1e6}  # fmt: skip
+    return plan | {"images": torch.cat(images)}, total | {
+        "seconds_per_image": total["seconds"] / n,
+        "params_millions": size / 1e6,
+    }

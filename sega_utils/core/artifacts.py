@@ -155,8 +155,9 @@ def load_json(path: Path) -> dict:
     except ValueError as error:
         raise ArtifactError(f"{paths.shown(path)} is not valid JSON ({error}); delete it and make it again") from error
     if not isinstance(found, dict):
-        raise ArtifactError(f"{paths.shown(path)} holds a {type(found).__name__}, not an object {{...}}; delete it and "
-                            "make it again")  # fmt: skip
+        raise ArtifactError(
+            f"{paths.shown(path)} holds a {type(found).__name__}, not an object {{...}}; delete it and make it again"
+        )
     return found
 
 

@@ -48,9 +48,13 @@ def follow(average: torch.nn.Module, network: torch.nn.Module, step: int, ema: f
 
 
 def store_state(
-    path: Path, networks: dict[str, torch.nn.Module], optimisers: list[torch.optim.Optimizer], settings: dict,
-    step: int, curve: list[dict[str, float]],
-) -> None:  # fmt: skip
+    path: Path,
+    networks: dict[str, torch.nn.Module],
+    optimisers: list[torch.optim.Optimizer],
+    settings: dict,
+    step: int,
+    curve: list[dict[str, float]],
+) -> None:
     """Write all that a training needs to go on after ``step``, atomically."""
     tensors = {f"{n}/{k}": v for n, network in networks.items() for k, v in network.state_dict().items()}
     for i, optimiser in enumerate(optimisers):
@@ -60,9 +64,12 @@ def store_state(
 
 
 def restore_state(
-    path: Path, networks: dict[str, torch.nn.Module], optimisers: list[torch.optim.Optimizer], settings: dict,
+    path: Path,
+    networks: dict[str, torch.nn.Module],
+    optimisers: list[torch.optim.Optimizer],
+    settings: dict,
     steps: int,
-) -> tuple[int, list[dict[str, float]]]:  # fmt: skip
+) -> tuple[int, list[dict[str, float]]]:
     """Load what ``store_state`` wrote into networks and optimisers; return the steps taken so far and the curve.
 
     Raises:
@@ -70,8 +77,10 @@ def restore_state(
     """
     tensors, meta = artifacts.load_tensors(path)
     if meta.get("settings") != settings:
-        raise artifacts.ArtifactError(f"{paths.shown(path)} was made with other settings {meta.get('settings')}, "
-                                      f"this run has {settings}; delete it to start anew")  # fmt: skip
+        raise artifacts.ArtifactError(
+            f"{paths.shown(path)} was made with other settings {meta.get('settings')}, "
+            f"this run has {settings}; delete it to start anew"
+        )
     for name, network in networks.items():
         network.load_state_dict({k.split("/", 1)[1]: v for k, v in tensors.items() if k.startswith(f"{name}/")})
     for i, optimiser in enumerate(optimisers):
@@ -82,6 +91,7 @@ def restore_state(
                 state["state"].setdefault(int(p), {})[k] = value
         optimiser.load_state_dict(state)
     if meta["step"] > steps:
-        raise artifacts.ArtifactError(f"{path.name} holds {meta['step']} steps, more than the {steps} asked for; "
-                                      "delete it to start anew")  # fmt: skip
+        raise artifacts.ArtifactError(
+            f"{path.name} holds {meta['step']} steps, more than the {steps} asked for; delete it to start anew"
+        )
     return meta["step"], meta["curve"]

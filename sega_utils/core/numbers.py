@@ -75,8 +75,12 @@ def effect_size(low: torch.Tensor, high: torch.Tensor, *, seed: int = 0) -> dict
 
     pair = (low.double().cpu().numpy(), high.double().cpu().numpy())
     interval = stats.bootstrap(pair, cohen, n_resamples=1000, method="percentile", rng=seed).confidence_interval
-    return {"effect": float(cohen(*pair)), "ci_low": float(interval.low), "ci_high": float(interval.high),
-            "n": len(low) + len(high)}  # fmt: skip
+    return {
+        "effect": float(cohen(*pair)),
+        "ci_low": float(interval.low),
+        "ci_high": float(interval.high),
+        "n": len(low) + len(high),
+    }
 
 
 def paired_difference(ours: dict[int, float], theirs: dict[int, float]) -> dict[str, float]:
@@ -89,8 +93,10 @@ def paired_difference(ours: dict[int, float], theirs: dict[int, float]) -> dict[
         ValueError: the seeds differ or are fewer than two.
     """
     if set(ours) != set(theirs) or len(ours) < 2:
-        raise ValueError(f"a paired comparison needs the same seeds, at least two; received {sorted(ours)} and "
-                         f"{sorted(theirs)}: run the missing ones")  # fmt: skip
+        raise ValueError(
+            f"a paired comparison needs the same seeds, at least two; received {sorted(ours)} and "
+            f"{sorted(theirs)}: run the missing ones"
+        )
     difference = np.array([ours[seed] - theirs[seed] for seed in sorted(ours)])
     half = stdtrit(len(difference) - 1, 0.975) * difference.std(ddof=1) / len(difference) ** 0.5
     mean = float(difference.mean())

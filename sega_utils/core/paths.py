@@ -82,8 +82,10 @@ def artifact(run: str, dataset: str, name: str) -> Path:
     for what, value in (("run", run), ("dataset", dataset)):
         # shells and Snakemake take such a name as it stands; {run} and {dataset} are what the Snakefile fills in
         if not re.fullmatch(rf"\w[\w.+@-]*|{{{what}}}", value, re.ASCII):
-            raise ValueError(f"{what} is {value!r}; it must be the name of one folder: letters, digits and any of "
-                             "_ . + @ - after the first, e.g. 'embedded'")  # fmt: skip
+            raise ValueError(
+                f"{what} is {value!r}; it must be the name of one folder: letters, digits and any of "
+                "_ . + @ - after the first, e.g. 'embedded'"
+            )
     return results_root() / run / dataset / ARTIFACTS[name][0]
 
 

@@ -57,8 +57,10 @@ def autocast(precision: str, device: torch.device | str) -> torch.autocast:
         raise ValueError(f"precision is {precision!r}; allowed are 'float32' and 'bfloat16'")
     kind, reduced = torch.device(device).type, precision == "bfloat16"
     if reduced and kind == "cuda" and not torch.cuda.is_bf16_supported(including_emulation=False):
-        raise ValueError(f"precision is 'bfloat16', which {torch.cuda.get_device_name()} does not compute in; use "
-                         "'float32', or a GPU of compute capability 8.0 or more")  # fmt: skip
+        raise ValueError(
+            f"precision is 'bfloat16', which {torch.cuda.get_device_name()} does not compute in; use "
+            "'float32', or a GPU of compute capability 8.0 or more"
+        )
     return torch.autocast(kind, torch.bfloat16, enabled=reduced)
 
 

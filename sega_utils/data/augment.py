@@ -23,16 +23,21 @@ def shift(images: torch.Tensor, rng: torch.Generator, *, pad: int, flip: bool = 
     rows, columns = draw(2 * pad + 1) + at(height), draw(2 * pad + 1) + at(width)
     if flip:
         columns = torch.where(draw(2) == 1, columns.flip(1), columns)
-    index = (at(n)[:, None, None, None], at(channels)[None, :, None, None], rows[:, None, :, None],
-             columns[:, None, None])  # fmt: skip
+    index = (
+        at(n)[:, None, None, None],
+        at(channels)[None, :, None, None],
+        rows[:, None, :, None],
+        columns[:, None, None],
+    )
     return F.pad(images, (pad,) * 4)[index]
 
 
 def cutout(images: torch.Tensor, rng: torch.Generator, *, size: int) -> torch.Tensor:
     """Blank a ``size`` x ``size`` square of every image (DeVries and Taylor 2017); images float (N, C, H, W)."""
     n, _, height, width = images.shape
-    inside = lambda extent: _between(torch.randint(extent - size + 1, (n, 1), generator=rng, device=images.device),
-                                     size, extent)  # fmt: skip
+    inside = lambda extent: _between(
+        torch.randint(extent - size + 1, (n, 1), generator=rng, device=images.device), size, extent
+    )
     return images * ~(inside(height)[:, None, :, None] & inside(width)[:, None, None, :])
 
 

@@ -31,37 +31,61 @@ THING = {
     "domain": "32x32 colour photo of an animal, a plant, a person, a landscape, a building, a vehicle or an object",
     "words": (),
     "descriptions": {
-        "can": "a container of sheet metal", "keyboard": "of a computer", "mouse": "the rodent", "orange": "the fruit",
-        "plain": "wide flat land", "plate": "tableware", "poppy": "the flower", "ray": "the flat fish",
-        "rose": "the flower", "seal": "the marine mammal", "tank": "the armoured vehicle",
+        "can": "a container of sheet metal",
+        "keyboard": "of a computer",
+        "mouse": "the rodent",
+        "orange": "the fruit",
+        "plain": "wide flat land",
+        "plate": "tableware",
+        "poppy": "the flower",
+        "ray": "the flat fish",
+        "rose": "the flower",
+        "seal": "the marine mammal",
+        "tank": "the armoured vehicle",
     },
-}  # fmt: skip
+}
 OBJECT = {
     "domain": "small colour photo of an animal, food, clothing, a vehicle, a device, a building or a landscape",
     "words": (),
     "descriptions": {
-        "alp": "a high mountain", "beacon": "a lighthouse", "brass": "a memorial plaque", "chain": "of metal links",
-        "chest": "a large box with a lid", "crane": "the lifting machine", "drumstick": "of a drummer",
-        "fly": "the insect", "monarch": "the butterfly", "nail": "of metal, to be hammered",
-        "organ": "the musical instrument", "plate": "a meal as it is served", "pole": "a long rod",
-        "projectile": "a missile", "reel": "a winder for line, thread or film", "tabby": "the cat",
-        "teddy": "the toy bear", "torch": "a stick with a flame", "vestment": "a priest's garment",
+        "alp": "a high mountain",
+        "beacon": "a lighthouse",
+        "brass": "a memorial plaque",
+        "chain": "of metal links",
+        "chest": "a large box with a lid",
+        "crane": "the lifting machine",
+        "drumstick": "of a drummer",
+        "fly": "the insect",
+        "monarch": "the butterfly",
+        "nail": "of metal, to be hammered",
+        "organ": "the musical instrument",
+        "plate": "a meal as it is served",
+        "pole": "a long rod",
+        "projectile": "a missile",
+        "reel": "a winder for line, thread or film",
+        "tabby": "the cat",
+        "teddy": "the toy bear",
+        "torch": "a stick with a flame",
+        "vestment": "a priest's garment",
         "walking stick": "the insect",
     },
-}  # fmt: skip
+}
 DATASETS = {
     "fashion-mnist": Source(published.read_embedded, "fashion-mnist", CLOTHES),
     "fashion-mnist-full": Source(
         partial(published.read_idx, folder="fashion-mnist", class_names=published.FASHION_MNIST_CLASSES),
-        "fashion-mnist", CLOTHES),
-    "mnist": Source(partial(published.read_idx, folder="mnist", class_names=published.DIGITS), "mnist", DIGIT,
-                    mirrors=False),
+        "fashion-mnist",
+        CLOTHES,
+    ),
+    "mnist": Source(
+        partial(published.read_idx, folder="mnist", class_names=published.DIGITS), "mnist", DIGIT, mirrors=False
+    ),
     "cifar-10": Source(partial(published.read_cifar, folder="cifar-10"), "cifar-10", VEHICLE),
     "cifar-100": Source(partial(published.read_cifar, folder="cifar-100"), "cifar-100", THING),
     "svhn": Source(published.read_svhn, "svhn", NUMBER, mirrors=False),
     "tiny-imagenet": Source(published.read_tiny_imagenet, "tiny-imagenet", OBJECT),
     "tiny-imagenet-64": Source(partial(published.read_tiny_imagenet, size=64), "tiny-imagenet", OBJECT),
-}  # fmt: skip
+}
 PART = {"fashion-mnist": 0.1}  # share of the published training images that the data set has; 1 where absent
 
 

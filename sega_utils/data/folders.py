@@ -49,8 +49,13 @@ def read_folder(root: Path, split: str) -> tuple[torch.Tensor, torch.Tensor, tup
         ArtifactError: files that are no whole images.
     """
     found, names = find_files(root), about(root).names
-    pairs = {name: sorted(((file, label) for label, files in enumerate(classes.values()) for file in files),
-                          key=lambda pair: _shuffled(root, pair[0])) for name, classes in found.items()}  # fmt: skip
+    pairs = {
+        name: sorted(
+            ((file, label) for label, files in enumerate(classes.values()) for file in files),
+            key=lambda pair: _shuffled(root, pair[0]),
+        )
+        for name, classes in found.items()
+    }
     files = {name: [file for file, _ in own] for name, own in pairs.items()}
     needed = [*files["test"], *(files["train"] if split == "train" else [])]
     images = dict(zip(needed, decode_all(root, needed, decode), strict=True))
@@ -58,8 +63,10 @@ def read_folder(root: Path, split: str) -> tuple[torch.Tensor, torch.Tensor, tup
         tests = {images[file].tobytes(): file for file in files["test"]}
         same = [(file, tests.get(images[file].tobytes())) for file in files["train"]]
         if twice := [f"{_inside(root, file)} = {_inside(root, test)}" for file, test in same if test]:
-            raise ValueError(f"{len(twice)} training images of {root} are test images too: {_some(twice)}; keep one of "
-                             "each, or put all copies into one of the folders train and test")  # fmt: skip
+            raise ValueError(
+                f"{len(twice)} training images of {root} are test images too: {_some(twice)}; keep one of "
+                "each, or put all copies into one of the folders train and test"
+            )
     chosen = torch.from_numpy(np.stack([images[file] for file in files[split]]))
     if all(decode_all(root, files["train"] + files["test"], is_grey)):
         chosen = chosen[:, :1]
@@ -75,14 +82,20 @@ def find_files(root: Path) -> dict[str, dict[str, list[Path]]]:
         FileNotFoundError, ValueError: see ``read_folder``.
     """
     if not root.is_dir():
-        raise FileNotFoundError(f"there is no folder {root}; DATASET = 'folder:PATH' takes a path from the project's "
-                                "folder, or an absolute one")  # fmt: skip
+        raise FileNotFoundError(
+            f"there is no folder {root}; DATASET = 'folder:PATH' takes a path from the project's "
+            "folder, or an absolute one"
+        )
     if {"train", "test"} <= _folders(root).keys():
         if others := _folders(root).keys() - {"train", "test"}:
-            raise ValueError(f"{root} has folders train and test and besides {_some(sorted(others))}; allowed are "
-                             "train and test alone, or class folders alone")  # fmt: skip
-        found = {split: {name: _images(folder) for name, folder in _folders(root / split).items()}
-                 for split in ("train", "test")}  # fmt: skip
+            raise ValueError(
+                f"{root} has folders train and test and besides {_some(sorted(others))}; allowed are "
+                "train and test alone, or class folders alone"
+            )
+        found = {
+            split: {name: _images(folder) for name, folder in _folders(root / split).items()}
+            for split in ("train", "test")
+        }
         if odd := found["train"].keys() ^ found["test"].keys():
             raise ValueError(f"{root}: only one of train and test has {_some(sorted(odd))}; both need each class")
     else:
@@ -91,12 +104,17 @@ def find_files(root: Path) -> dict[str, dict[str, list[Path]]]:
             files = sorted(_images(folder), key=lambda file: _shuffled(root, file))
             count = max(1, round(TEST_SHARE * len(files)))
             found["test"][name], found["train"][name] = files[:count], files[count:]
-    few = [f"{name} ({len(files)} + {len(found['test'][name])})" for name, files in found["train"].items()
-           if len(files) < 2 or not found["test"][name]]  # fmt: skip
+    few = [
+        f"{name} ({len(files)} + {len(found['test'][name])})"
+        for name, files in found["train"].items()
+        if len(files) < 2 or not found["test"][name]
+    ]
     if few or len(found["train"]) < 2:
-        raise ValueError(f"{root} has {len(found['train'])} classes, of them with too few images (training + test): "
-                         f"{_some(few) or 'none'}; needed are two classes, each with two images to train on and one to "
-                         "test")  # fmt: skip
+        raise ValueError(
+            f"{root} has {len(found['train'])} classes, of them with too few images (training + test): "
+            f"{_some(few) or 'none'}; needed are two classes, each with two images to train on and one to "
+            "test"
+        )
     return found
 
 
@@ -122,9 +140,11 @@ def about(root: Path) -> About:
     except (yaml.YAMLError, UnicodeDecodeError, AttributeError, TypeError, ValueError) as error:
         sound, fields = False, {type(error).__name__}
     if not sound:
-        raise ValueError(f"{path} cannot be used ({_some(sorted(fields))}); allowed are 'domain: TEXT', 'mirror: "
-                         "true' or 'false', and 'classes:' with lines 'FOLDER: NAME' or 'FOLDER: {name: NAME, "
-                         "description: TEXT}'")  # fmt: skip
+        raise ValueError(
+            f"{path} cannot be used ({_some(sorted(fields))}); allowed are 'domain: TEXT', 'mirror: "
+            "true' or 'false', and 'classes:' with lines 'FOLDER: NAME' or 'FOLDER: {name: NAME, "
+            "description: TEXT}'"
+        )
     folders = _folders(root / "train" if (root / "train").is_dir() and (root / "test").is_dir() else root)
     if strange := entries.keys() - folders.keys():
         raise ValueError(f"{path} names {_some(sorted(strange))}; the class folders are {_some(list(folders))}")
@@ -148,8 +168,9 @@ def decode_all(root: Path, files: Iterable[Path], function: Callable) -> list:
         except Exception as error:  # Pillow raises whatever the malformed part happens to cause
             broken.append(f"{_inside(root, file)} ({str(error)[:80]})")
     if broken:
-        raise ArtifactError(f"{len(broken)} files of {root} are no whole PNG or JPEG: {_some(broken)}; replace or "
-                            "delete them")  # fmt: skip
+        raise ArtifactError(
+            f"{len(broken)} files of {root} are no whole PNG or JPEG: {_some(broken)}; replace or delete them"
+        )
     return made
 
 
@@ -203,8 +224,10 @@ def write_digits(folder: Path) -> int:
     for index, (image, label) in enumerate(zip(digits.images, digits.target, strict=True)):
         with artifacts.atomic(folder / str(label) / f"{index:04d}.png") as temporary:
             Image.fromarray((image * 255 / 16).round().astype(np.uint8)).save(temporary, "PNG")
-    classes = {str(i): {"name": name, "description": shape}
-               for i, (name, shape) in enumerate(zip(DIGITS, DIGIT_SHAPES, strict=True))}  # fmt: skip
+    classes = {
+        str(i): {"name": name, "description": shape}
+        for i, (name, shape) in enumerate(zip(DIGITS, DIGIT_SHAPES, strict=True))
+    }
     about = {"domain": DIGITS_DOMAIN, "mirror": False, "classes": classes}
     artifacts.save_text(folder / "classes.yaml", yaml.safe_dump(about, sort_keys=False))
     shutil.copyfile(paths.DATA / "prompts" / "digits.jsonl", folder / "prompts.jsonl")

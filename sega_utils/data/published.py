@@ -25,8 +25,17 @@ from sega_utils.data.images import decode
 
 Images = tuple[torch.Tensor, torch.Tensor, tuple[str, ...]]
 FASHION_MNIST_CLASSES = (
-    "t-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot",
-)  # fmt: skip
+    "t-shirt",
+    "trouser",
+    "pullover",
+    "dress",
+    "coat",
+    "sandal",
+    "shirt",
+    "sneaker",
+    "bag",
+    "ankle boot",
+)
 DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 
 
@@ -57,8 +66,10 @@ def read_cifar(split: str, *, folder: str) -> Images:
     Source: Krizhevsky 2009.
     """
     fine = folder == "cifar-100"
-    batches = {"train": ["train"] if fine else [f"data_batch_{i}" for i in range(1, 6)],
-               "test": ["test" if fine else "test_batch"]}[split]  # fmt: skip
+    batches = {
+        "train": ["train"] if fine else [f"data_batch_{i}" for i in range(1, 6)],
+        "test": ["test" if fine else "test_batch"],
+    }[split]
     file = fetch(folder, f"{folder}-python.tar.gz")
     meta, *parts = (unpickle(raw, file) for raw in members(file, ["meta" if fine else "batches.meta", *batches]))
     images = np.concatenate([part["data"] for part in parts]).reshape(-1, 3, 32, 32)

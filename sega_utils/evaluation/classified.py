@@ -27,15 +27,24 @@ def load_classifier(run: str, dataset: str, arm: str, seed: int) -> tuple[torch.
         model = classifiers.build(meta["classifier"], **shape)
         model.load_state_dict(weights)
     except (KeyError, RuntimeError) as error:
-        raise artifacts.ArtifactError(f"{paths.shown(path)} holds no classifier, or other weights than it says; delete "
-                                      "it and run 05_training again") from error  # fmt: skip
+        raise artifacts.ArtifactError(
+            f"{paths.shown(path)} holds no classifier, or other weights than it says; delete "
+            "it and run 05_training again"
+        ) from error
     return model.eval().requires_grad_(False), meta["sha256"]
 
 
 def evaluate(
-    run: str, dataset: str, stage: str, arm: str, seed: int, *,
-    measure: Callable[[torch.nn.Module], dict[str, float]], parameters: dict, inputs: dict,
-) -> dict:  # fmt: skip
+    run: str,
+    dataset: str,
+    stage: str,
+    arm: str,
+    seed: int,
+    *,
+    measure: Callable[[torch.nn.Module], dict[str, float]],
+    parameters: dict,
+    inputs: dict,
+) -> dict:
     """Measure one trained classifier and write its record ``records/<stage>/<arm>-seed<seed>.json``; return the record.
 
     A record of the same weights, parameters and inputs is returned as it stands.
@@ -89,15 +98,19 @@ def evaluated(run: str, dataset: str, stage: str) -> list[dict]:
         ArtifactError: a record is of a classifier that was since trained anew, or is not on record; or records are of
             different runs.
     """
-    weights = {(r.get("param_arm"), r.get("param_seed")): r.get("input_weights")
-               for r in records.read(run, dataset, "training")}  # fmt: skip
+    weights = {
+        (r.get("param_arm"), r.get("param_seed")): r.get("input_weights")
+        for r in records.read(run, dataset, "training")
+    }
     found = records.read(run, dataset, stage)
     check_same(found, is_run)
     for record in found:
         own = record.get("input_weights")
         if own is None or weights.get((record.get("param_arm"), record.get("param_seed"))) != own:
-            raise ArtifactError(f"{file_of(record)} is of another classifier than the one on record; delete it and run "
-                                "the notebook that measured it again")  # fmt: skip
+            raise ArtifactError(
+                f"{file_of(record)} is of another classifier than the one on record; delete it and run "
+                "the notebook that measured it again"
+            )
     return found
 
 
@@ -118,8 +131,17 @@ def of_base(record: dict) -> dict:
 
 def is_budget(key: str) -> bool:
     """Return whether a key must be the same for every arm, or the comparison is of something else."""
-    same = {"python", "param_classifier", "param_steps", "param_batch_size", "param_precision", "param_compile",
-            "fraction", "n_real", "n_test"}  # fmt: skip
+    same = {
+        "python",
+        "param_classifier",
+        "param_steps",
+        "param_batch_size",
+        "param_precision",
+        "param_compile",
+        "fraction",
+        "n_real",
+        "n_test",
+    }
     return key in same or key.startswith("version_")
 
 
@@ -141,8 +163,10 @@ def check_same(found: list[dict], concerns: Callable[[str], bool]) -> None:
                 files.setdefault(repr(record[key]), []).append(file_of(record))
         if len(files) > 1:
             held = "; ".join(f"{value} in {', '.join(names)}" for value, names in files.items())
-            raise ArtifactError(f"these records do not belong together, {key} is {held}. "
-                                "Delete those that are out of date and run their notebooks again")  # fmt: skip
+            raise ArtifactError(
+                f"these records do not belong together, {key} is {held}. "
+                "Delete those that are out of date and run their notebooks again"
+            )
 
 
 def check_arms(trained: list[dict]) -> list[str]:
@@ -153,14 +177,27 @@ def check_arms(trained: list[dict]) -> list[str]:
     """
     seen: dict[tuple, str] = {}
     for record in trained:
-        needed = ("param_arm", "param_seed", "param_classifier", "param_steps", "param_batch_size", "accuracy",
-                  "fraction", "n_real", "n_test", "seconds", "device")  # fmt: skip
+        needed = (
+            "param_arm",
+            "param_seed",
+            "param_classifier",
+            "param_steps",
+            "param_batch_size",
+            "accuracy",
+            "fraction",
+            "n_real",
+            "n_test",
+            "seconds",
+            "device",
+        )
         if missing := [key for key in needed if key not in record]:
             raise ArtifactError(f"{file_of(record)} lacks {', '.join(missing)}; delete it and run 05_training")
         key = record["param_arm"], record["param_seed"]
         if key[0] not in recipes.ARMS:
-            raise ArtifactError(f"{file_of(record)} is of the arm {key[0]!r}; known are {', '.join(recipes.ARMS)}: "
-                                "delete it and run 05_training")  # fmt: skip
+            raise ArtifactError(
+                f"{file_of(record)} is of the arm {key[0]!r}; known are {', '.join(recipes.ARMS)}: "
+                "delete it and run 05_training"
+            )
         if key in seen:
             raise ArtifactError(f"{seen[key]} and {file_of(record)} both hold {key[0]}, seed {key[1]}; delete one")
         seen[key] = file_of(record)
@@ -192,8 +229,13 @@ def accuracy_rows(run: str, dataset: str, names: Iterable[str] = recipes.ARMS) -
         scores[record["param_arm"]][record["param_seed"]] = 100 * record["accuracy"]
     for arm, ours in scores.items():
         if ours:
-            row = {"arm": arm, "classifier": trained[0]["param_classifier"], "fraction": trained[0]["fraction"],
-                   "mean": mean(ours.values()), "n": len(ours)}  # fmt: skip
+            row = {
+                "arm": arm,
+                "classifier": trained[0]["param_classifier"],
+                "fraction": trained[0]["fraction"],
+                "mean": mean(ours.values()),
+                "n": len(ours),
+            }
             row |= {"std": stdev(ours.values())} if len(ours) > 1 else {}
             row |= to_baseline(arm, ours, scores[BASELINE]) if arm != BASELINE and scores[BASELINE] else {}
             rows.append({name: row.get(name, "") for name in ACCURACY})

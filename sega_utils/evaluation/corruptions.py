@@ -37,8 +37,13 @@ CONSTANTS = {
         "glass_blur": ((0.05, 1, 1), (0.25, 1, 1), (0.4, 1, 1), (0.25, 1, 2), (0.4, 1, 2)),
         "motion_blur": ((6, 1), (6, 1.5), (6, 2), (8, 2), (9, 2.5)),
         "zoom_blur": ZOOMS,
-        "snow": ((0.1, 0.2, 1, 0.6, 8, 3, 0.95), (0.1, 0.2, 1, 0.5, 10, 4, 0.9), (0.15, 0.3, 1.75, 0.55, 10, 4, 0.9),
-                 (0.25, 0.3, 2.25, 0.6, 12, 6, 0.85), (0.3, 0.3, 1.25, 0.65, 14, 12, 0.8)),
+        "snow": (
+            (0.1, 0.2, 1, 0.6, 8, 3, 0.95),
+            (0.1, 0.2, 1, 0.5, 10, 4, 0.9),
+            (0.15, 0.3, 1.75, 0.55, 10, 4, 0.9),
+            (0.25, 0.3, 2.25, 0.6, 12, 6, 0.85),
+            (0.3, 0.3, 1.25, 0.65, 14, 12, 0.8),
+        ),
         "frost": ((1, 0.2), (1, 0.3), (0.9, 0.4), (0.85, 0.4), (0.75, 0.45)),
         "fog": ((0.2, 3), (0.5, 3), (0.75, 2.5), (1, 2), (1.5, 1.75)),
         "brightness": ((0.05,), (0.1,), (0.15,), (0.2,), (0.3,)),
@@ -55,18 +60,28 @@ CONSTANTS = {
         "glass_blur": ((0.1, 1, 1), (0.5, 1, 1), (0.6, 1, 2), (0.7, 2, 1), (0.9, 2, 2)),
         "motion_blur": ((10, 1), (10, 1.5), (10, 2), (10, 2.5), (12, 3)),
         "zoom_blur": ZOOMS,
-        "snow": ((0.1, 0.2, 1, 0.6, 8, 3, 0.8), (0.1, 0.2, 1, 0.5, 10, 4, 0.8), (0.15, 0.3, 1.75, 0.55, 10, 4, 0.7),
-                 (0.25, 0.3, 2.25, 0.6, 12, 6, 0.65), (0.3, 0.3, 1.25, 0.65, 14, 12, 0.6)),
+        "snow": (
+            (0.1, 0.2, 1, 0.6, 8, 3, 0.8),
+            (0.1, 0.2, 1, 0.5, 10, 4, 0.8),
+            (0.15, 0.3, 1.75, 0.55, 10, 4, 0.7),
+            (0.25, 0.3, 2.25, 0.6, 12, 6, 0.65),
+            (0.3, 0.3, 1.25, 0.65, 14, 12, 0.6),
+        ),
         "frost": ((1, 0.3), (0.9, 0.4), (0.8, 0.45), (0.75, 0.5), (0.7, 0.55)),
         "fog": ((0.4, 3), (0.7, 3), (1, 2.5), (1.5, 2), (2, 1.75)),
         "brightness": ((0.1,), (0.2,), (0.3,), (0.4,), (0.5,)),
         "contrast": ((0.4,), (0.3,), (0.2,), (0.1,), (0.05,)),
-        "elastic_transform": ((0, 0, 5.12), (3.2, 19.2, 3.84), (6.4, 5.12, 3.84), (6.4, 1.92, 1.92),
-                              (10.24, 1.92, 1.28)),
+        "elastic_transform": (
+            (0, 0, 5.12),
+            (3.2, 19.2, 3.84),
+            (6.4, 5.12, 3.84),
+            (6.4, 1.92, 1.92),
+            (10.24, 1.92, 1.28),
+        ),
         "pixelate": ((0.9,), (0.8,), (0.7,), (0.6,), (0.5,)),
         "jpeg_compression": ((65,), (58,), (50,), (40,), (25,)),
     },
-}  # fmt: skip
+}
 Rngs = list[np.random.Generator]
 
 
@@ -202,9 +217,16 @@ def zoom_blur(x: np.ndarray, rngs: Rngs, end: float) -> np.ndarray:
 
 
 def snow(
-    x: np.ndarray, rngs: Rngs, mean: float, spread: float, size: float, cut: float, radius: int, sigma: float,
+    x: np.ndarray,
+    rngs: Rngs,
+    mean: float,
+    spread: float,
+    size: float,
+    cut: float,
+    radius: int,
+    sigma: float,
     keep: float,
-) -> np.ndarray:  # fmt: skip
+) -> np.ndarray:
     """Whiten, and add streaks of falling flakes: smeared bright specks, and the same turned by 180 degrees."""
     matrix = zoom(size, x.shape[-1])
     flakes = matrix @ each(rngs, lambda rng: rng.normal(mean, spread, (1, *x.shape[2:]))) @ matrix.T
@@ -270,11 +292,25 @@ def jpeg_compression(x: np.ndarray, rngs: Rngs, quality: int) -> np.ndarray:
 
 
 CORRUPTIONS = {
-    function.__name__: function for function in (
-        gaussian_noise, shot_noise, impulse_noise, defocus_blur, glass_blur, motion_blur, zoom_blur, snow, frost, fog,
-        brightness, contrast, elastic_transform, pixelate, jpeg_compression,
+    function.__name__: function
+    for function in (
+        gaussian_noise,
+        shot_noise,
+        impulse_noise,
+        defocus_blur,
+        glass_blur,
+        motion_blur,
+        zoom_blur,
+        snow,
+        frost,
+        fog,
+        brightness,
+        contrast,
+        elastic_transform,
+        pixelate,
+        jpeg_compression,
     )
-}  # fmt: skip
+}
 GROUPS = {
     "noise": ("gaussian_noise", "shot_noise", "impulse_noise"),
     "blur": ("defocus_blur", "glass_blur", "motion_blur", "zoom_blur"),

@@ -23,9 +23,16 @@ class MaskingError(RuntimeError):
 
 
 def masking_signs(
-    model: torch.nn.Module, images: torch.Tensor, labels: torch.Tensor, *, eps: float = 8 / 255, norm: str = "Linf",
-    steps: int = 50, queries: int = 300, seed: int = 0,
-) -> dict[str, float]:  # fmt: skip
+    model: torch.nn.Module,
+    images: torch.Tensor,
+    labels: torch.Tensor,
+    *,
+    eps: float = 8 / 255,
+    norm: str = "Linf",
+    steps: int = 50,
+    queries: int = 300,
+    seed: int = 0,
+) -> dict[str, float]:
     """Return what ``CHECKS`` judge a model by.
 
     Args:
@@ -46,8 +53,14 @@ def masking_signs(
     """
     options = {"norm": norm, "seed": seed, "steps": steps}
     everything = reach(images, norm)
-    noise = float((attacks.check_inputs(model, images, labels, eps=eps, norm=norm)
-                   - attacks.check_inputs(model, images, labels, eps=eps, norm=norm)).abs().max())  # fmt: skip
+    noise = float(
+        (
+            attacks.check_inputs(model, images, labels, eps=eps, norm=norm)
+            - attacks.check_inputs(model, images, labels, eps=eps, norm=norm)
+        )
+        .abs()
+        .max()
+    )
     stand = lambda found, eps: attacks.standing(model, images, found, labels, eps=eps, norm=norm)
     one_step = stand(attacks.fgsm(model, images, labels, eps=eps, norm=norm), eps)
     many_steps = stand(attacks.pgd(model, images, labels, eps=eps, **options), eps)
@@ -58,11 +71,16 @@ def masking_signs(
         raise ValueError(f"the model recognises none of {len(labels)} images; there is nothing to attack")
     losses, attacked = climb(model, images[correct], labels[correct], eps=eps, norm=norm)
     shares = {"one_step": one_step, "many_steps": many_steps, "black_box": black_box, "unbounded": unbounded}
-    return {"noise": noise} | {name: float(stands.double().mean()) for name, stands in shares.items()} | {
-        "loss_clean": losses[0], "loss_attacked": losses[-1],
-        "rising": mean(after > before for before, after in zip(losses, losses[1:], strict=False)),
-        "padding": float((attacked != images[correct])[..., border(images)].double().mean()),
-    }  # fmt: skip
+    return (
+        {"noise": noise}
+        | {name: float(stands.double().mean()) for name, stands in shares.items()}
+        | {
+            "loss_clean": losses[0],
+            "loss_attacked": losses[-1],
+            "rising": mean(after > before for before, after in zip(losses, losses[1:], strict=False)),
+            "padding": float((attacked != images[correct])[..., border(images)].double().mean()),
+        }
+    )
 
 
 def reach(images: torch.Tensor, norm: str) -> float:
@@ -71,9 +89,14 @@ def reach(images: torch.Tensor, norm: str) -> float:
 
 
 def masking_budget(
-    model: torch.nn.Module, images: torch.Tensor, labels: torch.Tensor, *, norm: str = "Linf", steps: int = 50,
+    model: torch.nn.Module,
+    images: torch.Tensor,
+    labels: torch.Tensor,
+    *,
+    norm: str = "Linf",
+    steps: int = 50,
     seed: int = 0,
-) -> float:  # fmt: skip
+) -> float:
     """Return the first of 8/255, twice as much and so on at which PGD fools more than half, to judge a model at.
 
     Where objects stand out more, or in L2, 8/255 may fool nobody, and one step does as well as many without any
@@ -89,9 +112,15 @@ def masking_budget(
 
 
 def square(
-    model: torch.nn.Module, images: torch.Tensor, labels: torch.Tensor, *, eps: float, norm: str, queries: int,
+    model: torch.nn.Module,
+    images: torch.Tensor,
+    labels: torch.Tensor,
+    *,
+    eps: float,
+    norm: str,
+    queries: int,
     seed: int,
-) -> torch.Tensor:  # fmt: skip
+) -> torch.Tensor:
     """Return adversarial images found without any gradient, clean where none was found."""
     attack = SquareAttack(model, norm=norm, eps=eps, n_queries=queries, seed=seed, resc_schedule=True)
     with torch.no_grad():
@@ -146,8 +175,10 @@ def unbounded_stands(found: dict[str, float]) -> str | None:
 def loss_does_not_rise(found: dict[str, float]) -> str | None:
     """Find a model whose loss gradient ascent does not raise."""
     if found["loss_attacked"] <= found["loss_clean"] or found["rising"] < 0.5:
-        return (f"the loss goes from {found['loss_clean']:.3g} to {found['loss_attacked']:.3g}, with "
-                f"{found['rising']:.0%} of the steps raising it")  # fmt: skip
+        return (
+            f"the loss goes from {found['loss_clean']:.3g} to {found['loss_attacked']:.3g}, with "
+            f"{found['rising']:.0%} of the steps raising it"
+        )
 
 
 def padding_out_of_reach(found: dict[str, float]) -> str | None:
@@ -178,9 +209,11 @@ def refuse(found: dict[str, float], who: str) -> None:
         MaskingError: with every finding.
     """
     if said := masking_findings(found):
-        raise MaskingError(f"robustness of {who} cannot be believed, its gradients are masked: "
-                           + "; ".join(f"{name} ({text})" for name, text in said.items())
-                           + ". Attack it with a method that fits it (Tramèr et al. 2020)")  # fmt: skip
+        raise MaskingError(
+            f"robustness of {who} cannot be believed, its gradients are masked: "
+            + "; ".join(f"{name} ({text})" for name, text in said.items())
+            + ". Attack it with a method that fits it (Tramèr et al. 2020)"
+        )
 
 
 EPSILONS = (0, 0.25, 0.5, 1, 2, 4, 8, 16)  # in 1/255
@@ -190,9 +223,16 @@ NAMES = (*attacks.ATTACKS, AUTOATTACK)
 
 
 def accuracy_under(
-    model: torch.nn.Module, images: torch.Tensor, labels: torch.Tensor, attack: str, eps: float, *,
-    norm: str = "Linf", seed: int = 0, checkpoint: Path | None = None,
-) -> float:  # fmt: skip
+    model: torch.nn.Module,
+    images: torch.Tensor,
+    labels: torch.Tensor,
+    attack: str,
+    eps: float,
+    *,
+    norm: str = "Linf",
+    seed: int = 0,
+    checkpoint: Path | None = None,
+) -> float:
     """Return the share of images (0 .. 1, higher is more robust) recognised both clean and under an attack.
 
     Args:
@@ -226,9 +266,17 @@ def sample_test(dataset: str, n: int, seed: int = 0) -> Dataset:
 
 
 def measure_attacks(
-    run: str, dataset: str, arm: str, seed: int, n_test: int = 200, epsilons: Sequence[float] = EPSILONS,
-    n_autoattack: int = 64, autoattack_epsilons: Sequence[float] = (1,), norm: str = "Linf", attack_seed: int = 0,
-) -> dict:  # fmt: skip
+    run: str,
+    dataset: str,
+    arm: str,
+    seed: int,
+    n_test: int = 200,
+    epsilons: Sequence[float] = EPSILONS,
+    n_autoattack: int = 64,
+    autoattack_epsilons: Sequence[float] = (1,),
+    norm: str = "Linf",
+    attack_seed: int = 0,
+) -> dict:
     """Measure one trained classifier under every attack of ``NAMES``, write its record, and return the record.
 
     Args:
@@ -260,8 +308,14 @@ def measure_attacks(
             metrics[f"n_{name}"] = len(labels)
         return metrics
 
-    parameters = {"n_test": n_test, "epsilons": list(epsilons), "n_autoattack": n_autoattack, "norm": norm,
-                  "autoattack_epsilons": list(autoattack_epsilons), "attack_seed": attack_seed}  # fmt: skip
+    parameters = {
+        "n_test": n_test,
+        "epsilons": list(epsilons),
+        "n_autoattack": n_autoattack,
+        "norm": norm,
+        "autoattack_epsilons": list(autoattack_epsilons),
+        "attack_seed": attack_seed,
+    }
     inputs = {"test": artifacts.digest({"images": test.images, "labels": test.labels})}
     return classified.evaluate(
         run, dataset, "attacks", arm, seed, measure=measure, parameters=parameters, inputs=inputs
@@ -277,26 +331,43 @@ def attack_rows(found: Iterable[dict]) -> list[dict]:
         ArtifactError: the records are of different runs, parameters, test images or library versions.
     """
     found = list(found)
-    classified.check_same(found, lambda key: key in {"run", "python", "input_test"} or key.startswith("version_") or (
-        key.startswith("param_") and key not in {"param_arm", "param_seed", "param_autoattack_epsilons"}))  # fmt: skip
+    classified.check_same(
+        found,
+        lambda key: (
+            key in {"run", "python", "input_test"}
+            or key.startswith("version_")
+            or (key.startswith("param_") and key not in {"param_arm", "param_seed", "param_autoattack_epsilons"})
+        ),
+    )
     rows = []
     for record in found:
         for key in record:
             if key.startswith("accuracy_"):
                 _, attack, norm, epsilon = key.split("_")
-                rows.append({"arm": record["param_arm"], "attack": attack, "norm": norm, "epsilon": float(epsilon),
-                             "seed": record["param_seed"], "accuracy": 100 * record[key],
-                             "n": record[f"n_{attack}"]})  # fmt: skip
+                rows.append(
+                    {
+                        "arm": record["param_arm"],
+                        "attack": attack,
+                        "norm": norm,
+                        "epsilon": float(epsilon),
+                        "seed": record["param_seed"],
+                        "accuracy": 100 * record[key],
+                        "n": record[f"n_{attack}"],
+                    }
+                )
     places = list(recipes.ARMS), NAMES
-    return sorted(rows, key=lambda row: (places[0].index(row["arm"]), places[1].index(row["attack"]),
-                                         row["epsilon"], row["seed"]))  # fmt: skip
+    return sorted(
+        rows, key=lambda row: (places[0].index(row["arm"]), places[1].index(row["attack"]), row["epsilon"], row["seed"])
+    )
 
 
 def curve(rows: Iterable[dict], arm: str, attack: str, norm: str = "Linf") -> dict[float, float]:
     """Return epsilon (in 1/255, rising) to accuracy (in percent, mean over the seeds) of one arm and attack."""
     mine = [row for row in rows if (row["arm"], row["attack"], row["norm"]) == (arm, attack, norm)]
-    return {eps: mean(row["accuracy"] for row in mine if row["epsilon"] == eps)
-            for eps in sorted({row["epsilon"] for row in mine})}  # fmt: skip
+    return {
+        eps: mean(row["accuracy"] for row in mine if row["epsilon"] == eps)
+        for eps in sorted({row["epsilon"] for row in mine})
+    }
 
 
 def accuracy_table(rows: Sequence[dict], norm: str = "Linf") -> list[dict]:
@@ -313,8 +384,9 @@ def accuracy_table(rows: Sequence[dict], norm: str = "Linf") -> list[dict]:
 def masking_rows(found: Iterable[dict]) -> list[dict]:
     """Return what the masking checks saw in each classifier on record: epsilon, ``masking_signs`` and the findings."""
     return [
-        {"arm": record["param_arm"], "seed": record["param_seed"]} | seen
+        {"arm": record["param_arm"], "seed": record["param_seed"]}
+        | seen
         | {"findings": "; ".join(masking_findings(seen)) or "none"}
         for record in found
         for seen in [{key.removeprefix("masking_"): record[key] for key in record if key.startswith("masking_")}]
-    ]  # fmt: skip
+    ]

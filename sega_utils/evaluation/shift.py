@@ -13,13 +13,7 @@ from sega_utils.data import catalogue, downloads
 from sega_utils.data.images import Dataset, check_images, from_uint8, take, to_uint8
 from sega_utils.evaluation import classified
 from sega_utils.evaluation.classified import evaluate
-from sega_utils.evaluation.corruptions import (
-    CORRUPTIONS,
-    GROUPS,
-    SEVERITIES,
-    corrupt,
-    streams,
-)
+from sega_utils.evaluation.corruptions import CORRUPTIONS, GROUPS, SEVERITIES, corrupt, streams
 from sega_utils.training import classifiers, recipes
 
 
@@ -46,8 +40,10 @@ def load_official(
         raise ArtifactError(f"{name}.npy holds {images.dtype} {images.shape}; it must be uint8 (5 N, 32, 32, 1 or 3)")
     if labels.shape != (5 * n,) or (labels.reshape(5, n) != labels[:n]).any():
         raise ArtifactError(f"labels.npy of shape {labels.shape} does not hold the same {n} labels for each severity")
-    return (torch.from_numpy(images).view(5, n, 32, 32, -1).permute(0, 1, 4, 2, 3),
-            torch.from_numpy(labels[:n].astype(np.int64)))  # fmt: skip
+    return (
+        torch.from_numpy(images).view(5, n, 32, 32, -1).permute(0, 1, 4, 2, 3),
+        torch.from_numpy(labels[:n].astype(np.int64)),
+    )
 
 
 def corrupted_path(run: str, dataset: str) -> Path:
@@ -113,8 +109,10 @@ def load_set(test: Dataset, folder: str, name: str) -> dict[str, torch.Tensor]:
     images, labels = load_official(paths.located(folder), name)
     n = len(test.labels)
     if not torch.equal(labels[:n], test.labels) or images.shape[2] != test.images.shape[1]:
-        raise ValueError(f"{name}.npy is not of this data set's test images: its labels or channels are others; "
-                         "check OFFICIAL and DATASET")  # fmt: skip
+        raise ValueError(
+            f"{name}.npy is not of this data set's test images: its labels or channels are others; "
+            "check OFFICIAL and DATASET"
+        )
     return {f"{name}_{s}": images[s - 1, :n].contiguous() for s in SEVERITIES}
 
 
@@ -134,13 +132,15 @@ def measure_shift(run: str, dataset: str, arm: str, seed: int) -> dict:
     labels = sets.pop("labels")
 
     def measure(model: torch.nn.Module) -> dict[str, float]:
-        accuracy = {f"accuracy_{name}": classifiers.accuracy(model, from_uint8(images), labels)
-                    for name, images in sets.items()}  # fmt: skip
+        accuracy = {
+            f"accuracy_{name}": classifiers.accuracy(model, from_uint8(images), labels) for name, images in sets.items()
+        }
         return accuracy | {"n_test": len(labels)}
 
     parameters = {"corruptions": meta["source"], "corruption_seed": meta["seed"]}
-    return evaluate(run, dataset, "shift", arm, seed, measure=measure, parameters=parameters,
-                    inputs={"corrupted": meta["sha256"]})  # fmt: skip
+    return evaluate(
+        run, dataset, "shift", arm, seed, measure=measure, parameters=parameters, inputs={"corrupted": meta["sha256"]}
+    )
 
 
 def by_arm(measured: list[dict]) -> dict[str, dict[int, dict]]:
@@ -156,8 +156,10 @@ def by_arm(measured: list[dict]) -> dict[str, dict[int, dict]]:
     for record in measured:
         arm, seed = record["param_arm"], record["param_seed"]
         if arm not in found or seed in found[arm]:
-            raise ArtifactError(f"{classified.file_of(record)} is of {arm!r}, seed {seed}: no known arm, or another "
-                                "record holds it already; delete it and run 06_shift")  # fmt: skip
+            raise ArtifactError(
+                f"{classified.file_of(record)} is of {arm!r}, seed {seed}: no known arm, or another "
+                "record holds it already; delete it and run 06_shift"
+            )
         found[arm][seed] = record
     return {arm: dict(sorted(seeds.items())) for arm, seeds in found.items() if seeds}
 
@@ -188,11 +190,22 @@ def shift_rows(measured: list[dict]) -> list[dict]:
     names = ["clean", *dict.fromkeys(name for shifts in SHIFTS.values() for name in shifts)]
     rows = []
     for arm, seeds in by_arm(measured).items():
-        scores = {name: [100 * record[key] for record in seeds.values() if (key := f"accuracy_{name}") in record]
-                  for name in names}  # fmt: skip
+        scores = {
+            name: [100 * record[key] for record in seeds.values() if (key := f"accuracy_{name}") in record]
+            for name in names
+        }
         scores["mean corruption"] = [mean_corruption(record) for record in seeds.values()]
-        rows += [{"arm": arm, "shift": name, "mean": mean(values), "std": stdev(values) if len(values) > 1 else "",
-                  "n": len(values)} for name, values in scores.items() if values]  # fmt: skip
+        rows += [
+            {
+                "arm": arm,
+                "shift": name,
+                "mean": mean(values),
+                "std": stdev(values) if len(values) > 1 else "",
+                "n": len(values),
+            }
+            for name, values in scores.items()
+            if values
+        ]
     return rows
 
 
@@ -203,10 +216,15 @@ def corruption_differences(measured: list[dict], *, baseline: str = recipes.BASE
         ArtifactError: as ``by_arm``.
         ValueError: an arm and the baseline were measured with different seeds or with fewer than two.
     """
-    scores = {arm: {seed: mean_corruption(record) for seed, record in seeds.items()}
-              for arm, seeds in by_arm(measured).items()}  # fmt: skip
-    return [{"arm": arm} | numbers.paired_difference(ours, scores.get(baseline, {}))
-            for arm, ours in scores.items() if arm != baseline]  # fmt: skip
+    scores = {
+        arm: {seed: mean_corruption(record) for seed, record in seeds.items()}
+        for arm, seeds in by_arm(measured).items()
+    }
+    return [
+        {"arm": arm} | numbers.paired_difference(ours, scores.get(baseline, {}))
+        for arm, ours in scores.items()
+        if arm != baseline
+    ]
 
 
 def severity_curves(measured: list[dict]) -> dict[str, dict[str, list[float]]]:
@@ -227,10 +245,17 @@ def by_corruption(measured: list[dict]) -> tuple[list[str], list[str], list[list
     """Return arms, corruptions, and the mean accuracy in percent of each arm (row) under each corruption (column)."""
     rows = corruption_rows(measured)
     names, columns = ([*dict.fromkeys(row[key] for row in rows)] for key in ("arm", "corruption"))
-    return names, columns, [
-        [mean(row["accuracy"] for row in rows if (row["arm"], row["corruption"]) == (arm, corruption))
-         for corruption in columns] for arm in names
-    ]  # fmt: skip
+    return (
+        names,
+        columns,
+        [
+            [
+                mean(row["accuracy"] for row in rows if (row["arm"], row["corruption"]) == (arm, corruption))
+                for corruption in columns
+            ]
+            for arm in names
+        ],
+    )
 
 
 def inverted(images: torch.Tensor, *, seed: int) -> torch.Tensor:
@@ -263,8 +288,10 @@ def cluttered(images: torch.Tensor, *, seed: int, strength: float = 0.5, dark: f
     objects = ndimage.binary_fill_holes(images.amax(1).cpu().numpy() > dark, in_plane)
     if n < 2 or objects.all((1, 2)).any():
         full = objects.all((1, 2)).sum()
-        raise ValueError(f"received {n} images, {full} of them without a black background; cluttered needs at least "
-                         "two images, all of objects on black")  # fmt: skip
+        raise ValueError(
+            f"received {n} images, {full} of them without a black background; cluttered needs at least "
+            "two images, all of objects on black"
+        )
     rngs = streams("cluttered", seed, range(n))
     donors = (np.arange(n)[:, None] + np.stack([rng.integers(1, n, 16) for rng in rngs])) % n
     corners = np.stack([rng.integers(0, side - tile + 1, (2, 16)) for rng in rngs])

@@ -25,8 +25,14 @@ def bands_of(images: torch.Tensor) -> list[torch.Tensor]:
     def cut(images: torch.Tensor) -> torch.Tensor:
         mean = _window(images)
         variance = _window(images.square()).sub_(mean.square()).add_(C2 / 2)
-        return torch.cat([part.flatten(1) for start, stop in _cuts(side) for part in
-                          (images[:, :, start : stop + 6], mean[:, :, start:stop], variance[:, :, start:stop])], 1)  # fmt: skip
+        return torch.cat(
+            [
+                part.flatten(1)
+                for start, stop in _cuts(side)
+                for part in (images[:, :, start : stop + 6], mean[:, :, start:stop], variance[:, :, start:stop])
+            ],
+            1,
+        )
 
     heights = [stop - start for start, stop in _cuts(side)]
     lengths = [channels * ((height + 6) * side + 2 * height * (side - 6)) for height in heights]
@@ -34,9 +40,14 @@ def bands_of(images: torch.Tensor) -> list[torch.Tensor]:
 
 
 def similar_pairs(
-    images: torch.Tensor, other: torch.Tensor, bands: list[torch.Tensor], other_bands: list[torch.Tensor],
-    i: torch.Tensor, j: torch.Tensor, min_ssim: float,
-) -> torch.Tensor:  # fmt: skip
+    images: torch.Tensor,
+    other: torch.Tensor,
+    bands: list[torch.Tensor],
+    other_bands: list[torch.Tensor],
+    i: torch.Tensor,
+    j: torch.Tensor,
+    min_ssim: float,
+) -> torch.Tensor:
     """Return of which pairs of rows, (K,) each, the SSIM is at least ``min_ssim``; bool (K,).
 
     It is a mean over windows, of which none is above 1: a pair is left once the bands so far rule it out.
@@ -64,9 +75,14 @@ def _cuts(side: int) -> tuple[tuple[int, int], ...]:
 
 
 def _losses(
-    left: torch.Tensor, right: torch.Tensor, i: torch.Tensor, j: torch.Tensor, *, height: int,
+    left: torch.Tensor,
+    right: torch.Tensor,
+    i: torch.Tensor,
+    j: torch.Tensor,
+    *,
+    height: int,
     shape: tuple[int, int, int],
-) -> torch.Tensor:  # fmt: skip
+) -> torch.Tensor:
     """Return by how much a band keeps the SSIM of pairs below 1, in single precision, float32 (K,).
 
     Args:
@@ -91,14 +107,19 @@ def _losses(
         torch.index_select(left, 0, x, out=a)
         torch.index_select(right, 0, y, out=b)
         (a, mean_a, variance_a), (b, mean_b, variance_b) = (
-            [part.unflatten(1, shape) for part, shape in zip(rows_of.split((n_pixels, n_maps, n_maps), 1),
-                                                             (pixels, maps, maps), strict=True)]
+            [
+                part.unflatten(1, shape)
+                for part, shape in zip(rows_of.split((n_pixels, n_maps, n_maps), 1), (pixels, maps, maps), strict=True)
+            ]
             for rows_of in (a, b)
-        )  # fmt: skip
+        )
         torch.addcmul(both, a, b, value=2, out=product)
         torch.mm(product.view(-1, side), across, out=rows.view(-1, windows))
-        torch.bmm(down.expand(len(x) * channels, *down.shape), rows.view(-1, *rows.shape[2:]),
-                  out=covariance.view(-1, *covariance.shape[2:]))  # fmt: skip
+        torch.bmm(
+            down.expand(len(x) * channels, *down.shape),
+            rows.view(-1, *rows.shape[2:]),
+            out=covariance.view(-1, *covariance.shape[2:]),
+        )
         torch.addcmul(c1, mean_a, mean_b, value=2, out=means)
         squares = mean_a.sub_(mean_b).square_().add_(means)
         similarity = covariance.sub_(means).mul_(means).div_(variance_a.add_(variance_b).mul_(squares))

@@ -35,8 +35,9 @@ def near_duplicates(
     check_images(images)
     check_images(other, "against")
     if images.shape[1:] != other.shape[1:]:
-        raise ValueError("both sets must have the same channels and sides; "
-                         f"received {tuple(images.shape)} and {tuple(other.shape)}")  # fmt: skip
+        raise ValueError(
+            f"both sets must have the same channels and sides; received {tuple(images.shape)} and {tuple(other.shape)}"
+        )
     _check_thresholds(max_distance, min_ssim)
 
     left = phash(images)
@@ -52,9 +53,14 @@ def near_duplicates(
 
 
 def better_copies(
-    hashes: torch.Tensor, scores: torch.Tensor, read: Callable[[torch.Tensor], torch.Tensor], *, max_distance: int,
-    min_ssim: float, stripe: int = 20_000,
-) -> torch.Tensor:  # fmt: skip
+    hashes: torch.Tensor,
+    scores: torch.Tensor,
+    read: Callable[[torch.Tensor], torch.Tensor],
+    *,
+    max_distance: int,
+    min_ssim: float,
+    stripe: int = 20_000,
+) -> torch.Tensor:
     """Return, for each image, the first better-scored and kept one that it is a near-duplicate of.
 
     From the best score down, what is not a copy of a kept image is kept. Images are taken a stripe at a time, first
@@ -82,8 +88,9 @@ def better_copies(
         for right in (head, *rest.split(stripe)):
             left = head[copies[head] < 0]
             bits = unpack(hashes[left]), unpack(hashes[right])
-            close = [torch.stack(pair, 1) for pair in close_hashes(*bits, max_distance=max_distance,
-                                                                   same=right is head)]  # fmt: skip
+            close = [
+                torch.stack(pair, 1) for pair in close_hashes(*bits, max_distance=max_distance, same=right is head)
+            ]
             i, j = torch.cat([torch.empty(0, 2, dtype=torch.int64, device=scores.device), *close]).T
             i, j = (side[(i * len(right) + j).argsort()] for side in (i, j))
             _follow(copies, torch.stack([left[i], right[j]], 1), read, min_ssim)
@@ -105,8 +112,9 @@ def _follow(copies: torch.Tensor, pairs: torch.Tensor, read: Callable, min_ssim:
         for better, worse in zip(i[similar].tolist(), j[similar].tolist(), strict=True):
             if better not in found:
                 found.setdefault(worse, better)
-        worse, better = (torch.tensor(list(side), dtype=torch.int64, device=rows.device)
-                         for side in (found, found.values()))  # fmt: skip
+        worse, better = (
+            torch.tensor(list(side), dtype=torch.int64, device=rows.device) for side in (found, found.values())
+        )
         copies[rows[worse]] = rows[better]
 
 

@@ -44,9 +44,7 @@ def class_scores(images: torch.Tensor, *, clip, class_embeddings: torch.Tensor) 
     return batched(cosine, images, size=500)
 
 
-def clip_score(
-    images: torch.Tensor, class_ids: torch.Tensor, *, clip, class_embeddings: torch.Tensor
-) -> torch.Tensor:
+def clip_score(images: torch.Tensor, class_ids: torch.Tensor, *, clip, class_embeddings: torch.Tensor) -> torch.Tensor:
     """Return the cosine of each image's embedding with that of its own class.
 
     Args:
@@ -129,8 +127,10 @@ def apply_filters(
         raise ValueError(f"unknown filter {sorted(use - set(FILTERS))}; allowed are {', '.join(FILTERS)}")
     check_images(images)
     if class_scores.ndim != 2 or len(class_scores) != len(images) or not class_scores.isfinite().all():
-        raise ValueError(f"class_scores must be finite and ({len(images)}, n_classes); "
-                         f"received {tuple(class_scores.shape)}: look for NaN")  # fmt: skip
+        raise ValueError(
+            f"class_scores must be finite and ({len(images)}, n_classes); "
+            f"received {tuple(class_scores.shape)}: look for NaN"
+        )
     n_classes = class_scores.shape[1]
     _check_ids(class_ids, len(images), n_classes)
     for name, value in (("alignment_threshold", alignment_threshold), ("blur_threshold", blur_threshold)):
@@ -174,8 +174,13 @@ def _better_copy(
 ) -> torch.Tensor:
     """Return, for each image, the index of the better-scored and kept one that it copies, or -1; int64 (N,)."""
     rows = among.nonzero()[:, 0]
-    copied = better_copies(pack(phash(images[rows])), scores[rows], lambda some: images[rows[some]],
-                           max_distance=max_distance, min_ssim=min_ssim)  # fmt: skip
+    copied = better_copies(
+        pack(phash(images[rows])),
+        scores[rows],
+        lambda some: images[rows[some]],
+        max_distance=max_distance,
+        min_ssim=min_ssim,
+    )
     result = torch.full((len(images),), -1, dtype=torch.int64, device=images.device)
     result[rows] = torch.where(copied < 0, -1, rows[copied])
     return result
@@ -186,8 +191,9 @@ def _check_ids(class_ids: torch.Tensor, n: int, n_classes: int) -> None:
     if class_ids.dtype != torch.int64 or class_ids.shape != (n,):
         raise ValueError(f"class_ids must be int64 ({n},); received {class_ids.dtype} {tuple(class_ids.shape)}")
     if n and not (class_ids.min() >= 0 and class_ids.max() < n_classes):
-        raise ValueError(f"class_ids must be in 0 .. {n_classes - 1}; received {int(class_ids.min())} .. "
-                         f"{int(class_ids.max())}")  # fmt: skip
+        raise ValueError(
+            f"class_ids must be in 0 .. {n_classes - 1}; received {int(class_ids.min())} .. {int(class_ids.max())}"
+        )
 
 
 def thresholds(inputs: dict, recipe: dict) -> dict[str, torch.Tensor]:
@@ -195,6 +201,9 @@ def thresholds(inputs: dict, recipe: dict) -> dict[str, torch.Tensor]:
     real, labels, class_names, _ = inputs["real"]
     aligned = clip_score(real, labels, clip=inputs["clip"], class_embeddings=inputs["class_embeddings"])
     scores = {"alignment": aligned, "blur": kernels.blur_score(real)}
-    return {f"{name}_threshold": calibrate(score, labels, n_classes=len(class_names),
-                                                   percentile=recipe[f"{name}_percentile"])
-            for name, score in scores.items()}  # fmt: skip
+    return {
+        f"{name}_threshold": calibrate(
+            score, labels, n_classes=len(class_names), percentile=recipe[f"{name}_percentile"]
+        )
+        for name, score in scores.items()
+    }

@@ -33,9 +33,10 @@ def beside(dataset: str, found: dict[str, list[dict]], rows: dict[str, list[dict
     """
     texts = [
         *clean_rows(dataset, found["training"], rows["accuracy"]),
-        *alignment_rows(dataset, found["clip"], rows["alignment"]), *shift_rows(dataset, rows["shift"]),
+        *alignment_rows(dataset, found["clip"], rows["alignment"]),
+        *shift_rows(dataset, rows["shift"]),
         *ablation_rows(dataset, rows["ablation"]),
-    ]  # fmt: skip
+    ]
     return [dict(zip(BESIDE, row if row[3] else (*row[:3], "not measured", ""), strict=True)) for row in texts]
 
 
@@ -66,8 +67,10 @@ def alignment_rows(dataset: str, clips: list[dict], alignment: list[dict]) -> li
     """Return a row for each stage of the poster's alignment table."""
     rows, measured = [], {row["stage"]: row for row in alignment}
     names = [record["param_clip"] for record in clips]
-    model = "".join(f"{name}{' (our stand-in)' if name.endswith('.safetensors') else ''} instead of an unnamed CLIP; "
-                    for name in names)  # fmt: skip
+    model = "".join(
+        f"{name}{' (our stand-in)' if name.endswith('.safetensors') else ''} instead of an unnamed CLIP; "
+        for name in names
+    )
     unsaid = "ours are a cosine and its interquartile range, the poster defines neither its score nor its spread"
     for stage, row in published("semantic_alignment", dataset).items():
         mine = measured.get(stage)
@@ -85,18 +88,25 @@ def shift_rows(dataset: str, measured: list[dict]) -> list[tuple[str, ...]]:
             ours.setdefault(row["arm"], []).append(value)
     doubt = "the poster does not say what it shifts to; ours are named"
     return [
-        ("accuracy under shift (%)", row["method"], f"{row['accuracy']} ± {row['std']}",
-         ", ".join(ours.get(row["method"], [])), doubt)
+        (
+            "accuracy under shift (%)",
+            row["method"],
+            f"{row['accuracy']} ± {row['std']}",
+            ", ".join(ours.get(row["method"], [])),
+            doubt,
+        )
         for row in artifacts.load_csv(paths.DATA / "paper" / "domain_shift.csv")
         if row["shift"].lower().startswith(f"{dataset} shift")
-    ]  # fmt: skip
+    ]
 
 
 def ablation_rows(dataset: str, measured: list[dict]) -> list[tuple[str, ...]]:
     """Return a row for each variant of the poster's ablation of a data set."""
     ours = {row["value"]: measured_text(row) for row in measured if row["name"] == "components"}
-    return [("ablation (%)", name, row["accuracy"], ours.get(name, ""), "the poster defines none of its rows")
-            for name, row in published("ablation", dataset).items()]  # fmt: skip
+    return [
+        ("ablation (%)", name, row["accuracy"], ours.get(name, ""), "the poster defines none of its rows")
+        for name, row in published("ablation", dataset).items()
+    ]
 
 
 def scale_of(trained: dict) -> str:
@@ -120,12 +130,16 @@ def claim_rows(found: dict[str, list[dict]], efficiency: list[dict]) -> list[dic
     """
     gain = lambda stage, score, over: lambda: paired(found.get(stage, []), score, over)
     measure = {
-        "clean": gain("training", clean, BASELINE), "gan": gain("training", clean, "GAN-only"),
-        "corruption": gain("shift", corrupted, BASELINE), "corruption_none": gain("shift", corrupted, "No Aug"),
-        "shift": gain("shift", shifted, BASELINE), "attacks": gain("attacks", attacked, BASELINE),
-        "alignment": lambda: risen(found.get("synthesis", [])), "efficiency": lambda: faster(efficiency),
+        "clean": gain("training", clean, BASELINE),
+        "gan": gain("training", clean, "GAN-only"),
+        "corruption": gain("shift", corrupted, BASELINE),
+        "corruption_none": gain("shift", corrupted, "No Aug"),
+        "shift": gain("shift", shifted, BASELINE),
+        "attacks": gain("attacks", attacked, BASELINE),
+        "alignment": lambda: risen(found.get("synthesis", [])),
+        "efficiency": lambda: faster(efficiency),
         "ablation": lambda: costs(found.get("ablation", [])),
-    }  # fmt: skip
+    }
     rows = []
     for claim in artifacts.load_csv(paths.DATA / "paper" / "claims.csv"):
         measured, unit, least = measure[claim["id"]](), claim["unit"], float(claim["at_least"])
@@ -133,8 +147,15 @@ def claim_rows(found: dict[str, list[dict]], efficiency: list[dict]) -> list[dic
         if measured and claim["id"] in UNKNOWN:
             said, why = INCOMPARABLE, UNKNOWN[claim["id"]]
         value = f"{gained(measured)} {unit}" if measured else ""
-        rows.append({"claim": claim["claim"], "published": f"at least {least:g} {unit}", "measured": value,
-                     "verdict": said, "why": why})  # fmt: skip
+        rows.append(
+            {
+                "claim": claim["claim"],
+                "published": f"at least {least:g} {unit}",
+                "measured": value,
+                "verdict": said,
+                "why": why,
+            }
+        )
     return rows
 
 
@@ -167,11 +188,14 @@ def judge(measured: dict[str, float], at_least: float) -> tuple[str, str]:
 
 def paired(found: list[dict], score: Callable[[dict], float | None], over: str) -> dict[str, float] | None:
     """Return how much higher SEGA-Net scores than another arm, in points, paired by seed; ``None`` without both."""
-    scores = {arm: {record["param_seed"]: score(record) for record in found if record["param_arm"] == arm}
-              for arm in (OURS, over)}  # fmt: skip
+    scores = {
+        arm: {record["param_seed"]: score(record) for record in found if record["param_arm"] == arm}
+        for arm in (OURS, over)
+    }
     shared = set.intersection(*map(set, scores.values()))
-    scores = {arm: {seed: 100 * mine[seed] for seed in shared if mine[seed] is not None}
-              for arm, mine in scores.items()}  # fmt: skip
+    scores = {
+        arm: {seed: 100 * mine[seed] for seed in shared if mine[seed] is not None} for arm, mine in scores.items()
+    }
     return numbers.paired_difference(scores[OURS], scores[over]) if len(scores[OURS]) > 1 else None
 
 
@@ -184,8 +208,10 @@ def ahead(found: dict[str, list[dict]], arms: Iterable[str]) -> list[dict[str, s
     """
     rows = []
     for arm in arms:
-        leads = {title: paired(found.get(stage, []), score, arm) for title, stage, score in (
-            ("clean images", "training", clean), ("corrupted images", "shift", corrupted))}  # fmt: skip
+        leads = {
+            title: paired(found.get(stage, []), score, arm)
+            for title, stage, score in (("clean images", "training", clean), ("corrupted images", "shift", corrupted))
+        }
         if arm != OURS and leads["clean images"]:
             rows.append({f"{OURS} minus": arm} | {title: gained(lead) if lead else "" for title, lead in leads.items()})
     return rows
@@ -282,10 +308,15 @@ def attacks_beside(rows: Sequence[dict], norm: str = "Linf") -> list[dict[str, s
         found = epsilon_for(rows, arm, attack, published, norm)
         low = measured[max(measured)] if measured else ""
         missing = "outside the grid" if measured else "not measured"
-        table.append({
-            "arm": arm, "attack": attack, "poster (%)": f"{row['accuracy']} ± {row['std']}",
-            "ours, clean (%)": cell(measured.get(0, "")), "at the largest epsilon": cell(low),
-            "poster's holds at epsilon (1/255)": f"{found[0]:.2f}" if found else missing,
-            "between measured": f"{found[1]:g} and {found[2]:g}" if found else "",
-        })  # fmt: skip
+        table.append(
+            {
+                "arm": arm,
+                "attack": attack,
+                "poster (%)": f"{row['accuracy']} ± {row['std']}",
+                "ours, clean (%)": cell(measured.get(0, "")),
+                "at the largest epsilon": cell(low),
+                "poster's holds at epsilon (1/255)": f"{found[0]:.2f}" if found else missing,
+                "between measured": f"{found[1]:g} and {found[2]:g}" if found else "",
+            }
+        )
     return table

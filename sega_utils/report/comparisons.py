@@ -83,9 +83,15 @@ def ablation_curves(rows: Sequence[dict], *, x: str = "value", label: str = "") 
         axes = figure.add_subplot(-(-len(names) // columns), columns, i + 1, title=name, xlabel=label or name)
         for shown, color in ((name, LINE), (name + REAL, MUTED)):
             if mine := sorted((row for row in rows if row["name"] == shown), key=lambda row: row[x]):
-                axes.errorbar([row[x] for row in mine], [row["mean"] for row in mine],
-                              [row["std"] or 0 for row in mine], fmt="o-", color=color, markersize=4,
-                              linewidth=0.9)  # fmt: skip
+                axes.errorbar(
+                    [row[x] for row in mine],
+                    [row["mean"] for row in mine],
+                    [row["std"] or 0 for row in mine],
+                    fmt="o-",
+                    color=color,
+                    markersize=4,
+                    linewidth=0.9,
+                )
         axes.set_ylabel("accuracy in %" if i % columns == 0 else "")
         axes.margins(x=0.1)
     return figure
@@ -105,13 +111,28 @@ def low_data_curves(rows: Sequence[dict]) -> Drawing:
     left, right = figure.subplots(1, 2)
     for i, arm in enumerate(arms):
         mine = sorted((row for row in rows if row["name"] == arm), key=lambda row: row["value"])
-        left.plot([row["value"] for row in mine], [row["mean"] for row in mine], "o-", color=f"C{i}", markersize=3,
-                  linewidth=1, label=arm.removeprefix(FRACTION))  # fmt: skip
+        left.plot(
+            [row["value"] for row in mine],
+            [row["mean"] for row in mine],
+            "o-",
+            color=f"C{i}",
+            markersize=3,
+            linewidth=1,
+            label=arm.removeprefix(FRACTION),
+        )
         beside = [row for row in mine if row["diff"] != ""]
-        x, difference, low, high = (np.array([row[key] for row in beside], float)
-                                    for key in ("value", "diff", "ci_low", "ci_high"))  # fmt: skip
-        right.errorbar(x * 1.05 ** (i - len(arms) / 2), difference, (difference - low, high - difference), fmt="o",
-                       color=f"C{i}", markersize=3, linewidth=1)  # fmt: skip
+        x, difference, low, high = (
+            np.array([row[key] for row in beside], float) for key in ("value", "diff", "ci_low", "ci_high")
+        )
+        right.errorbar(
+            x * 1.05 ** (i - len(arms) / 2),
+            difference,
+            (difference - low, high - difference),
+            fmt="o",
+            color=f"C{i}",
+            markersize=3,
+            linewidth=1,
+        )
     right.axhline(0, color="black", linewidth=0.8)
     left.set_ylabel("accuracy in %")
     right.set_ylabel("points above SEGA-Net")
@@ -142,8 +163,10 @@ def attack_curves(rows: Sequence[dict], published: Sequence[dict[str, str]] = ()
     for axes, attack in zip(figure.subplots(1, len(attacks), sharey=True, squeeze=False).flat, attacks, strict=True):
         for i, arm in enumerate(arms):
             mine = [row for row in rows if (row["arm"], row["attack"]) == (arm, attack)]
-            points = {eps: np.mean([row["accuracy"] for row in mine if row["epsilon"] == eps])
-                      for eps in sorted({row["epsilon"] for row in mine})}  # fmt: skip
+            points = {
+                eps: np.mean([row["accuracy"] for row in mine if row["epsilon"] == eps])
+                for eps in sorted({row["epsilon"] for row in mine})
+            }
             axes.plot([r["epsilon"] for r in mine], [r["accuracy"] for r in mine], ".", color=f"C{i}", alpha=0.4)
             axes.plot(points.keys(), points.values(), color=f"C{i}", linewidth=1.2, label=arm)
             for row in published:

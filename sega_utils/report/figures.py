@@ -15,9 +15,14 @@ LINE = "#24476b"
 
 @styled
 def histograms(
-    scores: Sequence[float], keep_mask: torch.Tensor, class_ids: torch.Tensor, thresholds: torch.Tensor, *,
-    class_names: Sequence[str], label: str = "CLIP similarity with the own class",
-) -> Drawing:  # fmt: skip
+    scores: Sequence[float],
+    keep_mask: torch.Tensor,
+    class_ids: torch.Tensor,
+    thresholds: torch.Tensor,
+    *,
+    class_names: Sequence[str],
+    label: str = "CLIP similarity with the own class",
+) -> Drawing:
     """Return each class's histogram of a score (N,), kept apart from rejected, with the class's threshold."""
     scores, keep_mask, class_ids = (np.asarray(torch.as_tensor(x).cpu()) for x in (scores, keep_mask, class_ids))
     columns = min(5, len(class_names))
@@ -50,8 +55,9 @@ def prompt_map(
     share = (spread.square() / spread.square().sum())[:2].tolist()
     class_ids, cluster_ids = class_ids.cpu().numpy(), cluster_ids.cpu().numpy()
     figure = Drawing(figsize=(7.2, 5))
-    axes = figure.add_subplot(xlabel=f"first principal axis ({share[0]:.0%} of the variance)",
-                              ylabel=f"second ({share[1]:.0%})")  # fmt: skip
+    axes = figure.add_subplot(
+        xlabel=f"first principal axis ({share[0]:.0%} of the variance)", ylabel=f"second ({share[1]:.0%})"
+    )
     for k in np.unique(cluster_ids):
         mine = points[cluster_ids == k]
         c, centre = int(class_ids[cluster_ids == k][0]), mine.mean(0)
@@ -61,9 +67,18 @@ def prompt_map(
         axes.scatter(*centre, s=52, color=f"C{c % 10}", edgecolor="white", linewidth=1, zorder=3)
     for c in np.unique(class_ids):
         mine = points[class_ids == c]
-        axes.annotate(class_names[c], (mine[:, 0].mean(), mine[:, 1].max()), (0, 5), textcoords="offset points",
-                      ha="center", weight="bold", color=f"C{c % 10}", zorder=4, parse_math=False,
-                      path_effects=[withStroke(linewidth=2.5, foreground="white")])  # fmt: skip
+        axes.annotate(
+            class_names[c],
+            (mine[:, 0].mean(), mine[:, 1].max()),
+            (0, 5),
+            textcoords="offset points",
+            ha="center",
+            weight="bold",
+            color=f"C{c % 10}",
+            zorder=4,
+            parse_math=False,
+            path_effects=[withStroke(linewidth=2.5, foreground="white")],
+        )
     return figure
 
 
@@ -166,8 +181,13 @@ def worth(rows: Sequence[dict]) -> Drawing:
                 axes.legend(loc="best")
             else:
                 axes.plot(row["seconds_per_kept_image"], row[name], "o", color=LINE)
-                axes.annotate(row["variant"], (row["seconds_per_kept_image"], row[name]), (0, 6),
-                              textcoords="offset points", ha="center")  # fmt: skip
+                axes.annotate(
+                    row["variant"],
+                    (row["seconds_per_kept_image"], row[name]),
+                    (0, 6),
+                    textcoords="offset points",
+                    ha="center",
+                )
         axes.set(xscale="log", xlabel="seconds for each kept image, one core", ylabel=label)
         axes.margins(x=0.25, y=0.2)
     return figure

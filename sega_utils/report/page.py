@@ -18,25 +18,35 @@ FIGURES = {
 }
 # table of tables.TABLES: (heading, how to read it)
 NOTES = {
-    "claims": ("The poster's claims",
-               "The verdict follows from our interval and the claimed gain: reproduced if it lies above zero and "
-               "reaches the claim."),
-    "shift": ("Other test images",
-              "Generated corruptions (CIFAR-10-C-like) and two shifts of ours; accuracy in percent."),
+    "claims": (
+        "The poster's claims",
+        "The verdict follows from our interval and the claimed gain: reproduced if it lies above zero and "
+        "reaches the claim.",
+    ),
+    "shift": (
+        "Other test images",
+        "Generated corruptions (CIFAR-10-C-like) and two shifts of ours; accuracy in percent.",
+    ),
     "ablation": ("Ablations", "Each changes one thing in SEGA-Net; the difference is to SEGA-Net, paired by seed."),
-    "efficiency": ("What an image costs, and what it is worth",
-                   "Seconds on one core, for each image drawn and each that is kept. The Frechet distance is in CLIP's "
-                   "features, no FID. nas: accuracy after training on real and drawn images; cas: on drawn ones "
-                   "alone."),
+    "efficiency": (
+        "What an image costs, and what it is worth",
+        "Seconds on one core, for each image drawn and each that is kept. The Frechet distance is in CLIP's "
+        "features, no FID. nas: accuracy after training on real and drawn images; cas: on drawn ones "
+        "alone.",
+    ),
     "kernels": ("Our kernels beside the libraries", "Medians of the seconds for all images; ratio is theirs to ours."),
     "scale": ("Very many candidates", "Drawn in shards and merged: extrapolated from those on record."),
-    "alignment": ("Alignment with the own class",
-                  "CLIP's cosine of an image with its class. The filter cuts by this score: its rise is no proof."),
+    "alignment": (
+        "Alignment with the own class",
+        "CLIP's cosine of an image with its class. The filter cuts by this score: its rise is no proof.",
+    ),
     "filters": ("What the filters rejected", "Each candidate is counted with the first filter that rejects it."),
-    "steering": ("Did the prompts steer?",
-                 "Cohen's d of the measured attribute from prompts with its low to those with its high word, with 95 % "
-                 "interval; above zero, the images follow the words."),
-}  # fmt: skip
+    "steering": (
+        "Did the prompts steer?",
+        "Cohen's d of the measured attribute from prompts with its low to those with its high word, with 95 % "
+        "interval; above zero, the images follow the words.",
+    ),
+}
 STYLE = """
 :root { color-scheme: light dark }
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 0 auto; padding: 1rem; overflow-wrap: anywhere }
@@ -63,36 +73,60 @@ def report_html(run: str, dataset: str) -> Path:
         f"<h1>SEGA-Net on {escape(dataset)}: did synthetic images help?</h1>",
         f"<p>Run <em>{escape(run)}</em>. Every number below was computed from the records of this run.</p>",
         section("Test accuracy", caption, rows),
-        section("SEGA-Net beside each other arm",
-                "Points of accuracy, paired by seed, with 95 % interval; corrupted: the mean over all corruptions and "
-                "severities.", tables.ahead(run, dataset)),
+        section(
+            "SEGA-Net beside each other arm",
+            "Points of accuracy, paired by seed, with 95 % interval; corrupted: the mean over all corruptions and "
+            "severities.",
+            tables.ahead(run, dataset),
+        ),
         saved(run, dataset, "accuracy"),
         saved(run, dataset, "at_a_glance"),
-        section("Beside the poster", "The last column says why the numbers do not compare directly.",
-                tables.beside_poster(run, dataset),
-                claims.BESIDE),
-    ]  # fmt: skip
+        section(
+            "Beside the poster",
+            "The last column says why the numbers do not compare directly.",
+            tables.beside_poster(run, dataset),
+            claims.BESIDE,
+        ),
+    ]
     for name, (heading, note) in NOTES.items():
         table, columns = tables.TABLES[name]
         parts.append(section(heading, note, table(run, dataset), columns))
-    parts.append(section("The training loop beside a plain one", "Milliseconds a step with quartiles, and the accuracy "
-                         "that each reaches; the plain one is torchvision's transforms and a DataLoader.",
-                         loops.loop_rows(tables.costed(run, dataset))))  # fmt: skip
+    parts.append(
+        section(
+            "The training loop beside a plain one",
+            "Milliseconds a step with quartiles, and the accuracy "
+            "that each reaches; the plain one is torchvision's transforms and a DataLoader.",
+            loops.loop_rows(tables.costed(run, dataset)),
+        )
+    )
     parts += by_fraction(run, dataset) + by_severity(run, dataset) + under_attack(run, dataset)
-    parts.append(section("The poster's costs", "On an unnamed GPU, with a true FID and grades from 1 to 5 by unnamed "
-                         "graders: none of these compares with ours.",
-                         artifacts.load_csv(paths.DATA / "paper" / "efficiency.csv")))  # fmt: skip
-    parts.append(section("Where the poster contradicts itself", "What it says, and what speaks against it.",
-                         artifacts.load_csv(paths.DATA / "paper" / "contradictions.csv")))  # fmt: skip
+    parts.append(
+        section(
+            "The poster's costs",
+            "On an unnamed GPU, with a true FID and grades from 1 to 5 by unnamed "
+            "graders: none of these compares with ours.",
+            artifacts.load_csv(paths.DATA / "paper" / "efficiency.csv"),
+        )
+    )
+    parts.append(
+        section(
+            "Where the poster contradicts itself",
+            "What it says, and what speaks against it.",
+            artifacts.load_csv(paths.DATA / "paper" / "contradictions.csv"),
+        )
+    )
     parts.append(section("What ran", "", provenance(run, dataset)))
     page = "\n".join(part for part in parts if part)
     path = paths.artifact(run, dataset, "report")
-    artifacts.save_text(path, (
-        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>SEGA-Net, {escape(run)}, {escape(dataset)}</title>\n<style>\n{STYLE}\n</style>\n</head>\n"
-        f"<body>\n{page}\n</body>\n</html>\n"
-    ))  # fmt: skip
+    artifacts.save_text(
+        path,
+        (
+            '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+            '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+            f"<title>SEGA-Net, {escape(run)}, {escape(dataset)}</title>\n<style>\n{STYLE}\n</style>\n</head>\n"
+            f"<body>\n{page}\n</body>\n</html>\n"
+        ),
+    )
     return path
 
 
@@ -137,13 +171,18 @@ def under_attack(run: str, dataset: str) -> list[str]:
         return []
     drawing = comparisons.attack_curves(rows, artifacts.load_csv(paths.DATA / "paper" / "adversarial.csv"))
     return [
-        section("Under attack", "Accuracy in percent, the mean over the seeds, for each epsilon.",
-                robustness.accuracy_table(rows)),
+        section(
+            "Under attack",
+            "Accuracy in percent, the mean over the seeds, for each epsilon.",
+            robustness.accuracy_table(rows),
+        ),
         figure(drawing._repr_png_(), "attacks"),
-        section("The poster's attacks",
-                "It names no epsilon: the last columns say at which one ours would be the same.",
-                claims.attacks_beside(rows)),
-    ]  # fmt: skip
+        section(
+            "The poster's attacks",
+            "It names no epsilon: the last columns say at which one ours would be the same.",
+            claims.attacks_beside(rows),
+        ),
+    ]
 
 
 def provenance(run: str, dataset: str) -> list[dict[str, str]]:
@@ -152,10 +191,15 @@ def provenance(run: str, dataset: str) -> list[dict[str, str]]:
     for stage in (*classified.STAGES, "shift", "attacks", "ablation", "efficiency", "shards"):
         if found := records.read(run, dataset, stage):
             common = {k: v for k, v in found[0].items() if all(record.get(k) == v for record in found)}
-            rows.append({
-                "stage": stage, "records": len(found), "seconds": f"{sum(record['seconds'] for record in found):.1f}",
-                "device": common.get("device", "several"), "torch": common.get("version_torch", "several"),
-                "commit": common.get("git_commit", "several")[:12],
-                "parameters": ", ".join(f"{k[6:]} = {v}" for k, v in common.items() if k.startswith("param_")),
-            })  # fmt: skip
+            rows.append(
+                {
+                    "stage": stage,
+                    "records": len(found),
+                    "seconds": f"{sum(record['seconds'] for record in found):.1f}",
+                    "device": common.get("device", "several"),
+                    "torch": common.get("version_torch", "several"),
+                    "commit": common.get("git_commit", "several")[:12],
+                    "parameters": ", ".join(f"{k[6:]} = {v}" for k, v in common.items() if k.startswith("param_")),
+                }
+            )
     return rows

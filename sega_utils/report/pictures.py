@@ -15,13 +15,30 @@ from sega_utils.core import artifacts
 
 KEPT, REJECTED, MUTED = "#1b7f79", "#d9863d", "#767676"
 # why the filters of ``rules.FILTERS`` reject an image, in a few words
-REASONS = {"alignment": "unlike its class", "class": "more like another", "blur": "blurred",
-           "real_duplicate": "copies a real image", "duplicate": "copies a kept image"}  # fmt: skip
+REASONS = {
+    "alignment": "unlike its class",
+    "class": "more like another",
+    "blur": "blurred",
+    "real_duplicate": "copies a real image",
+    "duplicate": "copies a kept image",
+}
 # also makes a user's own matplotlibrc irrelevant
-styled = style.context(["default", {
-    "font.size": 9, "axes.titlesize": 9, "axes.titlelocation": "left", "axes.spines.top": False, "axes.grid": False,
-    "axes.spines.right": False, "legend.frameon": False, "figure.constrained_layout.use": True, "figure.dpi": 110,
-}])  # fmt: skip
+styled = style.context(
+    [
+        "default",
+        {
+            "font.size": 9,
+            "axes.titlesize": 9,
+            "axes.titlelocation": "left",
+            "axes.spines.top": False,
+            "axes.grid": False,
+            "axes.spines.right": False,
+            "legend.frameon": False,
+            "figure.constrained_layout.use": True,
+            "figure.dpi": 110,
+        },
+    ]
+)
 
 
 class Drawing(Figure):
@@ -112,8 +129,10 @@ def at_a_glance(
         ValueError: the table is of other candidates, or no candidate is of one of the prompts.
     """
     if len(rows) != len(pool["images"]):
-        raise ValueError(f"the provenance table has {len(rows)} rows for {len(pool['images'])} candidates; "
-                         "take both from the same run of 04_synthesis")  # fmt: skip
+        raise ValueError(
+            f"the provenance table has {len(rows)} rows for {len(pool['images'])} candidates; "
+            "take both from the same run of 04_synthesis"
+        )
     groups: dict[int, dict[str, list[int]]] = {}
     for i, (prompt, row) in enumerate(zip(pool["prompt_ids"].tolist(), rows, strict=True)):
         groups.setdefault(prompt, {}).setdefault(row["reason"], []).append(i)
@@ -128,8 +147,16 @@ def at_a_glance(
     figure = Drawing(figsize=(9, 9 * height / width), dpi=200, layout="none")
     axes = figure.add_axes((0, 0, 1, 1))
     for x, why in zip(left, columns, strict=False):
-        axes.text(x, 20, textwrap.fill(REASONS.get(why, "kept"), 13), va="bottom", fontsize=10, weight="bold",
-                  linespacing=1, color=REJECTED if why else KEPT)  # fmt: skip
+        axes.text(
+            x,
+            20,
+            textwrap.fill(REASONS.get(why, "kept"), 13),
+            va="bottom",
+            fontsize=10,
+            weight="bold",
+            linespacing=1,
+            color=REJECTED if why else KEPT,
+        )
     for row, prompt in enumerate(prompts):
         top, total = 40 + 105 * row, sum(map(len, groups[prompt].values()))
         text = rows[next(iter(groups[prompt].values()))[0]]["prompt"]

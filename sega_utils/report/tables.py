@@ -8,14 +8,7 @@ from sega_utils import filters
 from sega_utils.core import artifacts, paths, records
 from sega_utils.core.numbers import aligned, interval, markdown, spread
 from sega_utils.evaluation import classified, robustness, shift
-from sega_utils.evaluation.classified import (
-    ACCURACY,
-    accuracy_rows,
-    belonging,
-    check_same,
-    evaluated,
-    is_input,
-)
+from sega_utils.evaluation.classified import ACCURACY, accuracy_rows, belonging, check_same, evaluated, is_input
 from sega_utils.report import claims
 from sega_utils.studies import benchmark, efficiency, entries, shards
 from sega_utils.text import attributes
@@ -92,8 +85,10 @@ TABLES = {
     "alignment": (alignment, ("stage", "median", "iqr", "n")),
     "steering": (steering, ("attribute", "effect", "ci_low", "ci_high", "n")),
     "filters": (rejections, ("filter", "candidates", "rejected")),
-    "corruptions": (lambda *run: shift.corruption_rows(evaluated(*run, "shift")),
-                    ("arm", "corruption", "severity", "seed", "accuracy")),
+    "corruptions": (
+        lambda *run: shift.corruption_rows(evaluated(*run, "shift")),
+        ("arm", "corruption", "severity", "seed", "accuracy"),
+    ),
     "shift": (lambda *run: shift.shift_rows(evaluated(*run, "shift")), ("arm", "shift", "mean", "std", "n")),
     "attacks": (lambda *run: robustness.attack_rows(evaluated(*run, "attacks")), robustness.COLUMNS),
     "ablation": (ablated, entries.ROWS),
@@ -101,7 +96,7 @@ TABLES = {
     "kernels": (lambda *run: benchmark.kernel_rows(costed(*run)), benchmark.KERNEL_ROWS),
     "scale": (scale, shards.SCALE),
     "claims": (claimed, claims.COLUMNS),
-}  # fmt: skip
+}
 
 
 def write_tables(run: str, dataset: str) -> dict[str, Path]:
@@ -132,11 +127,17 @@ def summary(run: str, dataset: str, names: Iterable[str] = recipes.ARMS) -> tupl
         folder = paths.artifact(run, dataset, "records") / "training"
         raise FileNotFoundError(f"{paths.shown(folder)} holds no records; make them with: make run")
     shown = [
-        {"arm": row["arm"], "accuracy (%)": spread(row["mean"], row["std"]),
-         "difference to Std Aug (95 % interval)": interval(*(row[k] for k in ("diff_to_std_aug", "ci_low", "ci_high"))),
-         "n": row["n"], "seconds each": f"{mean(r['seconds'] for r in trained if r['param_arm'] == row['arm']):.1f}"}
+        {
+            "arm": row["arm"],
+            "accuracy (%)": spread(row["mean"], row["std"]),
+            "difference to Std Aug (95 % interval)": interval(
+                *(row[k] for k in ("diff_to_std_aug", "ci_low", "ci_high"))
+            ),
+            "n": row["n"],
+            "seconds each": f"{mean(r['seconds'] for r in trained if r['param_arm'] == row['arm']):.1f}",
+        }
         for row in rows
-    ]  # fmt: skip
+    ]
     first, devices = trained[0], sorted({record["device"] for record in trained})
     return shown, (
         f"{dataset}, {first['n_real']:,} training images ({first['fraction']:.3g} of the published set), "
@@ -150,8 +151,10 @@ def accuracy_text(run: str, dataset: str) -> str:
     """Return the accuracy table and SEGA-Net's leads in aligned columns, and where notebooks and report are."""
     rows, caption = summary(run, dataset)
     leads = ["", aligned(found)] if (found := ahead(run, dataset)) else []
-    places = [f"{what}: {paths.shown(paths.artifact(run, dataset, name))}"
-              for what, name in (("executed notebooks", "notebooks"), ("report", "report"))]  # fmt: skip
+    places = [
+        f"{what}: {paths.shown(paths.artifact(run, dataset, name))}"
+        for what, name in (("executed notebooks", "notebooks"), ("report", "report"))
+    ]
     return "\n".join([aligned(rows), *leads, "", caption, "", *places])
 
 

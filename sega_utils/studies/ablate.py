@@ -43,11 +43,15 @@ def train_entry(run: str, dataset: str, entry: Entry, seed: int) -> dict:
     reference = trained(run, dataset, recipes.OURS, seed)
     inputs, own = pools.load_inputs(run, dataset), pools.recipe_of(run, dataset)
     if missing := [name for name in recipes.SETTINGS if f"param_{name}" not in reference]:
-        raise artifacts.ArtifactError(f"{classified.file_of(reference)} of run {run} lacks the settings {missing}; "
-                                      "delete it and run 05_training again")  # fmt: skip
+        raise artifacts.ArtifactError(
+            f"{classified.file_of(reference)} of run {run} lacks the settings {missing}; "
+            "delete it and run 05_training again"
+        )
     if {name: reference.get(f"input_{name}") for name in inputs["digests"]} != inputs["digests"]:
-        raise artifacts.ArtifactError(f"{classified.file_of(reference)} of run {run} is of other files than those "
-                                      "there now; run 05_training again")  # fmt: skip
+        raise artifacts.ArtifactError(
+            f"{classified.file_of(reference)} of run {run} is of other files than those "
+            "there now; run 05_training again"
+        )
     known = recipes.SETTINGS | recipes.SPEED
     base = {name: reference[f"param_{name}"] for name in known if f"param_{name}" in reference}
     in_settings, in_recipe = entries.ABLATIONS[entry.name][1](entry.value, base)
@@ -73,8 +77,10 @@ def read_fraction(run: str, dataset: str, entry: Entry, seed: int) -> dict:
     other, arm = run_of(run, dataset, entry, seed), entry.name.removeprefix(entries.FRACTION)
     found, reference = (trained(other, dataset, name, seed) for name in (arm, recipes.OURS))
     if found["fraction"] != entry.value:
-        raise artifacts.ArtifactError(f"run {other} has the fraction {found['fraction']}, not {entry.value:g}; "
-                                      f"make it again: {how_to_make(other, dataset, entry)}")  # fmt: skip
+        raise artifacts.ArtifactError(
+            f"run {other} has the fraction {found['fraction']}, not {entry.value:g}; "
+            f"make it again: {how_to_make(other, dataset, entry)}"
+        )
     classified.check_same([found, reference], lambda key: classified.is_input(key) or classified.is_budget(key))
     settings = {key.removeprefix("param_"): value for key, value in found.items() if classified.is_setting(key)}
     files = {key.removeprefix("input_"): value for key, value in found.items() if classified.is_input(key)}
@@ -103,8 +109,16 @@ def record(run, dataset, entry, seed, reference, parameters, inputs, measure) ->
         values, weights = measure()
     values |= {key: reference[key] for key in ("fraction", "n_real", "n_test")}
     values |= {"accuracy_reference": reference["accuracy"]}
-    return records.write(run, dataset, "ablation", name, parameters=parameters, metrics=values,
-                         inputs=inputs | {"weights": weights}, cost=cost)  # fmt: skip
+    return records.write(
+        run,
+        dataset,
+        "ablation",
+        name,
+        parameters=parameters,
+        metrics=values,
+        inputs=inputs | {"weights": weights},
+        cost=cost,
+    )
 
 
 @cache

@@ -73,15 +73,24 @@ def different_pairs(ours: torch.Tensor, theirs: dict[str, list[str]]) -> int:
 
 # kernel: (library, tasks of both)
 KERNELS = {
-    "pHash": ("imagehash", hashes_beside), "SSIM": ("scikit-image", ssim_beside), "Laplacian": ("opencv", sharpness_beside),
+    "pHash": ("imagehash", hashes_beside),
+    "SSIM": ("scikit-image", ssim_beside),
+    "Laplacian": ("opencv", sharpness_beside),
     "near-duplicates": ("imagededup", duplicates_beside),
-}  # fmt: skip
+}
 
 
 def measure_kernel(
-    run: str, dataset: str, kernel: str, n: int, *, repeats: int = 5, limit: float = 10, least: float = 0.5,
+    run: str,
+    dataset: str,
+    kernel: str,
+    n: int,
+    *,
+    repeats: int = 5,
+    limit: float = 10,
+    least: float = 0.5,
     device: torch.device | str = "cpu",
-) -> dict:  # fmt: skip
+) -> dict:
     """Time a kernel and its library on the same images in turns and return the record, with medians and quartiles.
 
     Args:
@@ -95,8 +104,10 @@ def measure_kernel(
         FileNotFoundError, ArtifactError: the run has no generator, or a damaged one.
     """
     if kernel not in KERNELS or n < 2 or repeats < 1:
-        raise ValueError(f"kernel is {kernel!r}, n is {n}, repeats is {repeats}; allowed are {', '.join(KERNELS)}, "
-                         "at least 2 and at least 1")  # fmt: skip
+        raise ValueError(
+            f"kernel is {kernel!r}, n is {n}, repeats is {repeats}; allowed are {', '.join(KERNELS)}, "
+            "at least 2 and at least 1"
+        )
     for module in ("methods.hashing", "handlers.search.retrieval"):
         logging.getLogger(f"imagededup.{module}").setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", "Parameter num_enc_workers has no effect")  # it says so even if none is given
@@ -113,10 +124,15 @@ def measure_kernel(
             turns.append(seconds)
     values = {"difference": difference(*results), "turns": len(turns)} | quartiles(turns)
     return records.write(
-        run, dataset, "efficiency", f"kernel-{recipes.slug(kernel)}-{n}", metrics=values, cost=cost,
+        run,
+        dataset,
+        "efficiency",
+        f"kernel-{recipes.slug(kernel)}-{n}",
+        metrics=values,
+        cost=cost,
         parameters={"kernel": kernel, "library": library, "images": n, "repeats": repeats, "least": least},
         inputs={"generator": generator.meta["sha256"]},
-    )  # fmt: skip
+    )
 
 
 def timed(function: Callable, *, least: float = 0) -> tuple[float, object]:
@@ -138,13 +154,21 @@ def quartiles(turns: list[tuple[float, float]]) -> dict[str, float]:
 
 
 def measure(
-    run: str, dataset: str, *, images: list[int], candidates: list[int], repeats: int = 5, seed: int = 0,
+    run: str,
+    dataset: str,
+    *,
+    images: list[int],
+    candidates: list[int],
+    repeats: int = 5,
+    seed: int = 0,
     device: torch.device | str = "cpu",
-) -> list[dict]:  # fmt: skip
+) -> list[dict]:
     """Measure every kernel at numbers of images, and the growth at numbers of candidates; return the records."""
     sizes = [(kernel, n) for n in images for kernel in KERNELS]
-    found = [measure_kernel(run, dataset, *size, repeats=repeats, device=device)
-             for size in runtime.progress(sizes, "kernels")]  # fmt: skip
+    found = [
+        measure_kernel(run, dataset, *size, repeats=repeats, device=device)
+        for size in runtime.progress(sizes, "kernels")
+    ]
     for n in runtime.progress(candidates, "growth"):
         job = (run, dataset, n, seed, device)
         found += runtime.map_workers(shards.measure_growth, [job], workers=1, label=str(n))
@@ -152,9 +176,15 @@ def measure(
 
 
 def compare_with_reference(
-    model: torch.nn.Module, images: torch.Tensor, labels: torch.Tensor, *, eps: float, norm: str = "Linf",
-    seed: int = 0, batch: int = 250,
-) -> dict[str, float]:  # fmt: skip
+    model: torch.nn.Module,
+    images: torch.Tensor,
+    labels: torch.Tensor,
+    *,
+    eps: float,
+    norm: str = "Linf",
+    seed: int = 0,
+    batch: int = 250,
+) -> dict[str, float]:
     """Run ``auto_attack`` and the reference's own loop on the same images with the same seed, once each.
 
     Returns:
@@ -177,16 +207,33 @@ def compare_with_reference(
         hook.remove()
     stands = (fell_to == len(attacks.STANDARD)), (predicted == labels)
     return {
-        "seconds_ours": ours, "seconds_reference": theirs, "speedup": theirs / ours, "images_ours": n_ours,
-        "images_reference": n_theirs, "fewer_images": n_theirs / n_ours,
+        "seconds_ours": ours,
+        "seconds_reference": theirs,
+        "speedup": theirs / ours,
+        "images_ours": n_ours,
+        "images_reference": n_theirs,
+        "fewer_images": n_theirs / n_ours,
         "agreement": float((stands[0] == stands[1]).double().mean()),
-        "accuracy_ours": float(stands[0].double().mean()), "accuracy_reference": float(stands[1].double().mean()),
-        "eps": eps, "n": len(labels),
-    }  # fmt: skip
+        "accuracy_ours": float(stands[0].double().mean()),
+        "accuracy_reference": float(stands[1].double().mean()),
+        "eps": eps,
+        "n": len(labels),
+    }
 
 
-KERNEL_ROWS = ("kernel", "library", "images", "seconds_ours", "seconds_theirs", "ratio", "ours_q1", "ours_q3", "theirs_q1",
-           "theirs_q3", "difference")  # fmt: skip
+KERNEL_ROWS = (
+    "kernel",
+    "library",
+    "images",
+    "seconds_ours",
+    "seconds_theirs",
+    "ratio",
+    "ours_q1",
+    "ours_q3",
+    "theirs_q1",
+    "theirs_q3",
+    "difference",
+)
 
 
 def kernel_rows(found: list[dict]) -> list[dict]:

@@ -21,9 +21,18 @@ REAL_IMAGES = "real images"  # what a score is to be compared with
 
 
 def measure_variant(
-    run: str, dataset: str, variant: str, *, n: int, oversample: int = 4, seed: int = 0, sampling_steps: int = 25,
-    inception: str = "", pipeline: str = "", device: torch.device | str = "cpu",
-) -> dict:  # fmt: skip
+    run: str,
+    dataset: str,
+    variant: str,
+    *,
+    n: int,
+    oversample: int = 4,
+    seed: int = 0,
+    sampling_steps: int = 25,
+    inception: str = "",
+    pipeline: str = "",
+    device: torch.device | str = "cpu",
+) -> dict:
     """Measure what an image of a variant costs and how ``n`` of them look; keep these and return the record.
 
     A record of the same files and parameters is returned as it stands. Peak memory is the process's, see
@@ -40,8 +49,14 @@ def measure_variant(
     """
     _, networks, filtered = VARIANTS[variant]
     inputs = load_networks(run, dataset, networks=networks, pipeline=pipeline, device=device)
-    parameters = {"variant": variant, "n": n, "oversample": oversample if filtered else 1, "seed": seed,
-                  "sampling_steps": sampling_steps, "inception": Path(inception).name}  # fmt: skip
+    parameters = {
+        "variant": variant,
+        "n": n,
+        "oversample": oversample if filtered else 1,
+        "seed": seed,
+        "sampling_steps": sampling_steps,
+        "inception": Path(inception).name,
+    }
     if variant == "Stable Diffusion":
         parameters["pipeline"] = Path(pipeline).name if Path(pipeline).exists() else pipeline
     asked = {"parameters": parameters, "inputs": inputs["digests"]}
@@ -54,10 +69,12 @@ def measure_variant(
     chosen = base.select(kept, labels, n=n, n_classes=n_classes)
     images, labels = pool["images"].cpu()[chosen], labels[chosen]
     values = {
-        "seconds_per_image": pool["drawing"] / len(kept), "drawn": len(kept), "kept": int(kept.sum()),
+        "seconds_per_image": pool["drawing"] / len(kept),
+        "drawn": len(kept),
+        "kept": int(kept.sum()),
         "seconds_per_kept_image": pool["cost"]["seconds"] / int(kept.sum()),
         "params_millions": sum(count(inputs[network]) for network in networks) / 1e6,
-    }  # fmt: skip
+    }
     values |= quality(images, labels, catalogue.load(dataset, "test"), inputs, inception=inception)
     artifacts.save_tensors(file, {"images": images, "labels": labels}, {"variant": variant})
     return records.write(run, dataset, "efficiency", name, metrics=values, cost=pool["cost"], **asked)
@@ -138,8 +155,22 @@ def score(run: str, dataset: str, variant: str, kind: str, seed: int, steps: int
     return records.write(run, dataset, "efficiency", name, metrics=values, cost=cost, **asked)
 
 
-EFFICIENCY = ("variant", "seconds_per_image", "seconds_per_kept_image", "peak_memory_gb", "params_millions", "frechet",
-              "features", "precision", "recall", "agreement", "nas", "cas", "fid", "kid")  # fmt: skip
+EFFICIENCY = (
+    "variant",
+    "seconds_per_image",
+    "seconds_per_kept_image",
+    "peak_memory_gb",
+    "params_millions",
+    "frechet",
+    "features",
+    "precision",
+    "recall",
+    "agreement",
+    "nas",
+    "cas",
+    "fid",
+    "kid",
+)
 
 
 def efficiency_rows(found: list[dict]) -> list[dict]:

@@ -118,8 +118,10 @@ def choose(found: list[Entry], wanted: list[str]) -> list[Entry]:
     """
     for text in wanted:
         if not any(text in {entry.name, str(entry)} for entry in found):
-            raise ValueError(f"there is no ablation {text!r}; there are {', '.join(map(str, found))}, "
-                             "and the name alone stands for all its values")  # fmt: skip
+            raise ValueError(
+                f"there is no ablation {text!r}; there are {', '.join(map(str, found))}, "
+                "and the name alone stands for all its values"
+            )
     return [entry for entry in found if {entry.name, str(entry)} & set(wanted)]
 
 
@@ -198,7 +200,13 @@ def time_left(run: str, dataset: str, wanted: list[Entry], seeds: list[int], *, 
     for name in dict.fromkeys(entry.name for entry in wanted):
         asked = {(*entry, seed) for entry in wanted for seed in seeds if entry.name == name}
         left = 0 if name.startswith(FRACTION) else len(asked - done)
-        rows.append({"name": name, "asked": len(asked), "on record": len(asked & done),
-                     "minutes left": left * seconds / workers / 60})  # fmt: skip
+        rows.append(
+            {
+                "name": name,
+                "asked": len(asked),
+                "on record": len(asked & done),
+                "minutes left": left * seconds / workers / 60,
+            }
+        )
     total = {key: sum(row[key] for row in rows) for key in ("asked", "on record", "minutes left")}
     return [*rows, {"name": "all"} | total]

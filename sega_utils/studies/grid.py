@@ -34,8 +34,12 @@ def read(file: Path = FILE, params: Path = PARAMS) -> Grid:
         ValueError: not such a file, or a name or number that is not allowed; the message lists what is.
     """
     content = parameters.load_yaml(file)
-    if not isinstance(content, dict) or set(content) != set(AXES) or not all(
-        isinstance(values, list) and values and len(set(values)) == len(values) for values in content.values()
+    if (
+        not isinstance(content, dict)
+        or set(content) != set(AXES)
+        or not all(
+            isinstance(values, list) and values and len(set(values)) == len(values) for values in content.values()
+        )
     ):
         raise ValueError(f"{paths.shown(file)} must hold {', '.join(AXES)}, each a list of different values")
     known = parameters.read(TRAINING)
@@ -79,8 +83,10 @@ def settings(grid: Grid, classifier: str) -> dict[str, dict]:
     file = settings_file(grid, classifier)
     if not file.is_file():
         there = ", ".join(sorted(path.stem.partition("-")[2] for path in grid.folder.glob("tuned-*.yaml")))
-        raise FileNotFoundError(f"the classifier {classifier} needs its settings of each arm in {paths.shown(file)}; "
-                                f"there are those of {there or 'none'}")  # fmt: skip
+        raise FileNotFoundError(
+            f"the classifier {classifier} needs its settings of each arm in {paths.shown(file)}; "
+            f"there are those of {there or 'none'}"
+        )
     tuned = parameters.load_yaml(file)
     if missing := [name for name in grid.arms if name not in tuned]:
         raise ValueError(f"{paths.shown(file)} lacks the arm {missing[0]!r}")

@@ -23,7 +23,7 @@ SUSTAINED = 20.0  # TFLOP/s: assumed of a GPU that trains small networks, a smal
 
 
 def accuracies(grid: Grid, name: str = "paper") -> list[dict]:
-    """Return the rows (columns ``ACCURACY``) of ``classified.accuracy_rows``, each with its data set, of every finished run.
+    """Return the rows of ``classified.accuracy_rows``, each with its data set (``ACCURACIES``), of every finished run.
 
     A run is finished once every arm is on record with every seed.
     """
@@ -36,8 +36,11 @@ def accuracies(grid: Grid, name: str = "paper") -> list[dict]:
 
 def on_gpu(root: Path) -> list[dict]:
     """Return the records of the grid's stages below a results folder that were measured on a GPU, each once."""
-    files = (file for file in root.glob("*/*/records/*/*.json") if not file.parent.is_symlink()
-             and file.parent.name != "shards")  # fmt: skip
+    files = (
+        file
+        for file in root.glob("*/*/records/*/*.json")
+        if not file.parent.is_symlink() and file.parent.name != "shards"
+    )
     found = [artifacts.load_json(file) for file in sorted(files)]
     return [record for record in found if "seconds" in record and " CPU" not in record.get("device", " CPU")]
 
@@ -76,8 +79,15 @@ def gpu_hours(grid: Grid, found: list[dict], counted: dict[str, float], *, susta
             each = [chosen["steps"] * seconds for seconds in per_step.get((classifier, arm), [])]
             rows.append({"job": f"{classifier}, {arm}", "jobs": jobs, "measured": hours(jobs, each)})
     seconds = {job: [operations / (sustained * 1e12)] for job, operations in counted.items()}
-    return [{"job": row["job"], "jobs": row["jobs"], "computed": hours(row["jobs"], seconds.get(row["job"], [])),
-             "measured": row["measured"]} for row in rows]  # fmt: skip
+    return [
+        {
+            "job": row["job"],
+            "jobs": row["jobs"],
+            "computed": hours(row["jobs"], seconds.get(row["job"], [])),
+            "measured": row["measured"],
+        }
+        for row in rows
+    ]
 
 
 def hours(jobs: int, seconds: Iterable[float]) -> str:
@@ -92,9 +102,11 @@ def cost_text(grid: Grid, params: Path = PARAMS, *, sustained: float = SUSTAINED
     rows = gpu_hours(grid, found, of_grid(grid, params), sustained=sustained)
     computed, measured = ([float(row[name]) for row in rows if row[name]] for name in ("computed", "measured"))
     devices = " and ".join(sorted({record["device"] for record in found}))
-    return (f"{aligned(rows)}\n\n{sum(row['jobs'] for row in rows):,} jobs. GPU hours: {sum(computed):,.0f} computed, "
-            f"at {sustained:g} TFLOP/s, for the {len(computed)} rows of trainings; {sum(measured):,.1f} measured on "
-            f"{devices or 'no GPU'}, for {len(measured)} of {len(rows)} rows")  # fmt: skip
+    return (
+        f"{aligned(rows)}\n\n{sum(row['jobs'] for row in rows):,} jobs. GPU hours: {sum(computed):,.0f} computed, "
+        f"at {sustained:g} TFLOP/s, for the {len(computed)} rows of trainings; {sum(measured):,.1f} measured on "
+        f"{devices or 'no GPU'}, for {len(measured)} of {len(rows)} rows"
+    )
 
 
 def accuracies_text(grid: Grid, name: str = "paper") -> str:
@@ -128,8 +140,9 @@ def of_grid(found: grid.Grid, params: Path = grid.PARAMS) -> dict[str, float]:
     gan = of_gan(**{name: given.get(name.upper(), known[name.upper()].default) for name in names})
     return {"generator": gan} | {
         f"{classifier}, {arm}": of_classifier(settings)
-        for classifier in found.classifiers for arm, settings in grid.settings(found, classifier).items()
-    }  # fmt: skip
+        for classifier in found.classifiers
+        for arm, settings in grid.settings(found, classifier).items()
+    }
 
 
 def of_classifier(settings: dict) -> float:

@@ -39,10 +39,9 @@ class Pictures(torch.utils.data.Dataset):
 
 
 def train_plain(
-    real: Dataset, *, pictures: Pictures, batch_size: int, workers: int, device: torch.device | str = "cpu",
-    **options,
-) -> torch.nn.Module:  # fmt: skip
-    """Train what ``classifiers.train_classifier`` trains with the same arguments, by a plain loop; return it in eval mode.
+    real: Dataset, *, pictures: Pictures, batch_size: int, workers: int, device: torch.device | str = "cpu", **options
+) -> torch.nn.Module:
+    """Train what ``classifiers.train_classifier`` trains with the same arguments, by a plain loop; return it in eval.
 
     Args:
         pictures: the images of ``real``.
@@ -55,17 +54,30 @@ def train_plain(
     if len(pictures) < batch_size:
         raise ValueError(f"a batch of {batch_size} is more than the {len(pictures)} images; choose a smaller one")
     model, optimise = prepare(real, device=device, **options)
-    loader = DataLoader(pictures, batch_size, shuffle=True, drop_last=True, num_workers=workers,
-                        persistent_workers=workers > 0, pin_memory=torch.device(device).type == "cuda")  # fmt: skip
+    loader = DataLoader(
+        pictures,
+        batch_size,
+        shuffle=True,
+        drop_last=True,
+        num_workers=workers,
+        persistent_workers=workers > 0,
+        pin_memory=torch.device(device).type == "cuda",
+    )
     for images, labels in islice(chain.from_iterable(repeat(loader)), options["steps"]):  # epoch after epoch
         optimise(images.to(device, non_blocking=True), labels.to(device, non_blocking=True))
     return model.eval()
 
 
 def measure_loops(
-    run: str, dataset: str, settings: dict, *, workers: int = 2, turns: int = 5, seed: int = 0,
+    run: str,
+    dataset: str,
+    settings: dict,
+    *,
+    workers: int = 2,
+    turns: int = 5,
+    seed: int = 0,
     device: torch.device | str = "cpu",
-) -> dict:  # fmt: skip
+) -> dict:
     """Train with both loops in turns, each time with another seed, and return the record.
 
     Seconds are those of a whole training, with the start of the workers, divided by its steps; what is slow only once
@@ -85,8 +97,7 @@ def measure_loops(
     test = catalogue.load(dataset, "test")
     names = ("classifier", "steps", "batch_size", "lr", "weight_decay", *recipes.SPEED)
     options = {name: (recipes.SPEED | settings)[name] for name in names}
-    loops = {"ours": train_classifier,
-             "theirs": partial(train_plain, pictures=Pictures(real), workers=workers)}  # fmt: skip
+    loops = {"ours": train_classifier, "theirs": partial(train_plain, pictures=Pictures(real), workers=workers)}
     seconds: dict[str, list[float]] = {side: [] for side in loops}
     accuracy: dict[str, dict[int, float]] = {side: {} for side in loops}
     with runtime.measure() as cost:
@@ -104,11 +115,15 @@ def measure_loops(
     values |= {name: paired[name] for name in ("difference", "ci_low", "ci_high")}
     name = "-".join(f"{options[k]}" for k in ("classifier", "batch_size", "precision"))
     return records.write(
-        run, dataset, "efficiency", f"loop-{name}{'-compiled' if options['compile'] else ''}-{workers}-workers",
-        metrics=values | {"n_real": len(real.labels), "n_test": len(test.labels)}, cost=cost,
+        run,
+        dataset,
+        "efficiency",
+        f"loop-{name}{'-compiled' if options['compile'] else ''}-{workers}-workers",
+        metrics=values | {"n_real": len(real.labels), "n_test": len(test.labels)},
+        cost=cost,
         parameters=options | {"loop": LIBRARY, "workers": workers, "turns": turns, "seed": seed},
         inputs={"real": meta["sha256"]},
-    )  # fmt: skip
+    )
 
 
 def loop_rows(found: list[dict]) -> list[dict[str, str]]:
@@ -127,23 +142,37 @@ def loop_rows(found: list[dict]) -> list[dict[str, str]]:
         for side, loop, workers, times, gained in (
             ("ours", "ours", "", "", ""),
             ("theirs", record["param_loop"], record["param_workers"], f"{ratio:.2f}", lead),
-        ):  # fmt: skip
+        ):
             low, median, high = (1000 * record[name] for name in (f"{side}_q1", f"seconds_{side}", f"{side}_q3"))
-            rows.append({
-                "classifier": record["param_classifier"], "precision": record["param_precision"],
-                "compiled": "yes" if record["param_compile"] else "no", "loop": loop, "workers": workers,
-                "ms a step": f"{median:.2f} [{low:.2f}, {high:.2f}]", "ratio": times,
-                "images/s": f"{1000 * record['param_batch_size'] / median:,.0f}",
-                "accuracy (%)": spread(100 * record[f"accuracy_{side}"], 100 * record[f"std_{side}"]),
-                "ours - plain": gained, "n": record["param_turns"],
-            })  # fmt: skip
+            rows.append(
+                {
+                    "classifier": record["param_classifier"],
+                    "precision": record["param_precision"],
+                    "compiled": "yes" if record["param_compile"] else "no",
+                    "loop": loop,
+                    "workers": workers,
+                    "ms a step": f"{median:.2f} [{low:.2f}, {high:.2f}]",
+                    "ratio": times,
+                    "images/s": f"{1000 * record['param_batch_size'] / median:,.0f}",
+                    "accuracy (%)": spread(100 * record[f"accuracy_{side}"], 100 * record[f"std_{side}"]),
+                    "ours - plain": gained,
+                    "n": record["param_turns"],
+                }
+            )
     return rows
 
 
 def compare(
-    run: str, dataset: str, tuned: Path, asked: dict, *, precisions: list[str] | None, workers: list[int], turns: int,
+    run: str,
+    dataset: str,
+    tuned: Path,
+    asked: dict,
+    *,
+    precisions: list[str] | None,
+    workers: list[int],
+    turns: int,
     device: torch.device,
-) -> list[dict]:  # fmt: skip
+) -> list[dict]:
     """Measure both loops for each precision and number of workers, and return the records.
 
     Args:
@@ -158,7 +187,14 @@ def compare(
         raise ValueError(f"{paths.shown(tuned)} lacks the arm {ARM!r}")
     own = recipes.SPEED | settings[ARM] | {name: value for name, value in asked.items() if value is not None}
     return [
-        measure_loops(run, dataset, recipes.settings_of(ARM, own | {"precision": precision}), workers=count,
-                      turns=turns, device=device)
-        for precision in precisions or [own["precision"]] for count in workers
-    ]  # fmt: skip
+        measure_loops(
+            run,
+            dataset,
+            recipes.settings_of(ARM, own | {"precision": precision}),
+            workers=count,
+            turns=turns,
+            device=device,
+        )
+        for precision in precisions or [own["precision"]]
+        for count in workers
+    ]

@@ -50,8 +50,10 @@ def load_shard(run: str, dataset: str, shard: int, of: int, asked: dict) -> tupl
         FileNotFoundError, ArtifactError: see ``merge``.
     """
     path, n = shard_path(run, dataset, shard, of), asked["candidates"]
-    advice = (f"draw it with: python -m sega_utils shard-draw --run {run} --dataset {shlex.quote(dataset)} "
-              f"--candidates {n} --shard {shard} --of {of}")  # fmt: skip
+    advice = (
+        f"draw it with: python -m sega_utils shard-draw --run {run} --dataset {shlex.quote(dataset)} "
+        f"--candidates {n} --shard {shard} --of {of}"
+    )
     if not path.exists():
         raise FileNotFoundError(f"{paths.shown(path)} is missing; {advice}")
     try:
@@ -141,15 +143,25 @@ def draw_block(inputs: dict, start: int, n: int, thresholds: dict) -> tuple[dict
     """
     recipe, device, clip = inputs["recipe"], inputs["device"], inputs["clip"]
     plan = base.plan(inputs["prompts"]["class_ids"], n, seed=recipe["draw_seed"], start=start)
-    drawn = sega.draw(inputs["generator"], inputs["projector"], sigma=recipe["draw_sigma"],
-                           embeddings=inputs["prompts"]["embeddings"].to(device), **plan)  # fmt: skip
+    drawn = sega.draw(
+        inputs["generator"],
+        inputs["projector"],
+        sigma=recipe["draw_sigma"],
+        embeddings=inputs["prompts"]["embeddings"].to(device),
+        **plan,
+    )
     stored = to_uint8(drawn)
     images = from_uint8(stored)
     kept, table = filters.apply_filters(
-        images, plan["class_ids"], real_images=inputs["real"].images, max_distance=recipe["max_distance"],
+        images,
+        plan["class_ids"],
+        real_images=inputs["real"].images,
+        max_distance=recipe["max_distance"],
         class_scores=filters.class_scores(images, clip=clip, class_embeddings=inputs["class_embeddings"]),
-        min_ssim=recipe["min_ssim"], use=set(recipe["use"].split()) - {"duplicate"}, **thresholds,
-    )  # fmt: skip
+        min_ssim=recipe["min_ssim"],
+        use=set(recipe["use"].split()) - {"duplicate"},
+        **thresholds,
+    )
     scores = {name: torch.tensor(table[name]) for name in ("clip_score", "blur_score")}
     columns = {"index": torch.arange(start, start + n)} | plan | scores
     columns |= {"hashes": pack(filters.phash(images)), "images": stored}
@@ -185,9 +197,15 @@ def merge(run: str, dataset: str, *, of: int, n: int, device: torch.device | str
     # the search holds as many bytes again as the hashes have, twice: each image's rank, and what it copies
     metrics |= {"bytes": written, "bytes_held": 3 * hashes.nbytes + scores.nbytes}
     return records.write(
-        run, dataset, "shards", f"merge-{n}", metrics=metrics, inputs=asked["inputs"], cost=cost,
+        run,
+        dataset,
+        "shards",
+        f"merge-{n}",
+        metrics=metrics,
+        inputs=asked["inputs"],
+        cost=cost,
         parameters=asked["rule"] | {"candidates": n, "of": of},
-    )  # fmt: skip
+    )
 
 
 def load_shard_inputs(run: str, dataset: str, n: int, device: torch.device | str) -> tuple[dict, dict]:
@@ -200,8 +218,10 @@ def load_shard_inputs(run: str, dataset: str, n: int, device: torch.device | str
 def _check(n: int, of: int) -> None:
     """Refuse a number of shards that leaves one without a block."""
     if not 1 <= of <= -(-n // BLOCK):
-        raise ValueError(f"received {n:,} candidates in {of} shards; allowed are 1 .. {max(1, -(-n // BLOCK))} shards "
-                         f"of at least one candidate: each has {BLOCK:,} or more")  # fmt: skip
+        raise ValueError(
+            f"received {n:,} candidates in {of} shards; allowed are 1 .. {max(1, -(-n // BLOCK))} shards "
+            f"of at least one candidate: each has {BLOCK:,} or more"
+        )
 
 
 def measure_growth(run: str, dataset: str, n: int, seed: int = 0, device: torch.device | str = "cpu") -> dict:
@@ -213,13 +233,30 @@ def measure_growth(run: str, dataset: str, n: int, seed: int = 0, device: torch.
     pool = produce(inputs, "SEGA-Net", n, seed=seed)
     values = {"kept": int(pool["kept"].sum()), "drawing": pool["drawing"], "filtering": pool["filtering"]}
     return records.write(
-        run, dataset, "efficiency", f"growth-{n}", metrics=values, cost=pool["cost"], inputs=inputs["digests"],
+        run,
+        dataset,
+        "efficiency",
+        f"growth-{n}",
+        metrics=values,
+        cost=pool["cost"],
+        inputs=inputs["digests"],
         parameters={"candidates": n, "seed": seed},
-    )  # fmt: skip
+    )
 
 
-SCALE = ("candidates", "device", "survivors", "kept", "drawing_hours", "machines_for_a_day", "search_exponent",
-         "merging_hours", "shard_memory_gb", "merge_memory_gb", "disk_gb")  # fmt: skip
+SCALE = (
+    "candidates",
+    "device",
+    "survivors",
+    "kept",
+    "drawing_hours",
+    "machines_for_a_day",
+    "search_exponent",
+    "merging_hours",
+    "shard_memory_gb",
+    "merge_memory_gb",
+    "disk_gb",
+)
 GROWTH = ("candidates", "kept", "drawing", "filtering", "seconds", "peak_memory_gb")
 
 
@@ -260,8 +297,10 @@ def scale_rows(found: list[dict], sizes: list[int]) -> list[dict]:
         draws, merges = ([record for record in mine if ("kept" in record) == merged] for merged in (False, True))
         if not draws or len({record["survivors"] for record in merges}) < 2:
             continue
-        each = {y: sum(r[y] for r in draws) / sum(r[x] for r in draws)
-                for y, x in (("survivors", "drawn"), ("seconds", "drawn"), ("bytes", "survivors"))}  # fmt: skip
+        each = {
+            y: sum(r[y] for r in draws) / sum(r[x] for r in draws)
+            for y, x in (("survivors", "drawn"), ("seconds", "drawn"), ("bytes", "survivors"))
+        }
         *_, smaller, largest = sorted(merges, key=lambda record: record["survivors"])
         power, keeping = (exponent([smaller, largest], y=y, x="survivors") for y in ("searching", "kept"))
         for n in sizes:
@@ -269,13 +308,21 @@ def scale_rows(found: list[dict], sizes: list[int]) -> list[dict]:
             growth = survivors / largest["survivors"]
             merging = largest["searching"] * growth**power + (largest["seconds"] - largest["searching"]) * growth
             kept = largest["kept"] * growth**keeping
-            rows.append({
-                "candidates": n, "device": device, "survivors": round(survivors), "kept": round(kept),
-                "drawing_hours": drawing, "machines_for_a_day": ceil(drawing / 24), "search_exponent": power,
-                "merging_hours": merging / 3600, "shard_memory_gb": max(r["peak_memory_gb"] for r in draws),
-                "merge_memory_gb": largest["peak_memory_gb"] + largest["bytes_held"] * growth / 2**30,
-                "disk_gb": (survivors * each["bytes"] + kept * largest["bytes"] / largest["kept"]) / 2**30,
-            })  # fmt: skip
+            rows.append(
+                {
+                    "candidates": n,
+                    "device": device,
+                    "survivors": round(survivors),
+                    "kept": round(kept),
+                    "drawing_hours": drawing,
+                    "machines_for_a_day": ceil(drawing / 24),
+                    "search_exponent": power,
+                    "merging_hours": merging / 3600,
+                    "shard_memory_gb": max(r["peak_memory_gb"] for r in draws),
+                    "merge_memory_gb": largest["peak_memory_gb"] + largest["bytes_held"] * growth / 2**30,
+                    "disk_gb": (survivors * each["bytes"] + kept * largest["bytes"] / largest["kept"]) / 2**30,
+                }
+            )
     return rows
 
 
@@ -287,8 +334,10 @@ def estimate(run: str, dataset: str, candidates: list[int]) -> list[dict]:
     """
     found = records.read(run, dataset, "shards")
     if not (rows := scale_rows(found, candidates)):
-        raise ValueError(f"{len(found)} draws and merges of shards are on record; an estimate needs draws, and "
-                         "merges of two sizes, on one device: make them with shard-draw and shard-merge")  # fmt: skip
+        raise ValueError(
+            f"{len(found)} draws and merges of shards are on record; an estimate needs draws, and "
+            "merges of two sizes, on one device: make them with shard-draw and shard-merge"
+        )
     return rows
 
 

@@ -9,10 +9,29 @@ from sega_utils.core import artifacts, paths, records
 
 # Columns and metrics that are times, or follow from them.
 TIMED = {
-    "seconds", "seconds each", "seconds_per_image", "seconds_per_kept_image", "seconds_ours", "seconds_theirs", "ratio",
-    "ours_q1", "ours_q3", "theirs_q1", "theirs_q3", "turns", "drawing", "filtering", "searching", "peak_memory_gb",
-    "drawing_hours", "merging_hours", "machines_for_a_day", "search_exponent", "shard_memory_gb", "merge_memory_gb",
-}  # fmt: skip
+    "seconds",
+    "seconds each",
+    "seconds_per_image",
+    "seconds_per_kept_image",
+    "seconds_ours",
+    "seconds_theirs",
+    "ratio",
+    "ours_q1",
+    "ours_q3",
+    "theirs_q1",
+    "theirs_q3",
+    "turns",
+    "drawing",
+    "filtering",
+    "searching",
+    "peak_memory_gb",
+    "drawing_hours",
+    "merging_hours",
+    "machines_for_a_day",
+    "search_exponent",
+    "shard_memory_gb",
+    "merge_memory_gb",
+}
 
 
 def compare(ours: Path, theirs: Path) -> tuple[list[dict[str, str]], int]:
@@ -35,8 +54,15 @@ def compare(ours: Path, theirs: Path) -> tuple[list[dict[str, str]], int]:
         if not folder.is_dir():
             raise FileNotFoundError(f"there are no results in {paths.shown(folder)}; make them with: make run")
     kinds = ("records/*/*.json", "tables/*.csv", "*.csv", "*.jsonl", "*.safetensors", "classifiers/*.safetensors")
-    names = sorted({str(file.relative_to(folder)) for folder in (ours, theirs) for kind in kinds
-                    for file in folder.glob(kind) if "-state" not in file.name})  # fmt: skip
+    names = sorted(
+        {
+            str(file.relative_to(folder))
+            for folder in (ours, theirs)
+            for kind in kinds
+            for file in folder.glob(kind)
+            if "-state" not in file.name
+        }
+    )
     rows = []
     for name in names:
         pair = [read(folder / name) for folder in (ours, theirs)]
@@ -55,8 +81,12 @@ def read(file: Path) -> dict[str, object]:
         found = records.comparable(artifacts.load_json(file))
         return {key: value for key, value in found.items() if key not in TIMED | {"run", "param_from_run"}}
     if file.suffix == ".csv":
-        return {f"row {i}, {key}": value for i, row in enumerate(artifacts.load_csv(file), 1)
-                for key, value in row.items() if key not in TIMED and not value.endswith(" times")}  # fmt: skip
+        return {
+            f"row {i}, {key}": value
+            for i, row in enumerate(artifacts.load_csv(file), 1)
+            for key, value in row.items()
+            if key not in TIMED and not value.endswith(" times")
+        }
     if file.suffix == ".safetensors":
         with safe_open(file, "pt") as handle:
             return {"digest": json.loads(handle.metadata()["sega_utils"])["sha256"]}

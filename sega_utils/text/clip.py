@@ -19,9 +19,9 @@ EMBEDDED = {  # a stand-in of about 0.4 M parameters in open_clip's architecture
     "text_cfg": {"context_length": CONTEXT, "width": 64, "heads": 4, "layers": 2},
 }
 # timm looks here for what it knows of a model, by its name
-default_cfgs = timm.models.generate_default_cfgs({
-    "sega_resnet32": {"input_size": (1, SIDE, SIDE), "pool_size": (4, 4)},
-})  # fmt: skip
+default_cfgs = timm.models.generate_default_cfgs(
+    {"sega_resnet32": {"input_size": (1, SIDE, SIDE), "pool_size": (4, 4)}}
+)
 
 
 @timm.models.register_model
@@ -97,26 +97,43 @@ def load_clip(name: str | Path, device: torch.device | str = "cpu") -> Clip:
             model.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in tensors.items()})
         except (KeyError, RuntimeError) as error:
             raise artifacts.ArtifactError(f"{Path(name).name} holds no CLIP of this package: {error}") from error
-        clip = Clip(model.to(device), Vocabulary(meta["vocabulary"]), image_size=SIDE, mean=[0.5], std=[0.5],
-                    sha256=meta["sha256"])  # fmt: skip
+        clip = Clip(
+            model.to(device),
+            Vocabulary(meta["vocabulary"]),
+            image_size=SIDE,
+            mean=[0.5],
+            std=[0.5],
+            sha256=meta["sha256"],
+        )
         clip.meta = meta
         return clip
     model_name, _, pretrained = str(name).partition(":")
     if model_name not in open_clip.list_models() or not pretrained:
-        raise ValueError(f"unknown CLIP {str(name)!r}; give a .safetensors file of this project or MODEL:PRETRAINED "
-                         f"with MODEL one of open_clip.list_models(), e.g. 'ViT-B-32:laion2b_s34b_b79k'")  # fmt: skip
+        raise ValueError(
+            f"unknown CLIP {str(name)!r}; give a .safetensors file of this project or MODEL:PRETRAINED "
+            f"with MODEL one of open_clip.list_models(), e.g. 'ViT-B-32:laion2b_s34b_b79k'"
+        )
     if not Path(pretrained).exists() and pretrained not in open_clip.list_pretrained_tags_by_model(model_name):
-        raise ValueError(f"{pretrained!r} is neither a file nor a tag of {model_name}; its tags are "
-                         f"{', '.join(open_clip.list_pretrained_tags_by_model(model_name)) or 'none'}")  # fmt: skip
+        raise ValueError(
+            f"{pretrained!r} is neither a file nor a tag of {model_name}; its tags are "
+            f"{', '.join(open_clip.list_pretrained_tags_by_model(model_name)) or 'none'}"
+        )
     try:
         model, _, _ = open_clip.create_model_and_transforms(model_name, pretrained=pretrained, device=device)
     except Exception as error:  # every format's reader, and the download, raises its own
-        raise artifacts.ArtifactError(f"{pretrained} cannot be loaded into {model_name}: it is damaged, made for "
-                                      "another model, or a tag that cannot be downloaded from here") from error  # fmt: skip
+        raise artifacts.ArtifactError(
+            f"{pretrained} cannot be loaded into {model_name}: it is damaged, made for "
+            "another model, or a tag that cannot be downloaded from here"
+        ) from error
     size = model.visual.image_size
-    return Clip(model, open_clip.get_tokenizer(model_name), image_size=size[0] if isinstance(size, tuple) else size,
-                mean=model.visual.image_mean, std=model.visual.image_std,
-                sha256=artifacts.digest(model.state_dict()))  # fmt: skip
+    return Clip(
+        model,
+        open_clip.get_tokenizer(model_name),
+        image_size=size[0] if isinstance(size, tuple) else size,
+        mean=model.visual.image_mean,
+        std=model.visual.image_std,
+        sha256=artifacts.digest(model.state_dict()),
+    )
 
 
 def load_run_clip(run: str, dataset: str, device: torch.device | str = "cpu") -> Clip:
@@ -129,8 +146,10 @@ def load_run_clip(run: str, dataset: str, device: torch.device | str = "cpu") ->
     name = pointer["name"]
     clip = load_clip(paths.located(name) if name.endswith(".safetensors") and ":" not in name else name, device)
     if clip.sha256 != pointer["sha256"]:
-        raise artifacts.ArtifactError(f"{name} has changed since this run began (digest {clip.sha256}, expected "
-                                      f"{pointer['sha256']}); run 01_clip and what follows it again")  # fmt: skip
+        raise artifacts.ArtifactError(
+            f"{name} has changed since this run began (digest {clip.sha256}, expected "
+            f"{pointer['sha256']}); run 01_clip and what follows it again"
+        )
     return clip
 
 

@@ -12,14 +12,7 @@ from sega_utils.core.learning import one_cycle, shuffled
 from sega_utils.data import augment
 from sega_utils.data.images import Dataset, resize
 from sega_utils.text import attributes
-from sega_utils.text.clip import (
-    SIDE,
-    Clip,
-    Vocabulary,
-    build_clip,
-    embed,
-    vocabulary_of,
-)
+from sega_utils.text.clip import SIDE, Clip, Vocabulary, build_clip, embed, vocabulary_of
 
 BARE = "a photo of a {}"  # the zero-shot prompt: Radford et al. 2021, section 3.1.4
 
@@ -96,8 +89,10 @@ def train_clip(
     model = build_clip(vocabulary).to(device).train()
     average = copy.deepcopy(model).requires_grad_(False)
     image_tower, rest = list(model.visual.parameters()), [p for n, p in model.named_parameters() if "visual" not in n]
-    optimisers = (torch.optim.SGD(image_tower, lr, momentum=0.9, nesterov=True, weight_decay=weight_decay),
-                  torch.optim.AdamW(rest, lr_text, weight_decay=0.05))  # fmt: skip
+    optimisers = (
+        torch.optim.SGD(image_tower, lr, momentum=0.9, nesterov=True, weight_decay=weight_decay),
+        torch.optim.AdamW(rest, lr_text, weight_decay=0.05),
+    )
     cycle = lambda step: one_cycle((step + 1) / (steps + 1))
     schedules = [torch.optim.lr_scheduler.LambdaLR(optimiser, cycle) for optimiser in optimisers]
     bins = attributes.terciles(attributes.measure(data.images), data.labels)
@@ -107,8 +102,13 @@ def train_clip(
     for step in runtime.progress(range(steps), "CLIP"):
         pick = next(batches)
         named = [words.random() >= unnamed for _ in range(batch_size)]
-        texts, said = zip(*(caption(data.class_names[data.labels[i]] if name else None, bins[i].tolist(), words)
-                            for i, name in zip(pick.tolist(), named, strict=True)), strict=True)  # fmt: skip
+        texts, said = zip(
+            *(
+                caption(data.class_names[data.labels[i]] if name else None, bins[i].tolist(), words)
+                for i, name in zip(pick.tolist(), named, strict=True)
+            ),
+            strict=True,
+        )
         said, named = torch.tensor(said), torch.tensor(named)
         true = ((said[None] == bins[pick][:, None]) | (said[None] < 0)).all(2)
         true &= (data.labels[pick][:, None] == data.labels[pick][None]) | ~named[None]

@@ -32,8 +32,10 @@ def connect(base_url: str | None, api_key: str | None, timeout: float, max_retri
     """
     key = (api_key or os.environ.get("OPENAI_API_KEY", "")).strip()
     if not (key and key.isascii() and key.isprintable() and " " not in key):
-        raise PromptError(f"{'the key holds characters that no key has' if key else 'there is no key'}; "
-                          "set OPENAI_API_KEY, or replay a recorded bank with live=False")  # fmt: skip
+        raise PromptError(
+            f"{'the key holds characters that no key has' if key else 'there is no key'}; "
+            "set OPENAI_API_KEY, or replay a recorded bank with live=False"
+        )
     http = openai.DefaultHttpxClient(event_hooks={"response": [_never_retry_quota]})
     return openai.OpenAI(api_key=key, base_url=base_url, timeout=timeout, max_retries=max_retries, http_client=http)
 
@@ -72,8 +74,14 @@ def ask(
             check(message.parsed.prompts)
             source = dict.fromkeys(SOURCE) | answer.model_dump(include=set(SOURCE), exclude_unset=True, mode="json")
             return message.parsed.prompts, source | {"provider": host, "author": source["model"]}
-        except (openai.LengthFinishReasonError, openai.ContentFilterFinishReasonError, ValueError,
-                TypeError, AttributeError, IndexError) as error:  # fmt: skip
+        except (
+            openai.LengthFinishReasonError,
+            openai.ContentFilterFinishReasonError,
+            ValueError,
+            TypeError,
+            AttributeError,
+            IndexError,
+        ) as error:
             problem = f"{1 + client.max_retries} invalid answers, the last: {quote(error)}"
         except openai.OpenAIError as error:  # its chain holds the request and so the key: cut it off
             raise PromptError(f"{about}: {_advice(error)} (received {quote(error)})") from None
@@ -139,7 +147,9 @@ def load_bank(bank: Path) -> dict[str, dict]:
         except (ValueError, KeyError, TypeError, AttributeError):
             sound = False
         if not sound or record["digest"] in records:
-            raise artifacts.ArtifactError(f"line {number} of {paths.shown(bank)} is truncated, altered or there twice; "
-                                          "delete it and record its class again, or restore the file")  # fmt: skip
+            raise artifacts.ArtifactError(
+                f"line {number} of {paths.shown(bank)} is truncated, altered or there twice; "
+                "delete it and record its class again, or restore the file"
+            )
         records[record["digest"]] = record
     return records

@@ -68,8 +68,10 @@ def expand(
     """
     check_names(class_names)
     if n_prompts < 1 or max_retries < 0 or timeout <= 0:
-        raise ValueError(f"n_prompts is {n_prompts}, max_retries {max_retries}, timeout {timeout}; allowed are "
-                         "n_prompts >= 1, max_retries >= 0 and timeout > 0")  # fmt: skip
+        raise ValueError(
+            f"n_prompts is {n_prompts}, max_retries {max_retries}, timeout {timeout}; allowed are "
+            "n_prompts >= 1, max_retries >= 0 and timeout > 0"
+        )
     task = {"n_prompts": n_prompts, "domain": domain} | ({"words": list(words)} if words else {})
     about = {name: {"class_name": name, "description": text} for name, text in (descriptions or {}).items()}
     requests = {name: compose(about.get(name, {"class_name": name}) | task, model, temperature) for name in class_names}
@@ -117,8 +119,10 @@ def check_names(class_names: Sequence[str]) -> None:
         raise ValueError(f"class names are {class_names!r}; expected a list of at least one text, e.g. ['dress']")
     wrong = [n for n in class_names if n != n.strip() or not 1 <= len(n) <= MAX_NAME or _has_control(n)]
     if wrong or len({_plain(name) for name in class_names}) < len(class_names):
-        raise ValueError(f"class names not usable: {wrong or 'two are the same'}; allowed are 1 .. {MAX_NAME} "
-                         "characters, none of control, no outer spaces, each name once")  # fmt: skip
+        raise ValueError(
+            f"class names not usable: {wrong or 'two are the same'}; allowed are 1 .. {MAX_NAME} "
+            "characters, none of control, no outer spaces, each name once"
+        )
 
 
 def validate(class_name: str, prompts: Sequence[str], n_prompts: int) -> None:
@@ -173,10 +177,11 @@ def tokens(records: Iterable[dict]) -> dict[str, int]:
     usages = [record["usage"] for record in records]
     metered = [usage for usage in usages if usage]
     return {
-        "answers": len(usages), "unmetered": len(usages) - len(metered),
+        "answers": len(usages),
+        "unmetered": len(usages) - len(metered),
         "read": sum(usage["prompt_tokens"] for usage in metered),
         "written": sum(usage["completion_tokens"] for usage in metered),
-    }  # fmt: skip
+    }
 
 
 def price(used: dict[str, int], prices: tuple[float, float]) -> float:

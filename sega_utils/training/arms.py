@@ -1,11 +1,11 @@
 """Arms: what each one trains on, runs of (arm, seed) that can be resumed, and the search for its settings.
 
-The search gives every arm the same number of trials, drawn from its space by a seeded random search (Bergstra and Bengio
-2012), and each trial the same budget. The best few of an arm are trained again with further seeds, and the best mean
-wins: one seed's luck would choose otherwise. Arms with synthetic images take over the winner among those on real images
-and search only what they do with the synthetic ones, so that beside that arm nothing else differs. Validation images are
-embedded training images outside the run's subset: no classifier, CLIP, generator or threshold has seen them, and the
-test set is not loaded.
+The search gives every arm the same number of trials, drawn from its space by a seeded random search (Bergstra and
+Bengio 2012), and each trial the same budget. The best few of an arm are trained again with further seeds, and the best
+mean wins: one seed's luck would choose otherwise. Arms with synthetic images take over the winner among those on real
+images and search only what they do with the synthetic ones, so that beside that arm nothing else differs. Validation
+images are embedded training images outside the run's subset: no classifier, CLIP, generator or threshold has seen them,
+and the test set is not loaded.
 """
 
 import random
@@ -88,13 +88,21 @@ def run_arm(run: str, dataset: str, arm: str, seed: int, tuned: dict, device: st
     hits = (classifiers.predict(model, test.images) == test.labels).double()
     metrics = {f"accuracy_class_{c}": float(hits[test.labels == c].mean()) for c in test.labels.unique()}
     metrics |= {
-        "accuracy": float(hits.mean()), "fraction": inputs["fraction"], "n_test": len(test.labels),
+        "accuracy": float(hits.mean()),
+        "fraction": inputs["fraction"],
+        "n_test": len(test.labels),
         "n_real": len(inputs["real"].labels),
-    }  # fmt: skip
+    }
     written = records.write(
-        run, dataset, "training", name, parameters=asked | {"arm": arm, "seed": seed}, metrics=metrics,
-        inputs=inputs["digests"] | {"weights": artifacts.digest(model.state_dict())}, cost=cost,
-    )  # fmt: skip
+        run,
+        dataset,
+        "training",
+        name,
+        parameters=asked | {"arm": arm, "seed": seed},
+        metrics=metrics,
+        inputs=inputs["digests"] | {"weights": artifacts.digest(model.state_dict())},
+        cost=cost,
+    )
     meta = {"key": key, "classifier": settings["classifier"]} | inputs["real"].shape()
     artifacts.save_tensors(weights, model.state_dict(), meta)
     return written
@@ -139,8 +147,10 @@ def base_of(arm: str, rows: list[dict]) -> dict:
         return {}
     real = [name for name, settings in recipes.ARMS.items() if "synthetic" not in settings]
     if missing := [name for name in real if not any(row["arm"] == name for row in rows)]:
-        raise ValueError(f"{arm} takes over what is best on real images, but these arms were not tuned: "
-                         f"{', '.join(missing)}; tune them first with --arms")  # fmt: skip
+        raise ValueError(
+            f"{arm} takes over what is best on real images, but these arms were not tuned: "
+            f"{', '.join(missing)}; tune them first with --arms"
+        )
     found = winner(row for row in rows if row["arm"] in real)
     return recipes.ARMS[found["arm"]] | yaml.safe_load(found["settings"])
 
@@ -156,8 +166,9 @@ def validation_accuracy(run: str, dataset: str, arm: str, trial: dict, per_class
     return 100 * classifiers.accuracy(model, validation.images, validation.labels)
 
 
-def search(score: Callable[[list[tuple[dict, int]]], list[float]], trials: list[dict], *, seeds: list[int],
-           finalists: int) -> list[list[float]]:  # fmt: skip
+def search(
+    score: Callable[[list[tuple[dict, int]]], list[float]], trials: list[dict], *, seeds: list[int], finalists: int
+) -> list[list[float]]:
     """Score every trial with the first seed and the best few with all seeds; return each trial's scores.
 
     Args:
@@ -196,15 +207,23 @@ def tune(
     rows = [row for row in artifacts.load_csv(log) if row["arm"] != arm] if log.exists() else []
     tried = [base_of(arm, rows) | trial for trial in draw_trials(arm, trials, seed=0)]
     score = lambda pairs: runtime.map_workers(
-        validation_accuracy, [(run, dataset, arm, trial, per_class, seed) for trial, seed in pairs], workers=workers,
+        validation_accuracy,
+        [(run, dataset, arm, trial, per_class, seed) for trial, seed in pairs],
+        workers=workers,
         label=arm,
-    )  # fmt: skip
+    )
     scores = search(score, tried, seeds=seeds, finalists=finalists)
     rows += [
-        {"arm": arm, "trial": i, "settings": yaml.safe_dump(trial, default_flow_style=True, width=1000).strip(),
-         "accuracy": mean(values), "n_validation": n_classes * per_class, "seeds": len(values)}
+        {
+            "arm": arm,
+            "trial": i,
+            "settings": yaml.safe_dump(trial, default_flow_style=True, width=1000).strip(),
+            "accuracy": mean(values),
+            "n_validation": n_classes * per_class,
+            "seeds": len(values),
+        }
         for i, (trial, values) in enumerate(zip(tried, scores, strict=True))
-    ]  # fmt: skip
+    ]
     artifacts.save_csv(log, rows, TRIALS)
     artifacts.save_text(chosen, yaml.safe_dump(best_settings(rows), sort_keys=False))
     return best_settings(rows)[arm]

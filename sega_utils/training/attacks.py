@@ -19,9 +19,14 @@ NORMS = ("Linf", "L2")
 
 
 def check_inputs(
-    model: torch.nn.Module, images: torch.Tensor, labels: torch.Tensor, *, eps: float, norm: str = "Linf",
+    model: torch.nn.Module,
+    images: torch.Tensor,
+    labels: torch.Tensor,
+    *,
+    eps: float,
+    norm: str = "Linf",
     batch: int = 250,
-) -> torch.Tensor:  # fmt: skip
+) -> torch.Tensor:
     """Return the logits (N, K) of the clean images, after checking what every attack relies on.
 
     Args:
@@ -39,8 +44,10 @@ def check_inputs(
     if images.ndim != 4 or len(images) == 0 or images.dtype != torch.float32:
         raise ValueError(f"images are {images.dtype} of shape {tuple(images.shape)}; pass float32 (N, C, H, W), N > 0")
     if not bool(((images >= 0) & (images <= 1)).all()):
-        raise ValueError(f"images lie in [{images.min():g}, {images.max():g}]; budgets are in units of [0, 1]: scale "
-                         "the images and leave the normalisation to the model")  # fmt: skip
+        raise ValueError(
+            f"images lie in [{images.min():g}, {images.max():g}]; budgets are in units of [0, 1]: scale "
+            "the images and leave the normalisation to the model"
+        )
     largest = 1.0 if norm == "Linf" else images[0].numel() ** 0.5
     if not 0 <= eps <= largest:
         raise ValueError(f"eps is {eps!r}; allowed for {norm} is 0 .. {largest:g}, in units of the pixels' [0, 1]")
@@ -48,8 +55,10 @@ def check_inputs(
         logits = torch.cat([model(part) for part in images.split(batch)])
     n, n_classes = logits.shape
     if labels.dtype != torch.int64 or labels.shape != (n,) or not 0 <= labels.min() <= labels.max() < n_classes:
-        raise ValueError(f"labels are {labels.dtype} of shape {tuple(labels.shape)} with {labels.unique().tolist()}; "
-                         f"pass int64 ({n},) in 0 .. {n_classes - 1}")  # fmt: skip
+        raise ValueError(
+            f"labels are {labels.dtype} of shape {tuple(labels.shape)} with {labels.unique().tolist()}; "
+            f"pass int64 ({n},) in 0 .. {n_classes - 1}"
+        )
     if not bool(logits.isfinite().all()):
         raise ValueError("the model's output is not finite for some images; train it again before attacking it")
     if bool((logits >= 0).all()) and bool(((logits.sum(1) - 1).abs() < 1e-4).all()):
@@ -82,9 +91,15 @@ def random_point(images: torch.Tensor, *, eps: float, norm: str, seed: int) -> t
 
 
 def ascend(
-    model: torch.nn.Module, x: torch.Tensor, images: torch.Tensor, labels: torch.Tensor, *, eps: float,
-    step_size: float, norm: str,
-) -> tuple[torch.Tensor, torch.Tensor]:  # fmt: skip
+    model: torch.nn.Module,
+    x: torch.Tensor,
+    images: torch.Tensor,
+    labels: torch.Tensor,
+    *,
+    eps: float,
+    step_size: float,
+    norm: str,
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Take one step up the cross-entropy from ``x`` within the balls around the images.
 
     Returns:
@@ -102,10 +117,19 @@ def ascend(
 
 
 def pgd(
-    model: torch.nn.Module, images: torch.Tensor, labels: torch.Tensor, *, eps: float, steps: int = 10,
-    step_size: float | None = None, norm: str = "Linf", random_start: bool = True, seed: int = 0,
-    early_stop: bool = True, batch: int = 250,
-) -> torch.Tensor:  # fmt: skip
+    model: torch.nn.Module,
+    images: torch.Tensor,
+    labels: torch.Tensor,
+    *,
+    eps: float,
+    steps: int = 10,
+    step_size: float | None = None,
+    norm: str = "Linf",
+    random_start: bool = True,
+    seed: int = 0,
+    early_stop: bool = True,
+    batch: int = 250,
+) -> torch.Tensor:
     """Return adversarial images by projected gradient ascent on the cross-entropy.
 
     Args:
@@ -139,8 +163,9 @@ def pgd(
     return adversarial
 
 
-def bim(model: torch.nn.Module, images: torch.Tensor, labels: torch.Tensor, *, eps: float, steps: int = 10,
-        **options) -> torch.Tensor:  # fmt: skip
+def bim(
+    model: torch.nn.Module, images: torch.Tensor, labels: torch.Tensor, *, eps: float, steps: int = 10, **options
+) -> torch.Tensor:
     """Return adversarial images by steps of eps / steps from the image itself; options as for ``pgd``.
 
     Source: Kurakin et al. 2017, "basic iterative method".
@@ -158,9 +183,14 @@ def fgsm(model: torch.nn.Module, images: torch.Tensor, labels: torch.Tensor, *, 
 
 
 def standing(
-    model: torch.nn.Module, images: torch.Tensor, adversarial: torch.Tensor, labels: torch.Tensor, *, eps: float,
+    model: torch.nn.Module,
+    images: torch.Tensor,
+    adversarial: torch.Tensor,
+    labels: torch.Tensor,
+    *,
+    eps: float,
     norm: str = "Linf",
-) -> torch.Tensor:  # fmt: skip
+) -> torch.Tensor:
     """Return which images (N,) are recognised both clean and attacked.
 
     Raises:
@@ -192,16 +222,19 @@ class Standing:
     fooled row answers with its label and no gradient; the images of all rows are in ``adversarial``.
     """
 
-    def __init__(self, attack: APGDAttack | FABAttack_PT, model: torch.nn.Module, images: torch.Tensor,
-                 labels: torch.Tensor):  # fmt: skip
+    def __init__(
+        self, attack: APGDAttack | FABAttack_PT, model: torch.nn.Module, images: torch.Tensor, labels: torch.Tensor
+    ):
         self.attack, self.model, self.images, self.labels = attack, model, images, labels
         self.adversarial = images.clone()
         self.stands = torch.ones_like(labels, dtype=torch.bool)
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
         if len(x) != len(self.labels):
-            raise RuntimeError(f"the attack asks for {len(x)} of {len(self.labels)} images: the model classifies an "
-                               "image differently when it is asked again; make it deterministic")  # fmt: skip
+            raise RuntimeError(
+                f"the attack asks for {len(x)} of {len(self.labels)} images: the model classifies an "
+                "image differently when it is asked again; make it deterministic"
+            )
         rows = self.stands.nonzero().squeeze(1)
         company = self.images[: max(0, min(FEW, len(x)) - len(rows))]
         fresh = self.model(torch.cat((x[rows], company)))[: len(rows)]
@@ -263,9 +296,17 @@ def reference_attacks(
 
 
 def auto_attack(
-    model: torch.nn.Module, images: torch.Tensor, labels: torch.Tensor, *, eps: float, norm: str = "Linf",
-    seed: int = 0, names: Sequence[str] = STANDARD, batch: int = 250, checkpoint: Path | None = None,
-) -> tuple[torch.Tensor, torch.Tensor]:  # fmt: skip
+    model: torch.nn.Module,
+    images: torch.Tensor,
+    labels: torch.Tensor,
+    *,
+    eps: float,
+    norm: str = "Linf",
+    seed: int = 0,
+    names: Sequence[str] = STANDARD,
+    batch: int = 250,
+    checkpoint: Path | None = None,
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Attack with one attack after the other, each on the images that still stand.
 
     Args:
@@ -286,8 +327,10 @@ def auto_attack(
     logits = check_inputs(model, images, labels, eps=eps, norm=norm, batch=batch)
     if eps == 0 or logits.shape[1] < 4:
         raise ValueError(f"eps is {eps}, with {logits.shape[1]} classes; AutoAttack needs eps > 0 and 4 classes")
-    digests = {"weights": artifacts.digest(model.state_dict()),
-               "data": artifacts.digest({"images": images, "labels": labels})}  # fmt: skip
+    digests = {
+        "weights": artifacts.digest(model.state_dict()),
+        "data": artifacts.digest({"images": images, "labels": labels}),
+    }
     key = artifacts.digest_json(digests | {"eps": eps, "norm": norm, "seed": seed, "names": names, "batch": batch})
     adversarial, done = images.clone(), 0
     fell_to = torch.where(logits.argmax(1) == labels, len(names), MISCLASSIFIED)
@@ -307,6 +350,7 @@ def auto_attack(
                 fooled = classifiers.predict(model, changed) != labels[rows]
                 adversarial[rows[fooled]], fell_to[rows[fooled]] = changed[fooled], index
         if checkpoint:
-            artifacts.save_tensors(checkpoint, {"adversarial": adversarial, "fell_to": fell_to},
-                                   {"key": key, "done": index + 1})  # fmt: skip
+            artifacts.save_tensors(
+                checkpoint, {"adversarial": adversarial, "fell_to": fell_to}, {"key": key, "done": index + 1}
+            )
     return adversarial, fell_to

@@ -102,8 +102,11 @@ def vit_tiny(*, n_classes: int, channels: int, side: int = 32) -> nn.Module:
     """Return ViT-Tiny (Touvron et al. 2021) over 8x8 patches, of 4x4 pixels where the side is 32."""
     import timm  # takes seconds to import
 
-    return Scaled(timm.create_model("vit_tiny_patch16_224", img_size=side, patch_size=side // 8, num_classes=n_classes,
-                                    in_chans=channels))  # fmt: skip
+    return Scaled(
+        timm.create_model(
+            "vit_tiny_patch16_224", img_size=side, patch_size=side // 8, num_classes=n_classes, in_chans=channels
+        )
+    )
 
 
 CLASSIFIERS: dict[str, Callable[..., nn.Module]] = {
@@ -201,16 +204,27 @@ def train_classifier(
         raise ValueError(f"pixel is {pixel!r}; allowed are true and false")
     if not 0 < ratio < 1:
         raise ValueError(f"ratio is {ratio}; allowed is 0 .. 1, both excluded; leave synthetic away for none")
-    model, optimise = prepare(real, classifier=classifier, steps=steps, lr=lr, weight_decay=weight_decay,
-                              precision=precision, compile=compile, seed=seed, device=device)  # fmt: skip
+    model, optimise = prepare(
+        real,
+        classifier=classifier,
+        steps=steps,
+        lr=lr,
+        weight_decay=weight_decay,
+        precision=precision,
+        compile=compile,
+        seed=seed,
+        device=device,
+    )
     if real_targets is None:
         real_targets = F.one_hot(real.labels, len(real.class_names)).float()
     sources = [(real.images, real_targets, batch_size)]
     if synthetic is not None:
         extra = round(ratio * batch_size)
         if extra in {0, batch_size}:
-            raise ValueError(f"ratio {ratio} puts {extra} synthetic images into a batch of {batch_size}; choose one "
-                             "that leaves room for both kinds")  # fmt: skip
+            raise ValueError(
+                f"ratio {ratio} puts {extra} synthetic images into a batch of {batch_size}; choose one "
+                "that leaves room for both kinds"
+            )
         sources = [(real.images, real_targets, batch_size - extra), (*synthetic, extra)]
     rng = runtime.generator(seed, device)
     streams = [(x.to(device), y.to(device), learning.shuffled(len(x), n, rng)) for x, y, n in sources]
@@ -230,9 +244,17 @@ def train_classifier(
 
 
 def prepare(
-    real: Dataset, *, classifier: str, steps: int, lr: float, weight_decay: float, precision: str, compile: bool,
-    seed: int, device: torch.device | str,
-) -> tuple[nn.Module, Callable[[torch.Tensor, torch.Tensor], torch.Tensor]]:  # fmt: skip
+    real: Dataset,
+    *,
+    classifier: str,
+    steps: int,
+    lr: float,
+    weight_decay: float,
+    precision: str,
+    compile: bool,
+    seed: int,
+    device: torch.device | str,
+) -> tuple[nn.Module, Callable[[torch.Tensor, torch.Tensor], torch.Tensor]]:
     """Return a new classifier, and what takes a batch and its targets, makes one of ``steps`` and returns the loss.
 
     Arguments and errors are those of ``train_classifier``; targets are distributions or int64 labels.

@@ -1,6 +1,5 @@
 """The arms that are compared and their settings: plain data, so that planning a grid needs no torch."""
 
-
 # What makes an arm itself; of the other SETTINGS, classifier, steps and batch_size are the budget and the same for all,
 # and the rest is tuned for each arm alike. The poster trains SEGA-Net with pixel-based and mixing-based augmentation
 # ("Robust Training"): beside the arm on real images that mixes alike, only the images differ.
@@ -22,10 +21,20 @@ OURS, BASELINE = "SEGA-Net", "Std Aug"
 # amount: distinct synthetic images, in multiples of N_syn
 # temperature: of CLIP's distribution, in multiples of the temperature it learned
 SETTINGS = {
-    "classifier": "resnet8-half", "steps": 1000, "batch_size": 96, "lr": 0.1, "weight_decay": 1e-3, "pixel": True,
-    "policy": "none", "mixing": "none", "ratio": 0.3, "synthetic": "none", "labels": "class",
-    "amount": 1, "temperature": 1.0,
-}  # fmt: skip
+    "classifier": "resnet8-half",
+    "steps": 1000,
+    "batch_size": 96,
+    "lr": 0.1,
+    "weight_decay": 1e-3,
+    "pixel": True,
+    "policy": "none",
+    "mixing": "none",
+    "ratio": 0.3,
+    "synthetic": "none",
+    "labels": "class",
+    "amount": 1,
+    "temperature": 1.0,
+}
 # How a step is computed, for those who ask for it; at these defaults it is no part of the settings, and of no record.
 SPEED = {"precision": "float32", "compile": False}
 
@@ -57,5 +66,7 @@ def slug(arm: str) -> str:
 
 def how_to_train(run: str, dataset: str, arm: str, seed: int) -> str:
     """Return what to do about an (arm, seed) that was not trained, for error messages."""
-    return (f"make it with: python -m sega_utils.execute notebooks/05_training.ipynb -p RUN {run} -p DATASET {dataset} "
-            f"with {arm!r} among its ARMS and {seed} among its SEEDS")  # fmt: skip
+    return (
+        f"make it with: python -m sega_utils.execute notebooks/05_training.ipynb -p RUN {run} -p DATASET {dataset} "
+        f"with {arm!r} among its ARMS and {seed} among its SEEDS"
+    )

@@ -52,8 +52,10 @@ def test_the_defaults_have_as_many_parameters_as_studiogan_has_for_cifar_10():
 
 def test_at_64_pixels_as_many_as_studiogan_has_for_tiny_imagenet():
     # 1280 channels at 4x4, halved by each of 4 blocks; attention on the 160 after the third; z of 5 parts of 20
-    blocks = sum(i * o * 9 + o + o * o * 9 + o + i * o + o + 2 * 148 * (i + o)
-                 for i, o in ((1280, 640), (640, 320), (320, 160), (160, 80)))  # fmt: skip
+    blocks = sum(
+        i * o * 9 + o + o * o * 9 + o + i * o + o + 2 * 148 * (i + o)
+        for i, o in ((1280, 640), (640, 320), (320, 160), (160, 80))
+    )
     attention = 2 * 160 * 20 + 2 * 160 * 80 + 1
     rest = (20 + 1) * 1280 * 16 + 200 * 128 + 2 * 80 + (80 * 9 + 1) * 3
     with torch.device("meta"):

@@ -89,7 +89,9 @@ def test_a_saved_model_draws_the_same_but_for_half_precision(trained, tmp_path):
     assert loaded.meta["data"] == "digest" and not loaded.training
     assert not any(p.requires_grad for p in loaded.parameters())
     labels = torch.arange(2)
-    torch.testing.assert_close(*(diffusion.sample_ddim(m, labels, steps=2) for m in (trained[0], loaded)), rtol=0, atol=0.05)
+    torch.testing.assert_close(
+        *(diffusion.sample_ddim(m, labels, steps=2) for m in (trained[0], loaded)), rtol=0, atol=0.05
+    )
 
 
 def test_a_file_of_another_kind_is_no_diffusion_model(tmp_path):
@@ -100,9 +102,13 @@ def test_a_file_of_another_kind_is_no_diffusion_model(tmp_path):
 
 @pytest.mark.parametrize(
     ("labels", "steps", "message"),
-    [([2], 2, r"labels span 2 .. 2; this model knows 0 .. 1"), ([-1], 2, "knows 0 .. 1"),
-     ([0], 0, "steps is 0; allowed"), ([0], 1001, r"allowed are 1 .. 1000")],
-)  # fmt: skip
+    [
+        ([2], 2, r"labels span 2 .. 2; this model knows 0 .. 1"),
+        ([-1], 2, "knows 0 .. 1"),
+        ([0], 0, "steps is 0; allowed"),
+        ([0], 1001, r"allowed are 1 .. 1000"),
+    ],
+)
 def test_labels_and_steps_out_of_range_are_refused(trained, labels, steps, message):
     with pytest.raises(ValueError, match=message):
         diffusion.sample_ddim(trained[0], torch.tensor(labels), steps=steps)

@@ -119,7 +119,9 @@ def test_a_resumed_training_equals_an_undisturbed_one_bit_for_bit(tiny, checkpoi
     assert checkpoint.exists() == (step >= 2)
     resumed, resumed_curve = train(tiny, checkpoint=checkpoint, every=2, bf16=bf16)
     assert same(whole, resumed) and curve == resumed_curve
-    assert artifacts.load_tensors(checkpoint)[1] == artifacts.load_tensors(tmp_path / "whole.safetensors")[1]  # digest too
+    assert (
+        artifacts.load_tensors(checkpoint)[1] == artifacts.load_tensors(tmp_path / "whole.safetensors")[1]
+    )  # digest too
 
 
 def test_a_checkpoint_does_not_change_the_training(tiny, checkpoint):
@@ -133,12 +135,23 @@ def test_a_finished_training_is_not_repeated(tiny, checkpoint, monkeypatch):
     assert same(first, again) and curve == same_curve
 
 
-@pytest.mark.parametrize("change", [
-    {"seed": 1}, {"width": 24}, {"z_dim": 4}, {"depth": 2}, {"batch_size": 4}, {"ema": 0.9}, {"lr_generator": 1e-3},
-    {"lr_discriminator": 1e-3},
-    {"mode_seeking": 1.0}, {"bf16": True},
-    {"steps": 2},
-], ids=str)  # fmt: skip
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"seed": 1},
+        {"width": 24},
+        {"z_dim": 4},
+        {"depth": 2},
+        {"batch_size": 4},
+        {"ema": 0.9},
+        {"lr_generator": 1e-3},
+        {"lr_discriminator": 1e-3},
+        {"mode_seeking": 1.0},
+        {"bf16": True},
+        {"steps": 2},
+    ],
+    ids=str,
+)
 def test_a_checkpoint_of_other_settings_is_refused_and_kept(tiny, checkpoint, change):
     train(tiny, checkpoint=checkpoint, steps=3)
     before = checkpoint.read_bytes()

@@ -3,8 +3,7 @@ import torch
 import yaml
 
 from sega_utils.augmenters import sega
-from sega_utils.augmenters.base import generate
-from sega_utils.augmenters.base import save_generator
+from sega_utils.augmenters.base import generate, save_generator
 from sega_utils.augmenters.gan import Discriminator, Generator
 from sega_utils.augmenters.pools import load_generator
 from sega_utils.core import artifacts, paths
@@ -150,12 +149,14 @@ def test_drawing_changes_neither_weights_nor_statistics(path, generator):
 def test_a_checkpoint_of_another_architecture_is_refused(path, generator, as_text):
     weights = generator.state_dict()
     foreign = [
-        (weights, {}), (weights, {"settings": {"n_classes": 4}}), (weights, {"settings": generator.settings | {"blocks": 3}}),
+        (weights, {}),
+        (weights, {"settings": {"n_classes": 4}}),
+        (weights, {"settings": generator.settings | {"blocks": 3}}),
         (weights, {"settings": generator.settings | {"width": 32}}),
         (weights, {"settings": generator.settings | {"width": 20}}),
         (weights, {"settings": generator.settings | {"network": "other"}}),
         ({"a": torch.ones(1)}, {"settings": generator.settings}),
-    ]  # fmt: skip
+    ]
     for tensors, meta in foreign:
         artifacts.save_tensors(path, tensors, meta)
         with pytest.raises(ArtifactError, match="generator.safetensors holds no generator of this package"):

@@ -99,8 +99,9 @@ def test_effect_size_interval_is_no_wider_than_it_must_be(rng):
 def test_paired_difference_is_the_interval_of_scipys_paired_t_test(rng, n):
     ours, theirs = rng.normal(83, 0.5, n), rng.normal(82, 0.5, n)
     seeds = rng.permutation(1000)[:n].tolist()
-    received = numbers.paired_difference(dict(zip(seeds, ours, strict=True)),
-                                         dict(reversed(list(zip(seeds, theirs, strict=True)))))  # fmt: skip
+    received = numbers.paired_difference(
+        dict(zip(seeds, ours, strict=True)), dict(reversed(list(zip(seeds, theirs, strict=True))))
+    )
     interval = scipy.stats.ttest_rel(ours, theirs).confidence_interval(0.95)
     assert received["difference"] == pytest.approx((ours - theirs).mean())
     assert (received["ci_low"], received["ci_high"]) == (pytest.approx(interval.low), pytest.approx(interval.high))
@@ -114,7 +115,12 @@ def test_paired_difference_uses_the_pairing():
 
 @pytest.mark.parametrize(
     ("ours", "theirs"),
-    [({0: 1.0, 1: 2.0}, {0: 1.0, 2: 2.0}), ({0: 1.0, 1: 2.0, 2: 1.0}, {0: 1.0, 1: 2.0}), ({0: 1.0}, {0: 2.0}), ({}, {})],
+    [
+        ({0: 1.0, 1: 2.0}, {0: 1.0, 2: 2.0}),
+        ({0: 1.0, 1: 2.0, 2: 1.0}, {0: 1.0, 1: 2.0}),
+        ({0: 1.0}, {0: 2.0}),
+        ({}, {}),
+    ],
 )
 def test_paired_difference_refuses_other_seeds_and_a_single_one(ours, theirs):
     with pytest.raises(ValueError, match="same seeds, at least two") as error:

@@ -122,8 +122,10 @@ def test_a_killed_run_goes_on_where_it_was(pipeline, tmp_path, monkeypatch):
 @pytest.mark.parametrize("change", [{"seed": 3}, {"steps": 3}, {"guidance": 1.0}, {"channels": 1}], ids=str)
 def test_images_of_other_settings_are_drawn_anew(pipeline, tmp_path, change):
     options = {"n": 1, "seed": 2, "batch": 1, "chunk": 1} | FAST
-    first, second = (stable_diffusion.synthesise(pipeline, TEXTS, CLASSES, tmp_path, **options | change)[0]["images"]
-                     for change in ({}, change))  # fmt: skip
+    first, second = (
+        stable_diffusion.synthesise(pipeline, TEXTS, CLASSES, tmp_path, **options | change)[0]["images"]
+        for change in ({}, change)
+    )
     assert first.shape != second.shape or not torch.equal(first, second)
 
 

@@ -126,10 +126,18 @@ def real(results, tiny):
 # the images
 
 
-@pytest.mark.parametrize("options", [
-    {}, {"spectral": False}, {"attention": ()}, {"attention": (1, 4)},
-    {"blocks": 4, "attention": (3,)}, {"blocks": 4, "attention": ()},
-], ids=str)  # fmt: skip
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"spectral": False},
+        {"attention": ()},
+        {"attention": (1, 4)},
+        {"blocks": 4, "attention": (3,)},
+        {"blocks": 4, "attention": ()},
+    ],
+    ids=str,
+)
 def test_images_are_those_of_an_independent_forward_pass(path, options):
     content = checkpoint_of(**options)
     torch.save(content, path)
@@ -190,17 +198,23 @@ def altered(**changes):
     return content | {"state_dict": state}
 
 
-@pytest.mark.parametrize(("content", "message"), [
-    ({}, "KeyError: 'state_dict'"), ([1, 2], "TypeError"), ({"state_dict": 3}, "AttributeError"),
-    ({"state_dict": {"shared.weight": 3}}, "AttributeError"),
-    (altered(**{"shared.weight": None}), "KeyError: 'shared.weight'"),
-    (altered(**{"linear0.weight_u": None}), "KeyError: 'linear0.weight_u'"),
-    (altered(**{"bn4.bias": None}), r"Missing key.*bn4.bias"),
-    (altered(**{"info_proj_linear.bias": torch.ones(2)}), r"Unexpected key.*info_proj_linear.bias"),
-    (altered(**{"bn4.bias": torch.ones(2)}), r"size mismatch for bn4.bias"),
-    (checkpoint_of(blocks=5), "KeyError: 5"),
-    (altered(**{"blocks.9.0.sigma": torch.ones(1)}), "Missing key"),
-], ids=lambda value: value if isinstance(value, str) else "")  # fmt: skip
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ({}, "KeyError: 'state_dict'"),
+        ([1, 2], "TypeError"),
+        ({"state_dict": 3}, "AttributeError"),
+        ({"state_dict": {"shared.weight": 3}}, "AttributeError"),
+        (altered(**{"shared.weight": None}), "KeyError: 'shared.weight'"),
+        (altered(**{"linear0.weight_u": None}), "KeyError: 'linear0.weight_u'"),
+        (altered(**{"bn4.bias": None}), r"Missing key.*bn4.bias"),
+        (altered(**{"info_proj_linear.bias": torch.ones(2)}), r"Unexpected key.*info_proj_linear.bias"),
+        (altered(**{"bn4.bias": torch.ones(2)}), r"size mismatch for bn4.bias"),
+        (checkpoint_of(blocks=5), "KeyError: 5"),
+        (altered(**{"blocks.9.0.sigma": torch.ones(1)}), "Missing key"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
 def test_weights_of_another_layout_are_refused(path, content, message):
     torch.save(content, path)
     with pytest.raises(ArtifactError, match=rf"(?s)is no generator of a BigGAN .*{message}.*give the file"):
@@ -223,12 +237,15 @@ def test_a_converted_checkpoint_draws_the_same_and_fits_the_run(path, tmp_path, 
     assert torch.equal(generate(generator, labels), generate(load_studiogan(path), labels))
 
 
-@pytest.mark.parametrize(("options", "message"), [
-    ({"fraction": 0.1}, r"uses a share of 0.1 of the training images, .* saw all of them; set FRACTION = 1"),
-    ({"class_names": ("a", "b")}, "draws 3 classes, fashion-mnist has 2"),
-    ({"channels": 1}, r"draws colour images of 32 pixels a side; those of fashion-mnist are \(1, 32, 32\)"),
-    ({"enlarge": 2}, r"draws colour images of 32 pixels a side; those of fashion-mnist are \(3, 64, 64\)"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"fraction": 0.1}, r"uses a share of 0.1 of the training images, .* saw all of them; set FRACTION = 1"),
+        ({"class_names": ("a", "b")}, "draws 3 classes, fashion-mnist has 2"),
+        ({"channels": 1}, r"draws colour images of 32 pixels a side; those of fashion-mnist are \(1, 32, 32\)"),
+        ({"enlarge": 2}, r"draws colour images of 32 pixels a side; those of fashion-mnist are \(3, 64, 64\)"),
+    ],
+)
 def test_a_run_that_the_checkpoint_does_not_fit_is_told(path, tmp_path, real, capsys, options, message):
     torch.save(checkpoint_of(), path)
     real(**options)

@@ -48,7 +48,9 @@ def test_a_candidate_is_redrawn_from_its_prompt_and_seed(pool):
     assert len(images.flatten(1).unique(dim=0)) == 60
     for i in (0, 17, 59):
         again = redraw(torch.tensor([i]))
-        torch.testing.assert_close(again[0], images[i], rtol=0, atol=1e-6)  # sums run in another order in a batch of one
+        torch.testing.assert_close(
+            again[0], images[i], rtol=0, atol=1e-6
+        )  # sums run in another order in a batch of one
         assert torch.equal(to_uint8(again[0]), to_uint8(images[i]))
 
 
@@ -94,7 +96,9 @@ def test_a_class_without_prompts_is_refused():
 # the choice
 
 
-@pytest.mark.parametrize(("n", "n_classes", "counts"), [(257, 10, [26] * 7 + [25] * 3), (6, 3, [2, 2, 2]), (1, 3, [1, 0, 0]), (0, 2, [0, 0])])
+@pytest.mark.parametrize(
+    ("n", "n_classes", "counts"), [(257, 10, [26] * 7 + [25] * 3), (6, 3, [2, 2, 2]), (1, 3, [1, 0, 0]), (0, 2, [0, 0])]
+)
 def test_the_quota_is_as_even_as_can_be(n, n_classes, counts):
     assert quota(n, n_classes) == counts and sum(counts) == n
 
@@ -116,9 +120,13 @@ def test_an_exhausted_pool_names_the_classes_and_what_to_do():
     class_ids = torch.tensor([0, 1, 2] * 5)
     keep = class_ids != 1
     keep[1] = True
-    with pytest.raises(ValueError, match=r"\(class 1: 1 kept, 3 needed\): draw more candidates \(OVERSAMPLE\) or loosen"):
+    with pytest.raises(
+        ValueError, match=r"\(class 1: 1 kept, 3 needed\): draw more candidates \(OVERSAMPLE\) or loosen"
+    ):
         select(keep, class_ids, n=9, n_classes=3)
-    with pytest.raises(ValueError, match="class 0: 5 kept, 6 needed; class 1: 1 kept, 6 needed; class 2: 5 kept, 6 needed"):
+    with pytest.raises(
+        ValueError, match="class 0: 5 kept, 6 needed; class 1: 1 kept, 6 needed; class 2: 5 kept, 6 needed"
+    ):
         select(keep, class_ids, n=18, n_classes=3)
     assert len(select(keep, class_ids, n=3, n_classes=3)) == 3
     with pytest.raises(ValueError, match="class 3: 0 kept, 1 needed"):

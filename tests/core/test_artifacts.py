@@ -43,12 +43,17 @@ def files(folder: Path) -> list[str]:
 
 def test_tensors_of_every_kind_come_back_bit_for_bit(path):
     tensors = {
-        "scalar": torch.tensor(3), "empty": torch.empty(0, 4), "half": torch.randn(5).half(),
-        "bfloat": torch.randn(5).bfloat16(), "bytes": torch.arange(256).to(torch.uint8), "ids": torch.tensor([2**62]),
-        "nan": torch.tensor([float("nan")]), "transposed": torch.randn(3, 4).T,
+        "scalar": torch.tensor(3),
+        "empty": torch.empty(0, 4),
+        "half": torch.randn(5).half(),
+        "bfloat": torch.randn(5).bfloat16(),
+        "bytes": torch.arange(256).to(torch.uint8),
+        "ids": torch.tensor([2**62]),
+        "nan": torch.tensor([float("nan")]),
+        "transposed": torch.randn(3, 4).T,
         "parameter": torch.nn.Parameter(torch.ones(2)),
         "channels last": torch.randn(2, 3, 4, 4).contiguous(memory_format=torch.channels_last),
-    }  # fmt: skip
+    }
     value = artifacts.save_tensors(path, tensors, META)
     loaded, meta = artifacts.load_tensors(path)
     assert meta == META | {"sha256": value}
@@ -62,9 +67,11 @@ def test_the_digest_is_of_names_dtypes_shapes_and_values_only():
     value = artifacts.digest({"a": torch.zeros(2, 3), "b": torch.ones(1)})
     assert value == artifacts.digest({"b": torch.ones(1), "a": torch.zeros(3, 2).T})
     others = [
-        {"a": torch.zeros(3, 2), "b": torch.ones(1)}, {"a": torch.zeros(2, 3), "c": torch.ones(1)},
-        {"a": torch.zeros(2, 3).int(), "b": torch.ones(1)}, {"a": torch.zeros(2, 3), "b": torch.zeros(1)},
-    ]  # fmt: skip
+        {"a": torch.zeros(3, 2), "b": torch.ones(1)},
+        {"a": torch.zeros(2, 3), "c": torch.ones(1)},
+        {"a": torch.zeros(2, 3).int(), "b": torch.ones(1)},
+        {"a": torch.zeros(2, 3), "b": torch.zeros(1)},
+    ]
     assert len({value, *map(artifacts.digest, others)}) == 5
 
 

@@ -34,26 +34,53 @@ def test_a_cell_declares_defaults_meanings_and_what_is_allowed(known):
     assert known["LR"] == (0.001, "step size; smaller is slower", "1e-5 .. 1")
 
 
-@pytest.mark.parametrize("line", [
-    "SEED = 0", "SEED = 0  # seed", "SEED = 0  # seed; any number", "SEED = 0  # ; 0 .. 9", "A = 0  # a; any text",
-    "SEED = 10  # seed; 0 .. 9", "SEED = 1 + 1  # seed; 0 .. 9", "SEED = OTHER  # seed; 0 .. 9", "print(1)",
-    "SEED: int = 0  # seed; 0 .. 9", "A = B = 0  # seed; 0 .. 9", "A = None  # a; 0 .. 9", "A = 0  # a; a .. b",
-    "SEED += 1  # seed; 0 .. 9", "A = 'x'  # a; one of: y | z", "A = []  # a; list of: 0 .. 9",
-    "A = [0]  # a; 0 .. 9", "A = True  # a; yes or no", "A = True  # a; 0 .. 1",
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "line",
+    [
+        "SEED = 0",
+        "SEED = 0  # seed",
+        "SEED = 0  # seed; any number",
+        "SEED = 0  # ; 0 .. 9",
+        "A = 0  # a; any text",
+        "SEED = 10  # seed; 0 .. 9",
+        "SEED = 1 + 1  # seed; 0 .. 9",
+        "SEED = OTHER  # seed; 0 .. 9",
+        "print(1)",
+        "SEED: int = 0  # seed; 0 .. 9",
+        "A = B = 0  # seed; 0 .. 9",
+        "A = None  # a; 0 .. 9",
+        "A = 0  # a; a .. b",
+        "SEED += 1  # seed; 0 .. 9",
+        "A = 'x'  # a; one of: y | z",
+        "A = []  # a; list of: 0 .. 9",
+        "A = [0]  # a; 0 .. 9",
+        "A = True  # a; yes or no",
+        "A = True  # a; 0 .. 1",
+    ],
+)
 def test_a_line_of_another_form_is_refused_and_shown(line):
     with pytest.raises(ValueError, match="is not 'NAME = literal  # meaning; allowed'") as error:
         parameters.declared(line)
     assert line in str(error.value)
 
 
-@pytest.mark.parametrize("given, expected", [
-    ({"SEED": "9"}, {"SEED": 9}), ({"SEED": 3}, {"SEED": 3}), ({"LR": "1"}, {"LR": 1.0}),
-    ({"LR": "1e-5"}, {"LR": 1e-5}), ({"WIDTH": "128"}, {"WIDTH": 128}), ({"FAST": "false"}, {"FAST": False}),
-    ({"FAST": True}, {"FAST": True}),
-    ({"ARMS": "[a, c d]"}, {"ARMS": ["a", "c d"]}), ({"SEEDS": [9]}, {"SEEDS": [9]}), ({"RUN": "x"}, {"RUN": "x"}),
-    ({"DATASET": "cifar-10"}, {"DATASET": "cifar-10"}), ({}, {}),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "given, expected",
+    [
+        ({"SEED": "9"}, {"SEED": 9}),
+        ({"SEED": 3}, {"SEED": 3}),
+        ({"LR": "1"}, {"LR": 1.0}),
+        ({"LR": "1e-5"}, {"LR": 1e-5}),
+        ({"WIDTH": "128"}, {"WIDTH": 128}),
+        ({"FAST": "false"}, {"FAST": False}),
+        ({"FAST": True}, {"FAST": True}),
+        ({"ARMS": "[a, c d]"}, {"ARMS": ["a", "c d"]}),
+        ({"SEEDS": [9]}, {"SEEDS": [9]}),
+        ({"RUN": "x"}, {"RUN": "x"}),
+        ({"DATASET": "cifar-10"}, {"DATASET": "cifar-10"}),
+        ({}, {}),
+    ],
+)
 def test_allowed_values_get_the_type_of_the_literal(given, expected, known):
     checked = parameters.check(given, known)
     assert checked == expected and [type(v) for v in checked.values()] == [type(v) for v in expected.values()]
@@ -68,14 +95,30 @@ def test_a_choice_that_ends_in_path_admits_any_path():
             parameters.check({"DATASET": value}, known)
 
 
-@pytest.mark.parametrize("name, value, allowed", [
-    ("SEED", "10", "0 .. 9"), ("SEED", "-1", "0 .. 9"), ("SEED", "1.5", "int"), ("SEED", True, "int"),
-    ("SEED", None, "int"),
-    ("LR", "nan", "1e-5 .. 1"), ("LR", "inf", "1e-5 .. 1"), ("LR", "fast", "float"), ("WIDTH", "96", "64 | 128"),
-    ("FAST", "1", "true or false"), ("ARMS", "a", "list of: a | b | c d"), ("ARMS", "[d]", "list of: a | b | c d"),
-    ("ARMS", "[]", "list of"), ("ARMS", "[a", "list of"), ("SEEDS", "[10]", "0 .. 9"), ("SEEDS", [True], "0 .. 9"),
-    ("DATASET", "mnist", "fashion-mnist | cifar-10"), ("RUN", 3, "any text"), ("RUN", {"a": 1}, "any text"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "name, value, allowed",
+    [
+        ("SEED", "10", "0 .. 9"),
+        ("SEED", "-1", "0 .. 9"),
+        ("SEED", "1.5", "int"),
+        ("SEED", True, "int"),
+        ("SEED", None, "int"),
+        ("LR", "nan", "1e-5 .. 1"),
+        ("LR", "inf", "1e-5 .. 1"),
+        ("LR", "fast", "float"),
+        ("WIDTH", "96", "64 | 128"),
+        ("FAST", "1", "true or false"),
+        ("ARMS", "a", "list of: a | b | c d"),
+        ("ARMS", "[d]", "list of: a | b | c d"),
+        ("ARMS", "[]", "list of"),
+        ("ARMS", "[a", "list of"),
+        ("SEEDS", "[10]", "0 .. 9"),
+        ("SEEDS", [True], "0 .. 9"),
+        ("DATASET", "mnist", "fashion-mnist | cifar-10"),
+        ("RUN", 3, "any text"),
+        ("RUN", {"a": 1}, "any text"),
+    ],
+)
 def test_other_values_are_refused_with_what_is_allowed(name, value, allowed, known):
     with pytest.raises(ValueError) as error:
         parameters.check({name: value}, known)
@@ -115,10 +158,16 @@ def test_a_file_holds_parameters_for_all_notebooks_and_sections_for_one(tmp_path
     assert parameters.read_file(file, other) == {"RUN": "paper", "SEEDS": [1, 2]}
 
 
-@pytest.mark.parametrize("content, message", [
-    ("RUN: [", "not valid YAML"), ("- RUN", "holds a list"), ("03_gone: {A: 1}", "no notebook is named so"),
-    ("SEED: 1\nRUN: a\nSEED: 2", "'SEED' is there twice"), ("01_one: {A: 1, A: 2}", "'A' is there twice"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "content, message",
+    [
+        ("RUN: [", "not valid YAML"),
+        ("- RUN", "holds a list"),
+        ("03_gone: {A: 1}", "no notebook is named so"),
+        ("SEED: 1\nRUN: a\nSEED: 2", "'SEED' is there twice"),
+        ("01_one: {A: 1, A: 2}", "'A' is there twice"),
+    ],
+)
 def test_an_unusable_file_is_refused(content, message, tmp_path):
     notebook, file = write(tmp_path / "01_one.ipynb", "A = 1"), tmp_path / "paper.yaml"
     file.write_text(content)

@@ -5,8 +5,12 @@ import pytest
 
 from sega_utils.core import artifacts, records
 
-PARTS = {"parameters": {"arm": "SEGA-Net", "seed": 0}, "metrics": {"accuracy": 0.8, "n_test": 100},
-         "inputs": {"real": "ab12"}, "cost": {"seconds": 1.5, "peak_memory_gb": 0.3}}  # fmt: skip
+PARTS = {
+    "parameters": {"arm": "SEGA-Net", "seed": 0},
+    "metrics": {"accuracy": 0.8, "n_test": 100},
+    "inputs": {"real": "ab12"},
+    "cost": {"seconds": 1.5, "peak_memory_gb": 0.3},
+}
 
 
 def write(name="one", **parts):
@@ -18,8 +22,18 @@ def test_a_record_is_flat_and_read_back_as_written(results):
     assert artifacts.load_json(results / "mine/fashion-mnist/records/training/one.json") == record
     assert records.read("mine", "fashion-mnist", "training") == [record]
     assert all(isinstance(value, (str, int, float)) for value in record.values())
-    expected = {"run": "mine", "dataset": "fashion-mnist", "stage": "training", "name": "one", "accuracy": 0.8,
-                "n_test": 100, "param_arm": "SEGA-Net", "param_seed": 0, "input_real": "ab12", "seconds": 1.5}  # fmt: skip
+    expected = {
+        "run": "mine",
+        "dataset": "fashion-mnist",
+        "stage": "training",
+        "name": "one",
+        "accuracy": 0.8,
+        "n_test": 100,
+        "param_arm": "SEGA-Net",
+        "param_seed": 0,
+        "input_real": "ab12",
+        "seconds": 1.5,
+    }
     assert expected.items() <= record.items()
     assert {"device", "python", "git_commit", "version_torch"} <= set(record)
 

@@ -18,9 +18,13 @@ def test_a_shift_is_one_of_all_crops_flipped_or_not(images):
     seen = set()
     for image, result in zip(images, shifted, strict=True):
         padded = F.pad(image, (2,) * 4)
-        crops = {(top, left, flip): crop.flip(2) if flip else crop
-                 for top in range(5) for left in range(5) for flip in (False, True)
-                 for crop in [padded[:, top : top + 12, left : left + 12]]}  # fmt: skip
+        crops = {
+            (top, left, flip): crop.flip(2) if flip else crop
+            for top in range(5)
+            for left in range(5)
+            for flip in (False, True)
+            for crop in [padded[:, top : top + 12, left : left + 12]]
+        }
         seen |= {place for place, crop in crops.items() if torch.equal(crop, result)}
     assert len(seen) > 15  # of 50; 40 images with a place each
     assert {flip for *_, flip in seen} == {False, True}
@@ -48,7 +52,9 @@ def test_a_cutout_blanks_one_square_inside_the_image(images):
     assert torch.equal(kept[~blank[:, None].expand_as(kept)], images[~blank[:, None].expand_as(kept)])
 
 
-@pytest.mark.parametrize("change", [lambda x, rng: augment.shift(x, rng, pad=2), lambda x, rng: augment.cutout(x, rng, size=5)])
+@pytest.mark.parametrize(
+    "change", [lambda x, rng: augment.shift(x, rng, pad=2), lambda x, rng: augment.cutout(x, rng, size=5)]
+)
 def test_a_seed_fixes_the_change_and_gradients_flow(images, change):
     x = images.clone().requires_grad_()
     once, again, other = (change(x, runtime.generator(seed)) for seed in (1, 1, 2))
@@ -147,7 +153,9 @@ def test_trivial_changes_most_images_each_in_its_own_way():
     images = torch.rand(1, 1, 32, 32, generator=runtime.generator(0)).expand(40, -1, -1, -1)
     torch.manual_seed(0)
     changed = augment.trivial(images)
-    assert changed.shape == images.shape and changed.dtype == torch.float32 and 0 <= changed.min() and changed.max() <= 1
+    assert (
+        changed.shape == images.shape and changed.dtype == torch.float32 and 0 <= changed.min() and changed.max() <= 1
+    )
     assert len({tuple(image.flatten().tolist()) for image in changed}) > 20
     torch.manual_seed(0)
     assert torch.equal(changed, augment.trivial(images))

@@ -32,10 +32,13 @@ def test_the_test_set_is_the_published_one_in_its_order():
     assert [names[label] for label in labels[:5]] == ["ankle boot", "pullover", "trouser", "trouser", "shirt"]
 
 
-@pytest.mark.parametrize(("dataset", "split", "message"), [
-    ("cifar", "train", "unknown data set 'cifar'; known are fashion-mnist, .*tiny-imagenet-64, folder:PATH"),
-    ("fashion-mnist", "validation", "unknown split 'validation'; known are 'train' and 'test'"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("dataset", "split", "message"),
+    [
+        ("cifar", "train", "unknown data set 'cifar'; known are fashion-mnist, .*tiny-imagenet-64, folder:PATH"),
+        ("fashion-mnist", "validation", "unknown split 'validation'; known are 'train' and 'test'"),
+    ],
+)
 def test_an_unknown_name_lists_the_known_ones(dataset, split, message):
     with pytest.raises(ValueError, match=message):
         catalogue.load(dataset, split)
@@ -78,7 +81,9 @@ def test_subsets_are_stratified_nested_and_disjoint_from_the_rest():
         assert part.labels.tolist() == sorted(part.labels.tolist())
         assert torch.bincount(part.labels).tolist() == [count] * 3
         assert index_of(part).isdisjoint(index_of(rest)) and index_of(part) | index_of(rest) == set(range(13))
-        assert all(whole.labels[i] == label for i, label in zip(part.images[:, 0, 0, 0].long(), part.labels, strict=True))
+        assert all(
+            whole.labels[i] == label for i, label in zip(part.images[:, 0, 0, 0].long(), part.labels, strict=True)
+        )
         assert inner < index_of(part)
         inner = index_of(part)
 

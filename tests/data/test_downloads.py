@@ -68,12 +68,17 @@ def test_without_a_network_all_files_their_digests_and_their_folder_are_named(fo
     assert str(folder) not in message
 
 
-@pytest.mark.parametrize(("content", "message"), [
-    (b"\n<!DOCTYPE html><html>Sign in</html>" + bytes(500), "is a web page, saved in place of the file"),
-    (b"\xef\xbb\xbf<html>", "is a web page"), (CONTENT[:-1], "is truncated: it has 201 of 202 bytes"),
-    (b"", "is truncated: it has 0 of 202 bytes"), (CONTENT[:-1] + b"\0", "has md5 [0-9a-f]{32}, expected " + FILE.md5),
-    (CONTENT + b"\0", "has md5"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"\n<!DOCTYPE html><html>Sign in</html>" + bytes(500), "is a web page, saved in place of the file"),
+        (b"\xef\xbb\xbf<html>", "is a web page"),
+        (CONTENT[:-1], "is truncated: it has 201 of 202 bytes"),
+        (b"", "is truncated: it has 0 of 202 bytes"),
+        (CONTENT[:-1] + b"\0", "has md5 [0-9a-f]{32}, expected " + FILE.md5),
+        (CONTENT + b"\0", "has md5"),
+    ],
+)
 def test_a_web_page_a_truncated_file_and_another_file_are_told_apart(folder, content, message):
     folder.mkdir(parents=True)
     (folder / "a.gz").write_bytes(content)

@@ -110,9 +110,9 @@ def test_an_image_is_cut_about_its_centre_and_turned_upright(tmp_path):
 # what is refused
 
 
-@pytest.mark.parametrize("damage", [
-    lambda raw: raw[: len(raw) // 2], lambda raw: b"", lambda raw: b"<html>" + raw, lambda raw: raw[:20],
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "damage", [lambda raw: raw[: len(raw) // 2], lambda raw: b"", lambda raw: b"<html>" + raw, lambda raw: raw[:20]]
+)
 def test_all_damaged_images_are_listed(tree, damage):
     for name in ("beech/3.png", "0/1.png"):
         (tree / name).write_bytes(damage((tree / name).read_bytes()))
@@ -140,13 +140,16 @@ def test_a_class_of_too_few_images_is_named(tree, count):
         folders.read_folder(tree, "train")
 
 
-@pytest.mark.parametrize(("change", "message"), [
-    (lambda root: shutil.rmtree(root), "there is no folder .*folder:PATH"),
-    (lambda root: [shutil.rmtree(root / name) for name in ("beech", "0")], "has 1 classes"),
-    (lambda root: [shutil.rmtree(root / name) for name in ("ash_tree", "beech", "0")], "has 0 classes"),
-    (lambda root: [(root / name).mkdir() for name in ("train", "test")], "besides 0, ash_tree, beech; allowed"),
-    (lambda root: (root / "beech/notes.txt").touch(), "holds notes.txt; allowed are files that end in .png"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda root: shutil.rmtree(root), "there is no folder .*folder:PATH"),
+        (lambda root: [shutil.rmtree(root / name) for name in ("beech", "0")], "has 1 classes"),
+        (lambda root: [shutil.rmtree(root / name) for name in ("ash_tree", "beech", "0")], "has 0 classes"),
+        (lambda root: [(root / name).mkdir() for name in ("train", "test")], "besides 0, ash_tree, beech; allowed"),
+        (lambda root: (root / "beech/notes.txt").touch(), "holds notes.txt; allowed are files that end in .png"),
+    ],
+)
 def test_a_tree_of_another_shape_says_what_is_allowed(tree, change, message):
     change(tree)
     with pytest.raises((ValueError, FileNotFoundError), match=message):
@@ -169,7 +172,8 @@ def test_hidden_files_are_no_images(tree):
 
 
 def test_classes_yaml_names_and_describes(tree):
-    text = "domain: a leaf\nmirror: false\nclasses:\n  0: {name: no leaf, description: an empty page}\n  beech: copper beech\n"
+    text = "domain: a leaf\nmirror: false\nclasses:\n  0: {name: no leaf, description: an empty page}\n"
+    text += "  beech: copper beech\n"
     (tree / "classes.yaml").write_text(text)
     domain, names, descriptions, mirrors = folders.about(tree)
     assert (domain, descriptions, mirrors) == ("a leaf", {"no leaf": "an empty page"}, False)
@@ -181,14 +185,22 @@ def test_without_classes_yaml_the_folders_name_the_classes(split_tree):
     assert folders.about(split_tree) == (folders.DOMAIN, {"a": "a", "b": "b"}, {}, True)
 
 
-@pytest.mark.parametrize(("text", "message"), [
-    ("classes: {oak: oak}", "names oak; the class folders are 0, ash_tree, beech"),
-    ("classes: {beech: 'ash tree'}", "two classes one name"), ("classes: [a", "cannot be used"),
-    ("- a", "cannot be used"), ("classes: [beech]", "cannot be used"), ("names: {}", r"cannot be used \(names\)"),
-    ("classes: {beech: {nmae: x}}", r"cannot be used \(nmae\); allowed are 'domain: TEXT'"),
-    ("classes: {beech: [x, y]}", "cannot be used"), ("domain: [x]", "cannot be used"), ("mirror: perhaps", "cannot be used"),
-    ("classes: {beech: {name: {a: b}}}", "cannot be used"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("classes: {oak: oak}", "names oak; the class folders are 0, ash_tree, beech"),
+        ("classes: {beech: 'ash tree'}", "two classes one name"),
+        ("classes: [a", "cannot be used"),
+        ("- a", "cannot be used"),
+        ("classes: [beech]", "cannot be used"),
+        ("names: {}", r"cannot be used \(names\)"),
+        ("classes: {beech: {nmae: x}}", r"cannot be used \(nmae\); allowed are 'domain: TEXT'"),
+        ("classes: {beech: [x, y]}", "cannot be used"),
+        ("domain: [x]", "cannot be used"),
+        ("mirror: perhaps", "cannot be used"),
+        ("classes: {beech: {name: {a: b}}}", "cannot be used"),
+    ],
+)
 def test_another_classes_yaml_is_refused(tree, text, message):
     (tree / "classes.yaml").write_text(text)
     with pytest.raises(ValueError, match=message):

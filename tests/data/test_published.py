@@ -29,10 +29,16 @@ def folder(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("name", ["test-images-idx3-ubyte.gz", "test-labels-idx1-ubyte.gz"])
-@pytest.mark.parametrize("damage", [
-    lambda raw: b"\x00" + raw[1:], lambda raw: raw[:-1] + bytes([raw[-1] ^ 1]), lambda raw: raw[:-1], lambda raw: b"",
-    lambda raw: raw[:2000] + bytes([raw[2000] ^ 1]) + raw[2001:],
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda raw: b"\x00" + raw[1:],
+        lambda raw: raw[:-1] + bytes([raw[-1] ^ 1]),
+        lambda raw: raw[:-1],
+        lambda raw: b"",
+        lambda raw: raw[:2000] + bytes([raw[2000] ^ 1]) + raw[2001:],
+    ],
+)
 def test_an_altered_data_file_is_refused_by_its_digest(folder, name, damage):
     file = folder / name
     file.write_bytes(damage(file.read_bytes()))
@@ -68,9 +74,9 @@ def test_an_idx_file_cut_anywhere_is_refused():
             published.parse_idx(whole[:length])
 
 
-@pytest.mark.parametrize("raw", [
-    idx(2, 3) + b"\0", idx(2, 3, kind=9), b"\x1f\x8b\x08\x00" + idx(2, 3), idx(2**31, 2**31, 4, payload=b""),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "raw", [idx(2, 3) + b"\0", idx(2, 3, kind=9), b"\x1f\x8b\x08\x00" + idx(2, 3), idx(2**31, 2**31, 4, payload=b"")]
+)
 def test_an_idx_file_of_another_length_or_kind_is_refused(raw):
     with pytest.raises(ArtifactError, match="IDX"):
         published.parse_idx(raw)
@@ -112,8 +118,11 @@ def test_cifar_10_is_read_batch_by_batch_channel_by_channel(publish):
 
 
 def test_cifar_100_is_read_with_its_fine_labels(publish):
-    files = {"train": batch(5, "fine_labels"), "test": batch(7, "fine_labels"),
-             "meta": pickled({"fine_label_names": ["apple", "maple_tree"], "coarse_label_names": ["x"]})}  # fmt: skip
+    files = {
+        "train": batch(5, "fine_labels"),
+        "test": batch(7, "fine_labels"),
+        "meta": pickled({"fine_label_names": ["apple", "maple_tree"], "coarse_label_names": ["x"]}),
+    }
     publish("cifar-100", "cifar-100-python.tar.gz", archive({f"cifar-100-python/{k}": v for k, v in files.items()}))
     images, labels, names = published.read_cifar("test", folder="cifar-100")
     assert images.shape == (2, 3, 32, 32) and labels.tolist() == [7, 8] and names == ("apple", "maple tree")
@@ -133,14 +142,22 @@ def test_an_archive_that_lacks_a_batch_names_it(publish):
         published.read_cifar("test", folder="cifar-10")
 
 
-@pytest.mark.parametrize(("raw", "message"), [
-    (pickle.dumps(partial(os.system, "true"), 2), "asks for functools.partial"),
-    (b"\x80\x02cposix\nsystem\n" + python2("true") + b"\x85R.", "asks for posix.system"),
-    (b"\x80\x02cnumpy\nload\n" + python2("x") + b"\x85R.", "asks for numpy.load"),
-    (b"\x80\x02cnumpy\ndtype\n" + python2("O8") + python2(0) + python2(1) + b"\x87R.", "array of 'O8', expected u1"),
-    (b"\x80\x02cnumpy\nndarray\n" + python2(9) + b"\x85R.", "not callable"),
-    (pickled([1]), "it holds list, expected dict"), (batch(1)[:-40], "truncated|ran out|past"), (b"", "ran out"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("raw", "message"),
+    [
+        (pickle.dumps(partial(os.system, "true"), 2), "asks for functools.partial"),
+        (b"\x80\x02cposix\nsystem\n" + python2("true") + b"\x85R.", "asks for posix.system"),
+        (b"\x80\x02cnumpy\nload\n" + python2("x") + b"\x85R.", "asks for numpy.load"),
+        (
+            b"\x80\x02cnumpy\ndtype\n" + python2("O8") + python2(0) + python2(1) + b"\x87R.",
+            "array of 'O8', expected u1",
+        ),
+        (b"\x80\x02cnumpy\nndarray\n" + python2(9) + b"\x85R.", "not callable"),
+        (pickled([1]), "it holds list, expected dict"),
+        (batch(1)[:-40], "truncated|ran out|past"),
+        (b"", "ran out"),
+    ],
+)
 def test_a_pickle_of_anything_else_is_refused(tmp_path, raw, message):
     with pytest.raises(ArtifactError, match=f"(?i)holds no CIFAR batch .*({message})"):
         published.unpickle(raw, tmp_path / "batch")

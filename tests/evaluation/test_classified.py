@@ -16,7 +16,11 @@ def test_records_of_one_run_belong_together():
     found = classified.belonging(RUN, DATASET)
     assert list(found) == list(classified.STAGES)
     assert {stage: len(records) for stage, records in found.items() if records} == {
-        "clip": 1, "projector": 1, "synthesis": 1, "training": 3 * len(ACCURACY)}  # fmt: skip
+        "clip": 1,
+        "projector": 1,
+        "synthesis": 1,
+        "training": 3 * len(ACCURACY),
+    }
 
 
 def test_a_run_of_the_grid_goes_on_from_the_stages_of_its_base_and_of_no_other():
@@ -39,9 +43,19 @@ def test_a_run_without_records_has_none():
 
 @pytest.mark.parametrize(
     ("key", "value"),
-    [("run", "other"), ("param_steps", 500), ("param_batch_size", 32), ("param_classifier", "resnet20"), ("version_torch", "1.0"),
-     ("python", "3.12.0"), ("fraction", 0.1), ("n_real", 6000), ("n_test", 100), ("input_candidates", "x" * 64)],
-)  # fmt: skip
+    [
+        ("run", "other"),
+        ("param_steps", 500),
+        ("param_batch_size", 32),
+        ("param_classifier", "resnet20"),
+        ("version_torch", "1.0"),
+        ("python", "3.12.0"),
+        ("fraction", 0.1),
+        ("n_real", 6000),
+        ("n_test", 100),
+        ("input_candidates", "x" * 64),
+    ],
+)
 def test_arms_of_different_budgets_are_refused_by_name(key, value):
     change("training", "sega-net-seed1", **{key: value})
     with pytest.raises(ArtifactError) as error:
@@ -70,14 +84,26 @@ def test_records_that_do_not_say_how_a_step_was_computed_mean_the_usual_way():
 
 
 def test_what_differs_between_runs_of_the_same_code_is_allowed():
-    change("training", "sega-net-seed1", seconds=99.0, peak_memory_gb=9.0, git_commit="1" * 40, device="another GPU",
-           input_weights="other weights")  # fmt: skip
+    change(
+        "training",
+        "sega-net-seed1",
+        seconds=99.0,
+        peak_memory_gb=9.0,
+        git_commit="1" * 40,
+        device="another GPU",
+        input_weights="other weights",
+    )
     classified.belonging(RUN, DATASET)
 
 
-@pytest.mark.parametrize(("stage", "name", "key"), [("synthesis", "synthesis", "input_real"),
-                                                    ("projector", "projector", "input_clip"),
-                                                    ("clip", "clip", "input_real")])  # fmt: skip
+@pytest.mark.parametrize(
+    ("stage", "name", "key"),
+    [
+        ("synthesis", "synthesis", "input_real"),
+        ("projector", "projector", "input_clip"),
+        ("clip", "clip", "input_real"),
+    ],
+)
 def test_stages_that_read_other_files_are_refused(stage, name, key):
     change(stage, name, **{key: "y" * 64})
     with pytest.raises(ArtifactError, match=f"{key} is .*records/{stage}/{name}.json"):
@@ -96,7 +122,9 @@ def test_two_records_of_the_same_arm_and_seed_are_refused():
         classified.belonging(RUN, DATASET)
 
 
-@pytest.mark.parametrize("key", ["accuracy", "param_arm", "param_seed", "param_steps", "param_batch_size", "device", "seconds"])
+@pytest.mark.parametrize(
+    "key", ["accuracy", "param_arm", "param_seed", "param_steps", "param_batch_size", "device", "seconds"]
+)
 def test_an_incomplete_record_is_refused(key):
     path = records.path(RUN, DATASET, "training", "sega-net-seed1")
     record = records.artifacts.load_json(path)
@@ -106,8 +134,9 @@ def test_an_incomplete_record_is_refused(key):
         classified.belonging(RUN, DATASET)
 
 
-@pytest.mark.parametrize("values", [{"input_weights": "retrained"}, {"param_arm": "Magic"}, {"param_seed": 9},
-                                    {"run": "other"}], ids=str)  # fmt: skip
+@pytest.mark.parametrize(
+    "values", [{"input_weights": "retrained"}, {"param_arm": "Magic"}, {"param_seed": 9}, {"run": "other"}], ids=str
+)
 def test_measurements_of_other_classifiers_or_runs_are_refused(values):
     for seed in range(3):
         training = records.path(RUN, DATASET, "training", f"sega-net-seed{seed}")
@@ -139,5 +168,7 @@ def test_a_truncated_record_is_refused():
 def test_the_arms_come_in_their_own_order():
     remove("training", "gan-only-*")
     trained = classified.belonging(RUN, DATASET)["training"]
-    assert classified.check_arms(trained[::-1]) == [arm for arm in recipes.ARMS if arm in ACCURACY and arm != "GAN-only"]
+    assert classified.check_arms(trained[::-1]) == [
+        arm for arm in recipes.ARMS if arm in ACCURACY and arm != "GAN-only"
+    ]
     assert str(paths.ROOT) not in classified.file_of(trained[0])

@@ -67,8 +67,9 @@ def test_another_seed_is_another_draw(images, name):
     assert not torch.equal(corrupt(images[:4], name, 5, seed=0), corrupt(images[:4], name, 5, seed=1))
 
 
-@pytest.mark.parametrize(("side", "strengths"), [(32, (0.04, 0.06, 0.08, 0.09, 0.10)),
-                                                 (64, (0.04, 0.08, 0.12, 0.15, 0.18))])  # fmt: skip
+@pytest.mark.parametrize(
+    ("side", "strengths"), [(32, (0.04, 0.06, 0.08, 0.09, 0.10)), (64, (0.04, 0.08, 0.12, 0.15, 0.18))]
+)
 def test_noise_has_the_published_strength(side, strengths):
     grey = torch.full((20, 1, side, side), 0.5)
     for severity, sigma in zip(SEVERITIES, strengths):
@@ -97,15 +98,21 @@ def test_contrast_keeps_the_mean_and_the_published_share_of_the_spread(images):
     assert np.allclose(after, 0.15 * before, atol=0.004)
 
 
-@pytest.mark.parametrize("change, message", [
-    ({"name": "rain"}, "unknown corruption 'rain'; known are gaussian_noise"),
-    ({"severity": 6}, "severity is 6; allowed are 1 .. 5"),
-    ({"severity": 0}, "severity is 0; allowed are 1 .. 5"),
-    ({"images": torch.zeros(2, 1, 28, 28)}, r"received torch.float32 \(2, 1, 28, 28\)"),
-    ({"images": torch.full((2, 1, 32, 32), 255.0)}, r"values in \[0, 1\]; received values in \[255.0, 255.0\]: rescale"),
-    ({"images": torch.zeros(0, 1, 32, 32)}, "received no images"),
-    ({"indices": torch.arange(3)}, "each needs one"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        ({"name": "rain"}, "unknown corruption 'rain'; known are gaussian_noise"),
+        ({"severity": 6}, "severity is 6; allowed are 1 .. 5"),
+        ({"severity": 0}, "severity is 0; allowed are 1 .. 5"),
+        ({"images": torch.zeros(2, 1, 28, 28)}, r"received torch.float32 \(2, 1, 28, 28\)"),
+        (
+            {"images": torch.full((2, 1, 32, 32), 255.0)},
+            r"values in \[0, 1\]; received values in \[255.0, 255.0\]: rescale",
+        ),
+        ({"images": torch.zeros(0, 1, 32, 32)}, "received no images"),
+        ({"indices": torch.arange(3)}, "each needs one"),
+    ],
+)
 def test_what_is_not_allowed_is_named(change, message):
     asked = {"images": torch.zeros(2, 1, 32, 32), "name": "fog", "severity": 1, "seed": 0} | change
     with pytest.raises(ValueError, match=message):

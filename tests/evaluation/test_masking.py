@@ -7,8 +7,17 @@ from sega_utils.evaluation import robustness
 from sega_utils.training import attacks
 
 EPS = 0.15
-SOUND = {"noise": 0.0, "one_step": 0.2, "many_steps": 0.05, "black_box": 0.05, "unbounded": 0.0, "loss_clean": 0.1,
-         "loss_attacked": 5.0, "rising": 1.0, "padding": 0.99}  # fmt: skip
+SOUND = {
+    "noise": 0.0,
+    "one_step": 0.2,
+    "many_steps": 0.05,
+    "black_box": 0.05,
+    "unbounded": 0.0,
+    "loss_clean": 0.1,
+    "loss_attacked": 5.0,
+    "rising": 1.0,
+    "padding": 0.99,
+}
 
 
 class Changed(nn.Module):
@@ -48,7 +57,9 @@ def test_the_budget_is_the_first_doubling_at_which_the_net_falls(task):
 @pytest.mark.parametrize("after", [lambda y: 1e4 * y, lambda y: (2 * y).round() / 2 + 0 * y])
 def test_a_net_that_masks_its_gradients_is_found_out_at_its_own_budget(task, after):
     masked = Changed(task[0], after=after).eval()
-    assert robustness.masking_findings(robustness.masking_signs(masked, *task[1:], eps=robustness.masking_budget(masked, *task[1:])))
+    assert robustness.masking_findings(
+        robustness.masking_signs(masked, *task[1:], eps=robustness.masking_budget(masked, *task[1:]))
+    )
     assert not robustness.masking_findings(robustness.masking_signs(*task, eps=robustness.masking_budget(*task)))
 
 
@@ -71,8 +82,12 @@ def test_saturated_logits_are_found_out_by_a_black_box(task):
 
 def test_quantised_logits_are_found_out_by_every_gradient(task):
     found = look(task, after=lambda y: (2 * y).round() / 2 + 0 * y)
-    names = {"more steps do not help", "unbounded epsilon does not reach 0", "loss not increasing",
-             "padding out of reach"}  # fmt: skip
+    names = {
+        "more steps do not help",
+        "unbounded epsilon does not reach 0",
+        "loss not increasing",
+        "padding out of reach",
+    }
     assert names <= robustness.masking_findings(found).keys()
 
 
@@ -87,16 +102,19 @@ def test_padding_that_the_model_does_not_see_is_found_out(task):
     assert "padding out of reach" in robustness.masking_findings(found)
 
 
-@pytest.mark.parametrize(("name", "seen"), [
-    ("black box beats white box", {"many_steps": 0.5, "black_box": 0.1, "one_step": 0.6}),
-    ("more steps do not help", {"one_step": 0.2, "many_steps": 0.2, "black_box": 0.2}),
-    ("more steps do not help", {"one_step": 0.0, "many_steps": 0.3, "black_box": 0.3}),
-    ("unbounded epsilon does not reach 0", {"unbounded": 0.1}),
-    ("loss not increasing", {"loss_attacked": 0.1}),
-    ("loss not increasing", {"rising": 0.4}),
-    ("outputs are random", {"noise": 0.01}),
-    ("padding out of reach", {"padding": 0.0}),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("name", "seen"),
+    [
+        ("black box beats white box", {"many_steps": 0.5, "black_box": 0.1, "one_step": 0.6}),
+        ("more steps do not help", {"one_step": 0.2, "many_steps": 0.2, "black_box": 0.2}),
+        ("more steps do not help", {"one_step": 0.0, "many_steps": 0.3, "black_box": 0.3}),
+        ("unbounded epsilon does not reach 0", {"unbounded": 0.1}),
+        ("loss not increasing", {"loss_attacked": 0.1}),
+        ("loss not increasing", {"rising": 0.4}),
+        ("outputs are random", {"noise": 0.01}),
+        ("padding out of reach", {"padding": 0.0}),
+    ],
+)
 def test_each_check_finds_its_own_sign_and_only_that(name, seen):
     assert robustness.masking_findings(SOUND) == {}
     assert robustness.masking_findings(SOUND | seen).keys() == {name}

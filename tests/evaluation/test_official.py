@@ -59,11 +59,17 @@ def test_a_list_of_another_form_is_refused(folder, line):
         shift.load_official(folder, "fog")
 
 
-@pytest.mark.parametrize(("name", "content", "message"), [
-    ("fog", np.zeros((15, 32, 32, 3)), "must be uint8"), ("fog", np.zeros((14, 32, 32, 3), np.uint8), "must be uint8"),
-    ("fog", np.zeros((15, 28, 28, 1), np.uint8), "must be uint8"), ("fog", np.uint8(3), "must be uint8"),
-    ("labels", np.arange(15), "same 3 labels"), ("labels", np.zeros(3, int), "same 3 labels"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("fog", np.zeros((15, 32, 32, 3)), "must be uint8"),
+        ("fog", np.zeros((14, 32, 32, 3), np.uint8), "must be uint8"),
+        ("fog", np.zeros((15, 28, 28, 1), np.uint8), "must be uint8"),
+        ("fog", np.uint8(3), "must be uint8"),
+        ("labels", np.arange(15), "same 3 labels"),
+        ("labels", np.zeros(3, int), "same 3 labels"),
+    ],
+)
 def test_an_array_of_another_kind_is_refused(folder, name, content, message):
     np.save(folder / f"{name}.npy", content)
     digest(folder)

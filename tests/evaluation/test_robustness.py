@@ -12,8 +12,17 @@ from sega_utils.studies import benchmark
 from sega_utils.training import attacks, classifiers
 
 RUN, DATASET = "fake", "fashion-mnist"
-SOUND = {"noise": 0.0, "one_step": 0.2, "many_steps": 0.05, "black_box": 0.05, "unbounded": 0.0, "loss_clean": 0.1,
-         "loss_attacked": 5.0, "rising": 1.0, "padding": 0.99}  # fmt: skip
+SOUND = {
+    "noise": 0.0,
+    "one_step": 0.2,
+    "many_steps": 0.05,
+    "black_box": 0.05,
+    "unbounded": 0.0,
+    "loss_clean": 0.1,
+    "loss_attacked": 5.0,
+    "rising": 1.0,
+    "padding": 0.99,
+}
 SMALL = {"n_test": 6, "epsilons": (0, 1), "n_autoattack": 3, "autoattack_epsilons": (2,)}
 
 
@@ -24,8 +33,11 @@ def trained(monkeypatch):
     model = classifiers.build("resnet8-half", n_classes=10, channels=1).eval()
     folder = paths.artifact(RUN, DATASET, "classifiers")
     for seed in (0, 1):
-        artifacts.save_tensors(folder / f"std-aug-seed{seed}.safetensors", model.state_dict(),
-                               {"classifier": "resnet8-half", "n_classes": 10, "channels": 1, "side": 32})  # fmt: skip
+        artifacts.save_tensors(
+            folder / f"std-aug-seed{seed}.safetensors",
+            model.state_dict(),
+            {"classifier": "resnet8-half", "n_classes": 10, "channels": 1, "side": 32},
+        )
     monkeypatch.setattr(robustness, "masking_signs", lambda *_, **__: dict(SOUND))
     calls = []
 
@@ -68,8 +80,9 @@ def test_a_record_holds_every_attack_and_what_the_checks_saw(trained):
     record = robustness.measure_attacks(RUN, DATASET, "Std Aug", 0, **SMALL)
     assert record == artifacts.load_json(records.path(RUN, DATASET, "attacks", "std-aug-seed0"))
     assert {f"accuracy_{name}_Linf_{eps}" for name in attacks.ATTACKS for eps in (0, 1)} | {
-        "accuracy_AutoAttack_Linf_0", "accuracy_AutoAttack_Linf_2",
-    } == {key for key in record if key.startswith("accuracy_")}  # fmt: skip
+        "accuracy_AutoAttack_Linf_0",
+        "accuracy_AutoAttack_Linf_2",
+    } == {key for key in record if key.startswith("accuracy_")}
     assert record["n_PGD-50"] == 6 and record["n_AutoAttack"] == 3
     assert {key.removeprefix("masking_") for key in record if key.startswith("masking_")} == {"epsilon"} | SOUND.keys()
     assert record["masking_epsilon"] >= 8
@@ -98,10 +111,15 @@ def write(arm, seed, values, **changed):
     metrics = {f"accuracy_PGD-10_Linf_{eps:g}": value for eps, value in values.items()} | {"n_PGD-10": 200}
     metrics |= {f"masking_{name}": value for name, value in SOUND.items()}
     return records.write(
-        RUN, DATASET, "attacks", f"{arm}-{seed}", metrics=metrics, cost={"seconds": 1.0},
+        RUN,
+        DATASET,
+        "attacks",
+        f"{arm}-{seed}",
+        metrics=metrics,
+        cost={"seconds": 1.0},
         parameters={"arm": arm, "seed": seed, "norm": "Linf", "n_test": 200} | changed,
         inputs={"test": "t", "weights": f"{arm}{seed}"},
-    )  # fmt: skip
+    )
 
 
 @pytest.fixture
@@ -116,10 +134,18 @@ def found(monkeypatch):
 def test_rows_are_read_back_from_the_records(found):
     rows = robustness.attack_rows(found)
     assert [tuple(row) for row in rows] == [robustness.COLUMNS] * 9
-    assert rows[0] == {"arm": "No Aug", "attack": "PGD-10", "norm": "Linf", "epsilon": 0.0, "seed": 0,
-                       "accuracy": pytest.approx(80), "n": 200}  # fmt: skip
+    assert rows[0] == {
+        "arm": "No Aug",
+        "attack": "PGD-10",
+        "norm": "Linf",
+        "epsilon": 0.0,
+        "seed": 0,
+        "accuracy": pytest.approx(80),
+        "n": 200,
+    }
     assert [(r["epsilon"], r["seed"]) for r in rows] == [(e, s) for e in (0, 0.25, 2) for s in (0, 1)] + [
-        (e, 0) for e in (0, 0.25, 2)]  # fmt: skip
+        (e, 0) for e in (0, 0.25, 2)
+    ]
     assert robustness.attack_rows([]) == [] == robustness.masking_rows([])
 
 
@@ -150,17 +176,28 @@ def test_the_table_for_people_leaves_empty_what_was_not_measured(found):
     rows.append(rows[0] | {"attack": "AutoAttack", "epsilon": 1.0, "n": 9, "accuracy": 10.0})
     table = robustness.accuracy_table(rows)
     assert [row["arm"] + " " + row["attack"] for row in table] == [
-        "No Aug PGD-10", "SEGA-Net PGD-10", "No Aug AutoAttack"]  # fmt: skip
+        "No Aug PGD-10",
+        "SEGA-Net PGD-10",
+        "No Aug AutoAttack",
+    ]
     first, last = ({key: row[key] for key in row if key.endswith("/255")} for row in (table[0], table[2]))
     assert first.pop("1/255") == "" and first == pytest.approx({"0/255": 75, "0.25/255": 55, "2/255": 5})
     assert last == {"0/255": "", "0.25/255": "", "1/255": 10, "2/255": ""} and table[2]["n"] == 9
     assert robustness.accuracy_table(rows, "L2") == []
 
 
-@pytest.mark.parametrize(("accuracy", "expected"), [
-    (75, (0, 0, 0.25)), (65, (0.125, 0, 0.25)), (55, (0.25, 0, 0.25)), (30, (1.125, 0.25, 2)), (5, (2, 0.25, 2)),
-    (4, None), (76, None),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("accuracy", "expected"),
+    [
+        (75, (0, 0, 0.25)),
+        (65, (0.125, 0, 0.25)),
+        (55, (0.25, 0, 0.25)),
+        (30, (1.125, 0.25, 2)),
+        (5, (2, 0.25, 2)),
+        (4, None),
+        (76, None),
+    ],
+)
 def test_an_epsilon_is_read_off_the_curve_or_there_is_none(found, accuracy, expected):
     got = claims.epsilon_for(robustness.attack_rows(found), "No Aug", "PGD-10", accuracy)
     assert got == (expected and pytest.approx(expected))
@@ -197,8 +234,14 @@ def test_the_command_compares_with_the_reference_and_fails_where_they_differ(tra
 
     def compare(model, images, labels, *, eps):
         asked.append((len(images), eps))
-        return {"n": 7, "accuracy_ours": 0.5, "agreement": 1 - 0.5 * (len(asked) > 2), "seconds_ours": 1.0,
-                "seconds_reference": 4.5, "speedup": 4.5}  # fmt: skip
+        return {
+            "n": 7,
+            "accuracy_ours": 0.5,
+            "agreement": 1 - 0.5 * (len(asked) > 2),
+            "seconds_ours": 1.0,
+            "seconds_reference": 4.5,
+            "speedup": 4.5,
+        }
 
     monkeypatch.setattr(benchmark, "compare_with_reference", compare)
     options = ["--run", RUN, "--images", "7", "--epsilons", "4", "0.5"]
@@ -208,10 +251,14 @@ def test_the_command_compares_with_the_reference_and_fails_where_they_differ(tra
     assert main(["attacks", *options]) == 1
 
 
-@pytest.mark.parametrize(("options", "message"), [
-    (["--run", "none"], "classifiers is missing; make it with"), (["--seed", "9"], "9 among its SEEDS"),
-    (["--images", "0"], "allowed are 1 .. 10000"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--run", "none"], "classifiers is missing; make it with"),
+        (["--seed", "9"], "9 among its SEEDS"),
+        (["--images", "0"], "allowed are 1 .. 10000"),
+    ],
+)
 def test_the_command_says_what_is_missing_or_wrong(trained, capsys, options, message):
     assert main(["attacks", "--run", RUN, *options]) == 1
     error = capsys.readouterr().err

@@ -17,8 +17,11 @@ def run(tiny, monkeypatch):
     monkeypatch.setattr(catalogue, "load", lambda dataset, split: tiny)
     for name in ("std-aug-seed0", "std-aug-seed1", "sega-net-seed0", "sega-net-seed1"):
         model = classifiers.build("resnet8-half", n_classes=3, channels=1)
-        artifacts.save_tensors(paths.artifact(*RUN, "classifiers") / f"{name}.safetensors", model.state_dict(),
-                               {"classifier": "resnet8-half", "n_classes": 3, "channels": 1, "side": 32})  # fmt: skip
+        artifacts.save_tensors(
+            paths.artifact(*RUN, "classifiers") / f"{name}.safetensors",
+            model.state_dict(),
+            {"classifier": "resnet8-half", "n_classes": 3, "channels": 1, "side": 32},
+        )
 
 
 def make(**options):
@@ -70,8 +73,11 @@ def test_a_seed_that_one_arm_lacks_is_an_error(run, lacks):
         shift.corruption_differences(measured)
 
 
-@pytest.mark.parametrize("change", [{"run": "other"}, {"version_torch": "9"}, {"input_corrupted": "x"},
-                                    {"param_arm": "Magic"}, {"param_seed": 0}], ids=str)  # fmt: skip
+@pytest.mark.parametrize(
+    "change",
+    [{"run": "other"}, {"version_torch": "9"}, {"input_corrupted": "x"}, {"param_arm": "Magic"}, {"param_seed": 0}],
+    ids=str,
+)
 def test_records_that_do_not_belong_together_are_refused(run, change):
     make()
     first, second = (shift.measure_shift(*RUN, "Std Aug", seed) for seed in (0, 1))
@@ -104,8 +110,14 @@ def test_tables_are_in_percent_and_differences_paired(run):
     measured = [shift.measure_shift(*RUN, arm, seed) for arm in ("SEGA-Net", "Std Aug") for seed in (0, 1)]
     rows = shift.corruption_rows(measured)
     assert len(rows) == 4 * 10 and rows[0]["arm"] == "Std Aug"
-    ours, theirs = ([sum(100 * r[f"accuracy_{c}_{s}"] for c in ("fog", "contrast") for s in range(1, 6)) / 10
-                     for r in measured if r["param_arm"] == arm] for arm in ("SEGA-Net", "Std Aug"))  # fmt: skip
+    ours, theirs = (
+        [
+            sum(100 * r[f"accuracy_{c}_{s}"] for c in ("fog", "contrast") for s in range(1, 6)) / 10
+            for r in measured
+            if r["param_arm"] == arm
+        ]
+        for arm in ("SEGA-Net", "Std Aug")
+    )
     means = {row["arm"]: row["mean"] for row in shift.shift_rows(measured) if row["shift"] == "mean corruption"}
     assert means == {"Std Aug": pytest.approx(sum(theirs) / 2), "SEGA-Net": pytest.approx(sum(ours) / 2)}
     (row,) = shift.corruption_differences(measured)

@@ -33,8 +33,16 @@ def two_valued():
 
 def gradients():
     ramp = torch.arange(32.0) / 31
-    return torch.stack([ramp.expand(32, 32), ramp.expand(32, 32).T, torch.outer(ramp, ramp), 1 - ramp.expand(32, 32),
-                        (ramp[:, None] + ramp) / 2, (ramp - 0.5).abs().expand(32, 32)])[:, None]  # fmt: skip
+    return torch.stack(
+        [
+            ramp.expand(32, 32),
+            ramp.expand(32, 32).T,
+            torch.outer(ramp, ramp),
+            1 - ramp.expand(32, 32),
+            (ramp[:, None] + ramp) / 2,
+            (ramp - 0.5).abs().expand(32, 32),
+        ]
+    )[:, None]
 
 
 def fashion(n=300):
@@ -70,8 +78,9 @@ def images(request):
 
 def pillow(images):
     """The images as 8-bit Pillow ones."""
-    return [Image.fromarray(i.squeeze(-1) if i.shape[-1] == 1 else i)
-            for i in to_uint8(images).permute(0, 2, 3, 1).numpy()]  # fmt: skip
+    return [
+        Image.fromarray(i.squeeze(-1) if i.shape[-1] == 1 else i) for i in to_uint8(images).permute(0, 2, 3, 1).numpy()
+    ]
 
 
 def reference_hashes(images):
@@ -97,15 +106,18 @@ def test_ssim_equals_scikit_image(images):
     others = images[torch.randperm(len(images), generator=torch.Generator().manual_seed(0))]
     near = (images + 0.05 * noise(len(images), images.shape[1], 2, images.shape[-1])).clamp(0, 1)
     for a, b in ((images, others), (images, near)):
-        expected = [structural_similarity(x, y, data_range=1, channel_axis=0)
-                    for x, y in zip(a.double().numpy(), b.double().numpy(), strict=True)]  # fmt: skip
+        expected = [
+            structural_similarity(x, y, data_range=1, channel_axis=0)
+            for x, y in zip(a.double().numpy(), b.double().numpy(), strict=True)
+        ]
         np.testing.assert_allclose(filters.ssim(a, b).numpy(), expected, rtol=0, atol=1e-6)
 
 
 def test_ssim_stays_close_to_scikit_image_in_single_precision():
     for a, b in ((fashion(200)[:100], fashion(200)[100:]), (noise(100), noise(100, seed=1)), (FLAT, FLAT.flip(0))):
-        expected = [structural_similarity(x, y, data_range=1, channel_axis=0)
-                    for x, y in zip(a.numpy(), b.numpy(), strict=True)]  # fmt: skip
+        expected = [
+            structural_similarity(x, y, data_range=1, channel_axis=0) for x, y in zip(a.numpy(), b.numpy(), strict=True)
+        ]
         np.testing.assert_allclose(filters.ssim(a, b).numpy(), expected, rtol=0, atol=1e-5)
 
 
@@ -139,8 +151,17 @@ def with_copies(images):
     return torch.cat([images, images[:n], changed])
 
 
-@pytest.mark.parametrize("make", [lambda: fashion(100), lambda: noise(40, 3), two_valued, lambda: FLAT[:40],
-                                  lambda: doubled(fashion(100)), lambda: noise(40, 3, side=64)])  # fmt: skip
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: fashion(100),
+        lambda: noise(40, 3),
+        two_valued,
+        lambda: FLAT[:40],
+        lambda: doubled(fashion(100)),
+        lambda: noise(40, 3, side=64),
+    ],
+)
 @pytest.mark.parametrize("max_distance, min_ssim", [(0, 1.0), (0, -1), (4, 0.9), (10, 0.6), (16, 0.8), (64, 0.3)])
 def test_near_duplicates_are_those_of_all_pairs(make, max_distance, min_ssim):
     images = with_copies(make())
@@ -208,10 +229,18 @@ def candidates():
     class_ids = torch.tensor([0, 0, 1, 1, 0, 0, 1, 0])
     scores = torch.zeros(8, 2).scatter(1, class_ids[:, None], own[:, None])
     scores[2, 0] = 0.6
-    return images, class_ids, dict(
-        class_scores=scores, alignment_threshold=torch.tensor([0.2, 0.3]), blur_threshold=torch.tensor([1.0, 2.0]),
-        real_images=real, max_distance=8, min_ssim=0.9,
-    )  # fmt: skip
+    return (
+        images,
+        class_ids,
+        dict(
+            class_scores=scores,
+            alignment_threshold=torch.tensor([0.2, 0.3]),
+            blur_threshold=torch.tensor([1.0, 2.0]),
+            real_images=real,
+            max_distance=8,
+            min_ssim=0.9,
+        ),
+    )
 
 
 def test_apply_filters_gives_each_rejected_image_its_first_reason():
@@ -276,8 +305,9 @@ def test_empty_batches_give_empty_results():
     assert filters.clip_score(images, class_ids, clip=FakeClip(), class_embeddings=embeddings).shape == (0,)
     keep, table = filters.apply_filters(images, class_ids, **arguments | {"class_scores": torch.zeros(0, 2)})
     assert keep.shape == (0,) and set(map(len, table.values())) == {0}
-    keep, _ = filters.apply_filters(noise(1), torch.tensor([0]), **arguments
-                                    | {"class_scores": torch.ones(1, 2), "real_images": images})  # fmt: skip
+    keep, _ = filters.apply_filters(
+        noise(1), torch.tensor([0]), **arguments | {"class_scores": torch.ones(1, 2), "real_images": images}
+    )
     assert keep.all()
 
 

@@ -6,9 +6,16 @@ from sega_utils.report import claims
 
 def records(stage: str, **scores: tuple[float, ...]) -> list[dict]:
     """Return a record for each arm and seed, whose metrics are what ``stage`` measures."""
-    names = {"training": ("accuracy",), "shift": ("accuracy_fog_1", "accuracy_fog_2"), "attacks": ("accuracy_FGSM_Linf_1",)}
-    return [{"param_arm": arm.replace("_", " "), "param_seed": seed} | {name: value / 100 for name in names[stage]}
-            for arm, values in scores.items() for seed, value in enumerate(values)]  # fmt: skip
+    names = {
+        "training": ("accuracy",),
+        "shift": ("accuracy_fog_1", "accuracy_fog_2"),
+        "attacks": ("accuracy_FGSM_Linf_1",),
+    }
+    return [
+        {"param_arm": arm.replace("_", " "), "param_seed": seed} | {name: value / 100 for name in names[stage]}
+        for arm, values in scores.items()
+        for seed, value in enumerate(values)
+    ]
 
 
 def verdicts(found: dict[str, list[dict]], efficiency=()) -> dict[str, dict]:
@@ -22,12 +29,15 @@ def test_what_was_not_measured_cannot_be_compared():
     assert all(tuple(row) == claims.COLUMNS and row["why"] and not row["measured"] for row in rows.values())
 
 
-@pytest.mark.parametrize("ours, verdict, why", [
-    ((90, 91, 92), claims.REPRODUCED, "reaches the claim"),
-    ((82, 83.1, 84), claims.NOT_REPRODUCED, "below the claim"),
-    ((80, 82, 82.5), claims.NOT_REPRODUCED, "contains zero"),
-    ((70, 71.1, 72), claims.NOT_REPRODUCED, "opposite sign"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "ours, verdict, why",
+    [
+        ((90, 91, 92), claims.REPRODUCED, "reaches the claim"),
+        ((82, 83.1, 84), claims.NOT_REPRODUCED, "below the claim"),
+        ((80, 82, 82.5), claims.NOT_REPRODUCED, "contains zero"),
+        ((70, 71.1, 72), claims.NOT_REPRODUCED, "opposite sign"),
+    ],
+)
 def test_the_verdict_follows_from_the_paired_interval(ours, verdict, why):
     found = {"training": records("training", **{"SEGA-Net": ours, "Std_Aug": (80, 81, 82)})}
     row = verdicts(found)["clean"]
@@ -41,7 +51,13 @@ def test_one_seed_is_no_measurement():
 
 
 def test_corruption_is_the_mean_over_severities_and_shifts_are_apart():
-    record = {"accuracy_fog_1": 0.8, "accuracy_fog_5": 0.4, "accuracy_clean": 1.0, "accuracy_inverted": 0.1, "n_test": 9}
+    record = {
+        "accuracy_fog_1": 0.8,
+        "accuracy_fog_5": 0.4,
+        "accuracy_clean": 1.0,
+        "accuracy_inverted": 0.1,
+        "n_test": 9,
+    }
     assert claims.corrupted(record) == pytest.approx(0.6) and claims.shifted(record) == pytest.approx(0.1)
     assert claims.corrupted({"accuracy_clean": 1.0}) is None
 
@@ -59,7 +75,10 @@ def test_a_claim_that_depends_on_what_the_poster_hides_has_no_verdict_but_a_valu
 
 def test_what_is_measured_once_has_no_interval_and_its_value_decides():
     found = {"synthesis": [{"alignment_pre_median": 0.4, "alignment_post_median": 0.55}]}
-    efficiency = [{"variant": "SEGA-Net", "seconds_per_image": "0.01"}, {"variant": "DDIM", "seconds_per_image": "0.02"}]
+    efficiency = [
+        {"variant": "SEGA-Net", "seconds_per_image": "0.01"},
+        {"variant": "DDIM", "seconds_per_image": "0.02"},
+    ]
     rows = verdicts(found, efficiency)
     assert [rows[k]["measured"] for k in ("alignment", "efficiency")] == ["+0.15 cosine", "+2.00 times"]
     assert [rows[k]["verdict"] for k in ("alignment", "efficiency")] == [claims.REPRODUCED, claims.NOT_REPRODUCED]
@@ -69,14 +88,17 @@ def test_what_is_measured_once_has_no_interval_and_its_value_decides():
 def components(*losses: float) -> list[dict]:
     """Return ablation records in which each reduced variant loses so many points with the seeds 0, 1, ..."""
     names = ("GAN-only", "LLM-only", "GAN+LLM", "GAN+Filter", "LLM+Filter")
-    return [{"param_ablation": "components", "param_value": name, "param_seed": seed, "accuracy": 0.9 - part * lost / 100}
-            for seed, lost in enumerate(losses)
-            for name, part in ((names[0], 0), (names[1], 2), *((name, 1) for name in names[2:]), ("SEGA-Net", 0))]  # fmt: skip
+    return [
+        {"param_ablation": "components", "param_value": name, "param_seed": seed, "accuracy": 0.9 - part * lost / 100}
+        for seed, lost in enumerate(losses)
+        for name, part in ((names[0], 0), (names[1], 2), *((name, 1) for name in names[2:]), ("SEGA-Net", 0))
+    ]
 
 
-@pytest.mark.parametrize("losses, measured, verdict", [
-    ((4, 4.2, 4.4), "+4.20 [", claims.REPRODUCED), ((1, 1.2, 1.4), "+1.20 [", claims.NOT_REPRODUCED),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "losses, measured, verdict",
+    [((4, 4.2, 4.4), "+4.20 [", claims.REPRODUCED), ((1, 1.2, 1.4), "+1.20 [", claims.NOT_REPRODUCED)],
+)
 def test_what_a_component_costs_is_paired_by_seed(losses, measured, verdict):
     row = verdicts({"ablation": components(*losses)})["ablation"]
     assert row["measured"].startswith(measured) and row["verdict"] == verdict
@@ -89,8 +111,10 @@ def test_a_seed_that_lacks_a_component_does_not_count():
 
 
 def test_the_lead_over_each_arm_is_paired_and_empty_where_nothing_was_measured():
-    found = {"training": records("training", **{"SEGA-Net": (90, 92), "Std_Aug": (80, 81), "No_Aug": (70, 72)}),
-             "shift": records("shift", **{"SEGA-Net": (50, 52), "No_Aug": (40, 42)})}  # fmt: skip
+    found = {
+        "training": records("training", **{"SEGA-Net": (90, 92), "Std_Aug": (80, 81), "No_Aug": (70, 72)}),
+        "shift": records("shift", **{"SEGA-Net": (50, 52), "No_Aug": (40, 42)}),
+    }
     rows = claims.ahead(found, ["No Aug", "Std Aug", "GAN-only", "SEGA-Net"])
     assert [row["SEGA-Net minus"] for row in rows] == ["No Aug", "Std Aug"]
     assert rows[0]["clean images"] == "+20.00 [+20.00, +20.00]" and rows[0]["corrupted images"].startswith("+10.00 [")

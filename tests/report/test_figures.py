@@ -15,8 +15,11 @@ from sega_utils.report import comparisons, figures
 RNG = np.random.default_rng(0)
 ARMS = ("No Aug", "Std Aug", "SEGA-Net")
 SCORES = {arm: RNG.normal(0.80 + 0.02 * i, 0.003, 5) for i, arm in enumerate(ARMS)}
-TRAINED = [{"param_arm": arm, "param_seed": seed, "accuracy": float(value)}
-           for arm, values in SCORES.items() for seed, value in enumerate(values)]  # fmt: skip
+TRAINED = [
+    {"param_arm": arm, "param_seed": seed, "accuracy": float(value)}
+    for arm, values in SCORES.items()
+    for seed, value in enumerate(values)
+]
 CLASS_IDS = torch.arange(200) % 3
 KEEP = torch.arange(200) % 4 != 0
 VALUES = RNG.normal(0.5, 0.1, 200).tolist()
@@ -24,8 +27,10 @@ NAMES = ("shirt", "costs $5 or $6", "bag")
 PROMPTS = torch.from_numpy(RNG.normal(size=(36, 16)))
 PROMPT_CLASSES, CLUSTERS = torch.arange(36) // 12, torch.arange(36) // 4
 CURVE = [{"step": 10 * i, "contrast": 3.0 / (i + 1), "regular": 0.1 * i} for i in range(50)]
-EFFECTS = [{"attribute": name, "effect": 1.0 + i, "ci_low": 0.5 + i, "ci_high": 2.0 + i}
-           for i, name in enumerate(("brightness", "width"))]  # fmt: skip
+EFFECTS = [
+    {"attribute": name, "effect": 1.0 + i, "ci_low": 0.5 + i, "ci_high": 2.0 + i}
+    for i, name in enumerate(("brightness", "width"))
+]
 
 CHARTS = {
     "accuracy_bars": lambda: comparisons.accuracy_bars(TRAINED),
@@ -35,7 +40,8 @@ CHARTS = {
     "no curve": lambda: figures.curves([], x="step", title="losses"),
     "effects": lambda: figures.effects({"plain": EFFECTS[:1], "prompts": EFFECTS}),
     "severity_curves": lambda: comparisons.severity_curves(
-        {"noise": {"a": [3, 2, 1], "b": [2, 2, 2]}, "blur": {"a": [1, 1, 0]}}),
+        {"noise": {"a": [3, 2, 1], "b": [2, 2, 2]}, "blur": {"a": [1, 1, 0]}}
+    ),
     "heatmap": lambda: figures.heatmap([torch.tensor([1.0, 20.0]), torch.tensor([1.0, 30.5])], rows="ab", columns="xy"),
 }
 

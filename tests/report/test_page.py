@@ -57,14 +57,24 @@ def test_the_report_is_one_file_that_needs_no_other(page):
         saved = (paths.artifact(RUN, DATASET, "figures") / f"{name}.png").read_bytes()
         assert base64.b64decode(data) == saved
     assert not {"script", "link", "iframe"} & {tag for tag, _ in seen}
-    assert "http" not in re.sub("base64,[^\"]*", "", page)
+    assert "http" not in re.sub('base64,[^"]*', "", page)
     assert ("meta", {"name": "viewport", "content": "width=device-width, initial-scale=1"}) in seen
 
 
 def test_the_report_shows_every_table_and_no_path_of_the_machine(page, results):
     text = " ".join(parse(page).text)
-    for part in ("84.25 ± 0.25", "+2.75 [+2.13, +3.37]", "96.5 ± 0.2", "12 classifiers in 30 seconds", "Post-filter",
-                 "real_duplicate", "brightness", "not measured", "steps = 1000", "000000000000"):  # fmt: skip
+    for part in (
+        "84.25 ± 0.25",
+        "+2.75 [+2.13, +3.37]",
+        "96.5 ± 0.2",
+        "12 classifiers in 30 seconds",
+        "Post-filter",
+        "real_duplicate",
+        "brightness",
+        "not measured",
+        "steps = 1000",
+        "000000000000",
+    ):
         assert part in text
     assert str(results) not in page and str(paths.ROOT) not in page
     assert all(arm in text for arm in ACCURACY)
@@ -73,17 +83,36 @@ def test_the_report_shows_every_table_and_no_path_of_the_machine(page, results):
 def test_the_report_shows_other_images_and_attacks_beside_the_posters():
     write_run()
     fog = {f"accuracy_fog_{severity}": 0.5 for severity in range(1, 6)}
-    measured = {"shift": {"accuracy_clean": 0.8, "accuracy_inverted": 0.125, "n_test": 10} | fog,
-                "attacks": {"accuracy_FGSM_Linf_0": 0.8, "accuracy_FGSM_Linf_8": 0.1, "n_FGSM": 10}}  # fmt: skip
+    measured = {
+        "shift": {"accuracy_clean": 0.8, "accuracy_inverted": 0.125, "n_test": 10} | fog,
+        "attacks": {"accuracy_FGSM_Linf_0": 0.8, "accuracy_FGSM_Linf_8": 0.1, "n_FGSM": 10},
+    }
     for stage, metrics in measured.items():
         for arm in ACCURACY:
             for seed in range(3):
-                records.write(RUN, DATASET, stage, f"{arm} {seed}", parameters={"arm": arm, "seed": seed},
-                              metrics=metrics, inputs={"weights": f"{arm}{seed}"}, cost={"seconds": 1.0})  # fmt: skip
+                records.write(
+                    RUN,
+                    DATASET,
+                    stage,
+                    f"{arm} {seed}",
+                    parameters={"arm": arm, "seed": seed},
+                    metrics=metrics,
+                    inputs={"weights": f"{arm}{seed}"},
+                    cost={"seconds": 1.0},
+                )
     checker = parse(report_html(RUN, DATASET).read_text(encoding="utf-8"))
     text = " ".join(checker.text)
-    for part in ("Under attack", "0/255", "The poster's attacks", "55.3 ± 0.4", "Corruptions", "82.3 ± 0.3",
-                 "12.50 ± 0.00 inverted (n = 3)", "The poster's costs", "GAN+Filter"):  # fmt: skip
+    for part in (
+        "Under attack",
+        "0/255",
+        "The poster's attacks",
+        "55.3 ± 0.4",
+        "Corruptions",
+        "82.3 ± 0.3",
+        "12.50 ± 0.00 inverted (n = 3)",
+        "The poster's costs",
+        "GAN+Filter",
+    ):
         assert part in text, part
     assert len([tag for tag, _ in checker.seen if tag == "img"]) == 2
     remove("attacks")
@@ -96,9 +125,16 @@ def test_the_low_data_curve_is_drawn_once_there_are_two_fractions():
         for seed in range(3):
             trained = artifacts.load_json(records.path(RUN, DATASET, "training", f"sega-net-seed{seed}"))
             parameters = {"ablation": "fraction: Std Aug", "value": value, "seed": seed, "from_run": RUN}
-            records.write(RUN, DATASET, "ablation", f"{value} {seed}", parameters=parameters,
-                          metrics={"accuracy": 0.8, "accuracy_reference": trained["accuracy"]}, cost={"seconds": 1.0},
-                          inputs={"reference": trained["input_weights"], "weights": "x"})  # fmt: skip
+            records.write(
+                RUN,
+                DATASET,
+                "ablation",
+                f"{value} {seed}",
+                parameters=parameters,
+                metrics={"accuracy": 0.8, "accuracy_reference": trained["accuracy"]},
+                cost={"seconds": 1.0},
+                inputs={"reference": trained["input_weights"], "weights": "x"},
+            )
         checker = parse(report_html(RUN, DATASET).read_text(encoding="utf-8"))
         assert ("more real images" in " ".join(checker.text)) == bool(images)
         assert len([tag for tag, _ in checker.seen if tag == "img"]) == images
@@ -108,11 +144,34 @@ def test_training_loops_are_shown_once_they_were_compared(page):
     heading, sides = "The training loop beside a plain one", {"ours": 0.002, "theirs": 0.008}
     assert heading not in page
     times = {f"{side}_{at}": seconds for side, seconds in sides.items() for at in ("q1", "q3")}
-    records.write(RUN, DATASET, "efficiency", "loop", cost={"seconds": 1.0}, inputs={}, parameters={
-        "loop": "theirs", "classifier": "net", "batch_size": 64, "precision": "float32", "compile": False, "workers": 2,
-        "turns": 3}, metrics=times | {f"seconds_{side}": seconds for side, seconds in sides.items()} | {
-        "accuracy_ours": 0.875, "std_ours": 0.01, "accuracy_theirs": 0.87, "std_theirs": 0.02, "difference": 0.005,
-        "ci_low": -0.01, "ci_high": 0.02})  # fmt: skip
+    records.write(
+        RUN,
+        DATASET,
+        "efficiency",
+        "loop",
+        cost={"seconds": 1.0},
+        inputs={},
+        parameters={
+            "loop": "theirs",
+            "classifier": "net",
+            "batch_size": 64,
+            "precision": "float32",
+            "compile": False,
+            "workers": 2,
+            "turns": 3,
+        },
+        metrics=times
+        | {f"seconds_{side}": seconds for side, seconds in sides.items()}
+        | {
+            "accuracy_ours": 0.875,
+            "std_ours": 0.01,
+            "accuracy_theirs": 0.87,
+            "std_theirs": 0.02,
+            "difference": 0.005,
+            "ci_low": -0.01,
+            "ci_high": 0.02,
+        },
+    )
     text = " ".join(parse(report_html(RUN, DATASET).read_text(encoding="utf-8")).text)
     assert heading in text and "4.00" in text and "+0.50 [-1.00, +2.00]" in text
 

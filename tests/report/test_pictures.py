@@ -27,8 +27,11 @@ def candidates():
     prompt_ids = real.labels[:1500] * 12 + index % 12
     reasons = ["" if i % 4 < 2 else filters.FILTERS[(i // 4) % 5] for i in range(1500)]
     rows = [
-        {"class": real.class_names[c], "prompt": f"a long light {real.class_names[c]} with its number {p}",
-         "reason": why}
+        {
+            "class": real.class_names[c],
+            "prompt": f"a long light {real.class_names[c]} with its number {p}",
+            "reason": why,
+        }
         for c, p, why in zip(real.labels.tolist(), prompt_ids.tolist(), reasons, strict=False)
     ]
     return {"images": to_uint8(real.images[:1500]), "prompt_ids": prompt_ids}, rows

@@ -5,8 +5,8 @@ import pytest
 import scipy.stats
 from fake_run import ACCURACY, DATASET, RUN, change, remove, write_run
 
-from sega_utils.__main__ import main
 from sega_utils import filters
+from sega_utils.__main__ import main
 from sega_utils.core import artifacts, paths
 from sega_utils.evaluation import classified
 from sega_utils.report import claims, tables
@@ -22,12 +22,48 @@ COLUMNS = {
     "shift": ["arm", "shift", "mean", "std", "n"],
     "attacks": ["arm", "attack", "norm", "epsilon", "seed", "accuracy", "n"],
     "ablation": ["name", "value", "mean", "std", "n", "diff", "ci_low", "ci_high"],
-    "efficiency": ["variant", "seconds_per_image", "seconds_per_kept_image", "peak_memory_gb", "params_millions",
-                   "frechet", "features", "precision", "recall", "agreement", "nas", "cas", "fid", "kid"],
-    "kernels": ["kernel", "library", "images", "seconds_ours", "seconds_theirs", "ratio", "ours_q1", "ours_q3",
-                "theirs_q1", "theirs_q3", "difference"],
-    "scale": ["candidates", "device", "survivors", "kept", "drawing_hours", "machines_for_a_day", "search_exponent",
-              "merging_hours", "shard_memory_gb", "merge_memory_gb", "disk_gb"],
+    "efficiency": [
+        "variant",
+        "seconds_per_image",
+        "seconds_per_kept_image",
+        "peak_memory_gb",
+        "params_millions",
+        "frechet",
+        "features",
+        "precision",
+        "recall",
+        "agreement",
+        "nas",
+        "cas",
+        "fid",
+        "kid",
+    ],
+    "kernels": [
+        "kernel",
+        "library",
+        "images",
+        "seconds_ours",
+        "seconds_theirs",
+        "ratio",
+        "ours_q1",
+        "ours_q3",
+        "theirs_q1",
+        "theirs_q3",
+        "difference",
+    ],
+    "scale": [
+        "candidates",
+        "device",
+        "survivors",
+        "kept",
+        "drawing_hours",
+        "machines_for_a_day",
+        "search_exponent",
+        "merging_hours",
+        "shard_memory_gb",
+        "merge_memory_gb",
+        "disk_gb",
+    ],
     "claims": ["claim", "published", "measured", "verdict", "why"],
 }
 
@@ -130,8 +166,14 @@ def test_the_text_says_how_many_how_long_on_what_and_where(run, results, capsys)
     lines = text.splitlines()
     assert lines[4].split() == ["SEGA-Net", "84.25", "±", "0.25", "+2.75", "[+2.13,", "+3.37]", "3", "2.50"]
     assert len({line.index("±") for line in lines[1:5]}) == 1, "columns must be aligned"
-    for part in ("600 training images (0.01 of the published set)", "10,000 test images", "12 classifiers in 30 seconds", "CPU",
-                 "results/fake/fashion-mnist/notebooks", "results/fake/fashion-mnist/report.html"):  # fmt: skip
+    for part in (
+        "600 training images (0.01 of the published set)",
+        "10,000 test images",
+        "12 classifiers in 30 seconds",
+        "CPU",
+        "results/fake/fashion-mnist/notebooks",
+        "results/fake/fashion-mnist/report.html",
+    ):
         assert part in text
     assert str(results) not in text
 
@@ -159,7 +201,12 @@ def test_the_readme_gets_the_table_between_its_markers(run, tmp_path):
     assert text.startswith(f"# Title\n\n{tables.BEGIN}\n| arm | accuracy (%) |")
     assert text.endswith(f"\n{tables.END}\n\nThe rest | stays.\n") and "old" not in text
     assert "\n| SEGA-Net | 84.25 ± 0.25 | +2.75 [+2.13, +3.37] | 3 | 2.50 |\n" in text
-    for part in ("600 training images (0.01 of the published set)", "10,000 test images", "12 classifiers in 30 seconds", "CPU"):
+    for part in (
+        "600 training images (0.01 of the published set)",
+        "10,000 test images",
+        "12 classifiers in 30 seconds",
+        "CPU",
+    ):
         assert part in text
     tables.update_readme(RUN, DATASET, readme)
     assert readme.read_text(encoding="utf-8") == text, "a second time changes nothing"
@@ -185,10 +232,22 @@ def test_the_readme_of_the_project_shows_what_its_tracked_records_give(tracked, 
 
 
 def test_the_poster_stands_beside_our_records(run):
-    rows = {row["row"]: row for row in tables.beside_poster(RUN, DATASET) if row["table"] in {claims.CLEAN, claims.ALIGNMENT}}
+    rows = {
+        row["row"]: row
+        for row in tables.beside_poster(RUN, DATASET)
+        if row["table"] in {claims.CLEAN, claims.ALIGNMENT}
+    }
     assert all(tuple(row) == claims.BESIDE for row in rows.values())
-    assert list(rows) == ["No Aug", "Std Aug", "GAN-only", "Stable Diffusion", "SEGA-Net", "SEGA-Net minus Std Aug",
-                          "Pre-filter", "Post-filter"]  # fmt: skip
+    assert list(rows) == [
+        "No Aug",
+        "Std Aug",
+        "GAN-only",
+        "Stable Diffusion",
+        "SEGA-Net",
+        "SEGA-Net minus Std Aug",
+        "Pre-filter",
+        "Post-filter",
+    ]
     assert (rows["SEGA-Net"]["poster"], rows["SEGA-Net"]["ours"]) == ("96.5 ± 0.2", "84.25 ± 0.25 (n = 3)")
     differs = rows["SEGA-Net"]["what differs"]
     for part in ("1 % of the training images", recipes.SETTINGS["classifier"], "1,000 steps", "ablation has 90.6"):
@@ -204,18 +263,36 @@ def test_the_poster_stands_beside_our_records(run):
 def test_what_differs_follows_the_records(run):
     remove("training")
     write_run({"SEGA-Net": (0.9, 0.91)}, classifier="resnet20", steps=7000)
-    rows = {row["row"]: row for row in tables.beside_poster(RUN, DATASET) if row["table"] in {claims.CLEAN, claims.ALIGNMENT}}
+    rows = {
+        row["row"]: row
+        for row in tables.beside_poster(RUN, DATASET)
+        if row["table"] in {claims.CLEAN, claims.ALIGNMENT}
+    }
     assert "resnet20" in rows["SEGA-Net"]["what differs"] and "7,000 steps" in rows["SEGA-Net"]["what differs"]
     assert rows["Std Aug"]["ours"] == rows["SEGA-Net minus Std Aug"]["ours"] == "not measured"
 
 
 def test_a_data_set_that_the_poster_lacks_has_no_rows():
-    assert claims.beside("mnist", {"training": [], "clip": []}, dict.fromkeys(("accuracy", "alignment", "shift", "ablation"), [])) == []
+    assert (
+        claims.beside(
+            "mnist", {"training": [], "clip": []}, dict.fromkeys(("accuracy", "alignment", "shift", "ablation"), [])
+        )
+        == []
+    )
 
 
-@pytest.mark.parametrize(("table", "rows"), [("datasets", 5), ("clean_accuracy", 25), ("domain_shift", 15),
-                                             ("adversarial", 15), ("semantic_alignment", 10), ("efficiency", 5),
-                                             ("ablation", 30)])  # fmt: skip
+@pytest.mark.parametrize(
+    ("table", "rows"),
+    [
+        ("datasets", 5),
+        ("clean_accuracy", 25),
+        ("domain_shift", 15),
+        ("adversarial", 15),
+        ("semantic_alignment", 10),
+        ("efficiency", 5),
+        ("ablation", 30),
+    ],
+)
 def test_the_published_numbers_are_complete(table, rows):
     found = artifacts.load_csv(paths.DATA / "paper" / f"{table}.csv")
     assert len(found) == rows and all(value for row in found for value in row.values())

@@ -6,11 +6,10 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from sega_utils.__main__ import main
 from sega_utils import filters
+from sega_utils.__main__ import main
 from sega_utils.augmenters import base, pools, sega
-from sega_utils.augmenters.base import generate
-from sega_utils.augmenters.base import save_generator
+from sega_utils.augmenters.base import generate, save_generator
 from sega_utils.augmenters.sega import build_projector, save_projector
 from sega_utils.core import artifacts, numbers, parameters, paths, records
 from sega_utils.core.artifacts import ArtifactError
@@ -26,8 +25,16 @@ from sega_utils.training import arms, recipes
 RUN = ("mine", "fashion-mnist")
 COST = {"seconds": 1.0, "peak_memory_gb": 0.1}
 OWN = {"sigma": 1.0, "tau": 0.1, "lam": 0.01, "lr": 0.001, "steps": 2, "batch_size": 4, "seed": 0}
-FILTERING = {"oversample": 20, "sigma": 1.0, "alignment_percentile": 0, "blur_percentile": 0, "max_distance": 0,
-             "min_ssim": 1.0, "seed": 0, "filters": " ".join(filters.FILTERS)}  # fmt: skip
+FILTERING = {
+    "oversample": 20,
+    "sigma": 1.0,
+    "alignment_percentile": 0,
+    "blur_percentile": 0,
+    "max_distance": 0,
+    "min_ssim": 1.0,
+    "seed": 0,
+    "filters": " ".join(filters.FILTERS),
+}
 
 
 @pytest.fixture
@@ -86,23 +93,26 @@ def test_the_committed_file_holds_every_entry_of_the_issue():
     assert len(seeds) >= 2 and len({entries.slug(entry) for entry in found}) == len(found)
 
 
-@pytest.mark.parametrize(("text", "message"), [
-    ("seeds: [0]\nsigmas: [1]", "unknown ablation 'sigmas'; known are components, filters, .*fraction: SEGA-Net"),
-    ("seeds: [0]\nsigma: [5]", r"sigma is 5; allowed is 0 \.\. 4"),
-    ("seeds: [0]\nsigma: ['1']", "sigma is '1'; allowed is"),
-    ("seeds: [0]\nsigma: [true]", "sigma is True; allowed is"),
-    ("seeds: [0]\nm: [1.5]", r"m is 1.5; allowed is 1 \.\. 20, an integer"),
-    ("seeds: [0]\ncomponents: [GAN]", r"components is 'GAN'; allowed is one of: GAN-only \| LLM-only"),
-    ("seeds: [0]\nfilters: [[blur]]", r"filters is \['blur'\]; allowed is one of"),
-    ("seeds: [0]\nsigma: [1, 1.0]", "holds sigma=1 twice"),
-    ("seeds: [0]\nsigma: 1", "must hold 'seeds: "),
-    ("seeds: [0]\nsigma: []", "must hold 'seeds: "),
-    ("- sigma", "must hold 'seeds: "),
-    ("sigma: [1]", r"seeds of .* are \[\]"),
-    ("seeds: [0, 0]\nsigma: [1]", r"seeds of .* are \[0, 0\]"),
-    ("seeds: [-1]\nsigma: [1]", r"seeds of .* are \[-1\]"),
-    ("sigma: [1", "is not valid YAML"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("seeds: [0]\nsigmas: [1]", "unknown ablation 'sigmas'; known are components, filters, .*fraction: SEGA-Net"),
+        ("seeds: [0]\nsigma: [5]", r"sigma is 5; allowed is 0 \.\. 4"),
+        ("seeds: [0]\nsigma: ['1']", "sigma is '1'; allowed is"),
+        ("seeds: [0]\nsigma: [true]", "sigma is True; allowed is"),
+        ("seeds: [0]\nm: [1.5]", r"m is 1.5; allowed is 1 \.\. 20, an integer"),
+        ("seeds: [0]\ncomponents: [GAN]", r"components is 'GAN'; allowed is one of: GAN-only \| LLM-only"),
+        ("seeds: [0]\nfilters: [[blur]]", r"filters is \['blur'\]; allowed is one of"),
+        ("seeds: [0]\nsigma: [1, 1.0]", "holds sigma=1 twice"),
+        ("seeds: [0]\nsigma: 1", "must hold 'seeds: "),
+        ("seeds: [0]\nsigma: []", "must hold 'seeds: "),
+        ("- sigma", "must hold 'seeds: "),
+        ("sigma: [1]", r"seeds of .* are \[\]"),
+        ("seeds: [0, 0]\nsigma: [1]", r"seeds of .* are \[0, 0\]"),
+        ("seeds: [-1]\nsigma: [1]", r"seeds of .* are \[-1\]"),
+        ("sigma: [1", "is not valid YAML"),
+    ],
+)
 def test_a_wrong_file_is_an_error_that_says_what_is_allowed(tmp_path, text, message):
     file = tmp_path / "ablations.yaml"
     file.write_text(text)
@@ -151,8 +161,10 @@ def test_what_is_kept_is_what_04_would_keep(run):
     pool = pools.drawn(*RUN, inputs(), recipe, pools.recipe_of(*RUN), [1, 1, 1])
     real, labels, *_ = inputs()["real"]
     known = {"clip": inputs()["clip"], "class_embeddings": inputs()["class_embeddings"]}
-    alignment, blur = (filters.calibrate(scores, labels, n_classes=3, percentile=percentile) for scores, percentile in
-                       ((filters.clip_score(real, labels, **known), 25), (filters.blur_score(real), 0)))  # fmt: skip
+    alignment, blur = (
+        filters.calibrate(scores, labels, n_classes=3, percentile=percentile)
+        for scores, percentile in ((filters.clip_score(real, labels, **known), 25), (filters.blur_score(real), 0))
+    )
     images, ids = from_uint8(pool["images"]), pool["class_ids"]
     expected = (filters.clip_score(images, ids, **known) >= alignment[ids]) & (filters.blur_score(images) >= blur[ids])
     assert torch.equal(pools.keep(pool, inputs(), recipe), expected)
@@ -247,13 +259,21 @@ def test_a_missing_record_of_an_earlier_stage_names_its_notebook(run, stage):
 # measuring
 
 
-@pytest.mark.parametrize(("name", "value", "expected"), [
-    ("ratio_replace", 0, {"synthetic": "none", "labels": "class"}), ("ratio_replace", 0.5, {"ratio": 0.5}),
-    ("ratio_add", 0.5, {"ratio": 0.5, "batch_size": 16}), ("ratio_add", 0.2, {"ratio": 0.2, "batch_size": 10}),
-    ("ratio_add_real", 0.5, {"synthetic": "none", "labels": "class", "batch_size": 16}),
-    ("steps", 3, {"steps": 3}), ("steps_real", 3, {"synthetic": "none", "labels": "class", "steps": 3}),
-    ("amount", 2, {"amount": 2}), ("labels", "clip", {"labels": "clip"}), ("mixing", "cutmix", {"mixing": "cutmix"}),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("name", "value", "expected"),
+    [
+        ("ratio_replace", 0, {"synthetic": "none", "labels": "class"}),
+        ("ratio_replace", 0.5, {"ratio": 0.5}),
+        ("ratio_add", 0.5, {"ratio": 0.5, "batch_size": 16}),
+        ("ratio_add", 0.2, {"ratio": 0.2, "batch_size": 10}),
+        ("ratio_add_real", 0.5, {"synthetic": "none", "labels": "class", "batch_size": 16}),
+        ("steps", 3, {"steps": 3}),
+        ("steps_real", 3, {"synthetic": "none", "labels": "class", "steps": 3}),
+        ("amount", 2, {"amount": 2}),
+        ("labels", "clip", {"labels": "clip"}),
+        ("mixing", "cutmix", {"mixing": "cutmix"}),
+    ],
+)
 def test_an_entry_changes_its_settings_and_nothing_else(run, fitted, name, value, expected):
     record = measure(name, value, [1])[0]
     own = records.read(*RUN, "training")[1]
@@ -341,10 +361,16 @@ def low(run):
     """Write the training records of another fraction's run: Std Aug and SEGA-Net, seeds 0 and 1."""
     for arm, accuracy in (("Std Aug", 0.5), ("SEGA-Net", 0.75)):
         for seed in (0, 1):
-            records.write("mine-fraction-0.05", RUN[1], "training", f"{recipes.slug(arm)}-seed{seed}",
-                          parameters=recipes.settings_of(arm) | {"arm": arm, "seed": seed}, cost=COST,
-                          metrics={"accuracy": accuracy + seed / 8, "fraction": 0.05, "n_real": 9, "n_test": 36},
-                          inputs={"real": "r", "weights": f"{arm}{seed}"})  # fmt: skip
+            records.write(
+                "mine-fraction-0.05",
+                RUN[1],
+                "training",
+                f"{recipes.slug(arm)}-seed{seed}",
+                parameters=recipes.settings_of(arm) | {"arm": arm, "seed": seed},
+                cost=COST,
+                metrics={"accuracy": accuracy + seed / 8, "fraction": 0.05, "n_real": 9, "n_test": 36},
+                inputs={"real": "r", "weights": f"{arm}{seed}"},
+            )
 
 
 def test_another_fraction_is_read_from_its_own_run(low, fitted):
@@ -383,15 +409,24 @@ def test_every_fraction_has_its_file_of_parameters():
 
 
 def made(name, value, seed, accuracy, reference, **more) -> dict:
-    return {"stage": "ablation", "name": f"{name}{value}{seed}", "param_ablation": name, "param_value": value,
-            "param_seed": seed,
-            "accuracy": accuracy, "accuracy_reference": reference, "input_real": "r", "input_weights": f"{name}{seed}",
-            "input_reference": f"r{seed}", "param_steps": 2} | more  # fmt: skip
+    return {
+        "stage": "ablation",
+        "name": f"{name}{value}{seed}",
+        "param_ablation": name,
+        "param_value": value,
+        "param_seed": seed,
+        "accuracy": accuracy,
+        "accuracy_reference": reference,
+        "input_real": "r",
+        "input_weights": f"{name}{seed}",
+        "input_reference": f"r{seed}",
+        "param_steps": 2,
+    } | more
 
 
 def test_rows_are_in_percent_and_paired_by_seed():
     found = [made("sigma", 0.5, seed, 0.5 + seed / 100, 0.5 + seed / 50) for seed in (0, 1, 2)]
-    row, = entries.ablation_rows(found)
+    (row,) = entries.ablation_rows(found)
     expected = numbers.paired_difference({0: 50, 1: 51, 2: 52}, {0: 50, 1: 52, 2: 54})
     assert tuple(row) == entries.ROWS
     assert (row["mean"], row["std"], row["n"]) == pytest.approx((51, 1, 3))
@@ -399,10 +434,10 @@ def test_rows_are_in_percent_and_paired_by_seed():
 
 
 def test_a_single_seed_and_sega_net_itself_have_no_difference():
-    row, = entries.ablation_rows([made("sigma", 0.5, 0, 0.5, 0.6)])
+    (row,) = entries.ablation_rows([made("sigma", 0.5, 0, 0.5, 0.6)])
     assert (row["std"], row["diff"], row["ci_low"], row["n"]) == ("", "", "", 1)
     same = [made("sigma", 1, seed, 0.5, 0.5, input_weights=f"r{seed}") for seed in (0, 1)]
-    row, = entries.ablation_rows(same)
+    (row,) = entries.ablation_rows(same)
     assert (row["std"], row["diff"]) == (0, "")
 
 
@@ -428,7 +463,7 @@ def test_records_of_mixed_runs_or_versions_are_refused(change):
 
 def test_yields_are_of_entries_that_drew_candidates():
     found = [made("blur_percentile", 5, 0, 0.5, 0.5, kept_share=0.25), made("ratio_replace", 0, 0, 0.5, 0.5)]
-    row, = entries.yield_rows(found)
+    (row,) = entries.yield_rows(found)
     assert (row["name"], row["kept_share"], row["mean"]) == ("blur_percentile", 0.25, 50)
 
 
@@ -459,14 +494,26 @@ def test_the_estimate_counts_what_is_on_record_and_still_current(run, capsys, tm
 
 
 def rows_of(name, values, **more):
-    return [{"name": name, "value": value, "mean": 80.0 + i, "std": 0.5, "n": 3, "diff": -1.0 - i, "ci_low": -2.0 - i,
-             "ci_high": 0.5 - i} | more for i, value in enumerate(values)]  # fmt: skip
+    return [
+        {
+            "name": name,
+            "value": value,
+            "mean": 80.0 + i,
+            "std": 0.5,
+            "n": 3,
+            "diff": -1.0 - i,
+            "ci_low": -2.0 - i,
+            "ci_high": 0.5 - i,
+        }
+        | more
+        for i, value in enumerate(values)
+    ]
 
 
 def test_the_bars_show_differences_and_leave_out_what_has_none():
     rows = rows_of("components", ["GAN-only", "GAN+LLM"])
     rows += rows_of("components", ["SEGA-Net"], diff="", ci_low="", ci_high="")
-    axes, = comparisons.ablation_bars(rows).axes
+    (axes,) = comparisons.ablation_bars(rows).axes
     assert [label.get_text() for label in axes.get_yticklabels()] == ["components: GAN-only", "components: GAN+LLM"]
     assert axes.lines[0].get_xdata().tolist() == [-1, -2]
 
@@ -476,19 +523,25 @@ def test_the_curves_have_a_panel_a_name_and_numbers_rise():
     sigma, m = comparisons.ablation_curves(rows).axes
     assert sigma.get_title(loc="left") == "sigma" and sigma.lines[0].get_xdata().tolist() == [0.5, 1]
     assert sigma.lines[0].get_ydata().tolist() == [81, 80] and m.get_xlabel() == "m"
-    by_yield = comparisons.ablation_curves([row | {"kept_share": 0.5} for row in rows], x="kept_share", label="share").axes[0]
+    by_yield = comparisons.ablation_curves(
+        [row | {"kept_share": 0.5} for row in rows], x="kept_share", label="share"
+    ).axes[0]
     assert by_yield.get_xlabel() == "share" and by_yield.lines[0].get_xdata().tolist() == [0.5, 0.5]
 
 
 def test_a_control_without_synthetic_images_stands_in_the_panel_of_its_name():
-    steps, m = comparisons.ablation_curves(rows_of("steps", [1, 2]) + rows_of("steps_real", [2, 4]) + rows_of("m", [3])).axes
+    steps, m = comparisons.ablation_curves(
+        rows_of("steps", [1, 2]) + rows_of("steps_real", [2, 4]) + rows_of("m", [3])
+    ).axes
     assert [line.get_xdata().tolist() for line in steps.lines if line.get_marker() == "o"] == [[1, 2], [2, 4]]
     assert len({line.get_color() for line in steps.lines if line.get_marker() == "o"}) == 2
     assert [line.get_xdata().tolist() for line in m.lines if line.get_marker() == "o"] == [[3]]
 
 
 def test_the_low_data_curves_have_a_line_an_arm_and_intervals_beside_sega_net():
-    rows = rows_of("fraction: Std Aug", [0.1, 0.01]) + rows_of("fraction: SEGA-Net", [0.01], diff="", ci_low="", ci_high="")
+    rows = rows_of("fraction: Std Aug", [0.1, 0.01]) + rows_of(
+        "fraction: SEGA-Net", [0.01], diff="", ci_low="", ci_high=""
+    )
     left, right = comparisons.low_data_curves(rows).axes
     assert [line.get_label() for line in left.lines] == ["Std Aug", "SEGA-Net"]
     assert left.lines[0].get_xdata().tolist() == [0.01, 0.1] and left.lines[0].get_ydata().tolist() == [81, 80]

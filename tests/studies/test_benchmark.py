@@ -25,7 +25,9 @@ def images():
 
 
 # a variance of about a hundred thousand has two digits behind the point in single precision
-@pytest.mark.parametrize("kernel, tolerance", [("pHash", 0), ("SSIM", 1e-5), ("Laplacian", 0.1), ("near-duplicates", 0)])
+@pytest.mark.parametrize(
+    "kernel, tolerance", [("pHash", 0), ("SSIM", 1e-5), ("Laplacian", 0.1), ("near-duplicates", 0)]
+)
 def test_a_kernel_gives_what_its_library_gives(images, kernel, tolerance):
     ours, theirs, difference = benchmark.KERNELS[kernel][1](images)
     assert difference(ours(), theirs()) <= tolerance

@@ -15,21 +15,56 @@ SCORES = [
     for variant, kind, value in [("GAN-only", "cas", 0.5), ("GAN-only", "cas", 0.75), ("real images", "cas", 0.875)]
 ]
 KERNELS = [
-    {"param_kernel": kernel, "param_library": "theirs", "param_images": n, "seconds_ours": 0.5, "seconds_theirs": 4.0,
-     "ours_q1": 0.4, "ours_q3": 0.6, "theirs_q1": 3.0, "theirs_q3": 5.0, "difference": 0.0}
+    {
+        "param_kernel": kernel,
+        "param_library": "theirs",
+        "param_images": n,
+        "seconds_ours": 0.5,
+        "seconds_theirs": 4.0,
+        "ours_q1": 0.4,
+        "ours_q3": 0.6,
+        "theirs_q1": 3.0,
+        "theirs_q3": 5.0,
+        "difference": 0.0,
+    }
     for kernel, n in [("pHash", 10_000), ("SSIM", 1000), ("pHash", 1000)]
-]  # fmt: skip
+]
 LOOPS = [
-    {"param_loop": "plain", "param_classifier": "net", "param_batch_size": 64, "param_precision": precision,
-     "param_compile": False, "param_workers": 2, "param_turns": 3, "seconds_ours": 0.002, "ours_q1": 0.001,
-     "ours_q3": 0.004, "seconds_theirs": 0.008, "theirs_q1": 0.007, "theirs_q3": 0.009, "accuracy_ours": 0.875,
-     "std_ours": 0.01, "accuracy_theirs": 0.87, "std_theirs": 0.02, "difference": 0.005, "ci_low": -0.01,
-     "ci_high": 0.02} for precision in ("float32", "bfloat16")
-]  # fmt: skip
+    {
+        "param_loop": "plain",
+        "param_classifier": "net",
+        "param_batch_size": 64,
+        "param_precision": precision,
+        "param_compile": False,
+        "param_workers": 2,
+        "param_turns": 3,
+        "seconds_ours": 0.002,
+        "ours_q1": 0.001,
+        "ours_q3": 0.004,
+        "seconds_theirs": 0.008,
+        "theirs_q1": 0.007,
+        "theirs_q3": 0.009,
+        "accuracy_ours": 0.875,
+        "std_ours": 0.01,
+        "accuracy_theirs": 0.87,
+        "std_theirs": 0.02,
+        "difference": 0.005,
+        "ci_low": -0.01,
+        "ci_high": 0.02,
+    }
+    for precision in ("float32", "bfloat16")
+]
 GROWTH = [
-    {"param_candidates": n, "kept": n // 2, "drawing": n * 1e-3, "filtering": n**1.5 * 1e-4, "seconds": n**1.25,
-     "peak_memory_gb": 1.0} for n in (1000, 100, 300)
-]  # fmt: skip
+    {
+        "param_candidates": n,
+        "kept": n // 2,
+        "drawing": n * 1e-3,
+        "filtering": n**1.5 * 1e-4,
+        "seconds": n**1.25,
+        "peak_memory_gb": 1.0,
+    }
+    for n in (1000, 100, 300)
+]
 
 
 def test_a_variant_has_its_costs_and_the_mean_of_its_scores():

@@ -15,8 +15,15 @@ from sega_utils.text import clip
 from sega_utils.training import classifiers
 
 RUN = ("small", "fashion-mnist")
-RECIPE = {"draw_sigma": 1.0, "alignment_percentile": 0, "blur_percentile": 0, "max_distance": 0, "min_ssim": 1.0,
-          "use": "", "choice": "filtered"}  # fmt: skip
+RECIPE = {
+    "draw_sigma": 1.0,
+    "alignment_percentile": 0,
+    "blur_percentile": 0,
+    "max_distance": 0,
+    "min_ssim": 1.0,
+    "use": "",
+    "choice": "filtered",
+}
 
 TEXTS = [f"a {look} {thing}" for thing in ("coat", "bag", "boot") for look in ("dark", "grey", "wide", "long")]
 
@@ -97,7 +104,9 @@ def test_parameters_of_every_network_count(run, generator, clip_model):
     total = lambda network: sum(p.numel() for p in network.parameters()) / 1e6
     ours, plain = (measure(variant)["params_millions"] for variant in ("SEGA-Net", "GAN-only"))
     assert plain == total(generator)
-    assert ours == pytest.approx(plain + total(clip_model.model) + total(build_projector(clip_model.dim, generator.z_dim)))
+    assert ours == pytest.approx(
+        plain + total(clip_model.model) + total(build_projector(clip_model.dim, generator.z_dim))
+    )
 
 
 def test_what_is_on_record_is_not_repeated_and_other_parameters_are(run, monkeypatch):

@@ -18,7 +18,7 @@ from sega_utils.data import catalogue
 from sega_utils.studies import grid, grid_results
 from sega_utils.training import classifiers, recipes
 
-EXECUTE = '''
+EXECUTE = """
 import json, os, sys, time
 from pathlib import Path
 from sega_utils.core import paths
@@ -40,7 +40,7 @@ for path in [folder / file for file in [*made, f"records/{name.partition('_')[2]
         time.sleep(300)
 output.parent.mkdir(exist_ok=True)
 output.write_text(" ".join(given))
-'''
+"""
 GRID = {"datasets": ["mnist", "svhn"], "fractions": [0.01, 1], "classifiers": ["resnet18", "vgg16"]}
 PARAMS = {"05_training": {"ARMS": ["Std Aug", "SEGA-Net"], "SEEDS": [0, 1]}}
 BEFORE = ("00_data", "01_clip", "01_prompts", "02_generator", "03_projector", "04_synthesis")
@@ -73,10 +73,27 @@ def build(root, content):
 def start(root, *options, **environment):
     """Start the grid with the workflow's own profile."""
     environment = os.environ | {"PYTHONPATH": str(root), "SEGA_RESULTS": str(root / "results")} | environment
-    command = [sys.executable, "-m", "snakemake", "--snakefile", "paper.smk", "--workflow-profile", "profiles/paper",
-               "--cores", "2", *options]  # fmt: skip
-    return subprocess.Popen(command, cwd=root, env=environment, text=True, start_new_session=True,
-                            stdout=subprocess.PIPE, stderr=subprocess.STDOUT)  # fmt: skip
+    command = [
+        sys.executable,
+        "-m",
+        "snakemake",
+        "--snakefile",
+        "paper.smk",
+        "--workflow-profile",
+        "profiles/paper",
+        "--cores",
+        "2",
+        *options,
+    ]
+    return subprocess.Popen(
+        command,
+        cwd=root,
+        env=environment,
+        text=True,
+        start_new_session=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
 
 
 def run(root, *options, **environment):
@@ -144,8 +161,12 @@ def test_after_a_kill_the_same_command_ends_as_an_undisturbed_grid(tmp_path):
 def test_each_job_gets_a_gpu_that_no_other_has(tmp_path):
     hold = 'set -euo pipefail; source "$0/profiles/gpu.sh"; echo "$CUDA_VISIBLE_DEVICES"; read -r'
     environment = os.environ | {"TMPDIR": str(tmp_path), "CUDA_VISIBLE_DEVICES": "2,5"}
-    shells = [subprocess.Popen(["bash", "-c", hold, paths.ROOT], env=environment, text=True, stdin=subprocess.PIPE,
-                               stdout=subprocess.PIPE) for _ in range(2)]  # fmt: skip
+    shells = [
+        subprocess.Popen(
+            ["bash", "-c", hold, paths.ROOT], env=environment, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        )
+        for _ in range(2)
+    ]
     assert {shell.stdout.readline().strip() for shell in shells} == {"2", "5"}
     shells[0].kill()
     shells[0].communicate()
@@ -172,10 +193,14 @@ def test_the_projects_own_grid_is_whole():
 
 @pytest.mark.parametrize(
     ("change", "message"),
-    [({"datasets": ["cifar"]}, "one of: fashion-mnist"), ({"classifiers": ["resnet8"]}, "tuned-resnet8.yaml; there are those of resnet18"),
-     ({"fractions": [0]}, "allowed is 0 .. 1"),
-     ({"fractions": []}, "different values"), ({"seeds": [0]}, "must hold datasets")],
-)  # fmt: skip
+    [
+        ({"datasets": ["cifar"]}, "one of: fashion-mnist"),
+        ({"classifiers": ["resnet8"]}, "tuned-resnet8.yaml; there are those of resnet18"),
+        ({"fractions": [0]}, "allowed is 0 .. 1"),
+        ({"fractions": []}, "different values"),
+        ({"seeds": [0]}, "must hold datasets"),
+    ],
+)
 def test_a_grid_that_cannot_be_run_is_refused(change, message, tmp_path):
     file = tmp_path / "grid.yaml"
     shutil.copy(paths.PARAMS / "tuned-resnet18.yaml", tmp_path)
@@ -187,18 +212,28 @@ def test_a_grid_that_cannot_be_run_is_refused(change, message, tmp_path):
 def test_the_estimate_scales_measured_seconds_by_steps_and_counts_shared_stages_once():
     small = grid.Grid(["svhn", "mnist"], [0.1], ["resnet18", "vgg16"], ["Std Aug"], [0, 1, 2], paths.PARAMS)
     found = [
-        {"stage": "training", "run": "a", "dataset": "b", "param_classifier": "resnet18", "param_arm": "Std Aug",
-         "param_steps": 100, "seconds": 36.0},
+        {
+            "stage": "training",
+            "run": "a",
+            "dataset": "b",
+            "param_classifier": "resnet18",
+            "param_arm": "Std Aug",
+            "param_steps": 100,
+            "seconds": 36.0,
+        },
         *({"stage": "shift", "run": "a", "dataset": "b", "seconds": 1800.0} for _ in range(2)),
         {"stage": "clip", "run": "a", "dataset": "b", "seconds": 3600.0},
-    ]  # fmt: skip
+    ]
     counted = {"generator": 72e15, "resnet18, Std Aug": 36e15}
     rows = {row["job"]: row for row in grid_results.gpu_hours(small, found, counted, sustained=10)}
     steps = grid.settings(small, "resnet18")["Std Aug"]["steps"]
     expected_hours = f"{6 * steps * 36 / 100 / 3600:.1f}"
     assert rows["resnet18, Std Aug"] == {
-        "job": "resnet18, Std Aug", "jobs": 6, "computed": "6.0", "measured": expected_hours,
-    }  # fmt: skip
+        "job": "resnet18, Std Aug",
+        "jobs": 6,
+        "computed": "6.0",
+        "measured": expected_hours,
+    }
     assert rows["clip"] == {"job": "clip", "jobs": 2, "computed": "", "measured": "2.0"}
     assert rows["shift"] == {"job": "shift", "jobs": 4, "computed": "", "measured": "4.0"}
     assert rows["generator"] == {"job": "generator", "jobs": 2, "computed": "4.0", "measured": ""}
@@ -215,10 +250,16 @@ def test_one_table_holds_every_finished_run(results, tmp_path, capsys):
     assert main(options) == 1 and "no run of the grid mine is finished" in capsys.readouterr().err
 
     def write(dataset, fraction, arm, seed, accuracy):
-        records.write(f"mine-{fraction}@resnet18", dataset, "training", f"{recipes.slug(arm)}-seed{seed}",
-                      parameters=recipes.settings_of(arm, {"classifier": "resnet18"}) | {"arm": arm, "seed": seed},
-                      metrics={"accuracy": accuracy, "fraction": fraction, "n_real": 9, "n_test": 36},
-                      inputs={"real": "r", "weights": f"{arm}{seed}"}, cost={"seconds": 1.0, "peak_memory_gb": 1.0})
+        records.write(
+            f"mine-{fraction}@resnet18",
+            dataset,
+            "training",
+            f"{recipes.slug(arm)}-seed{seed}",
+            parameters=recipes.settings_of(arm, {"classifier": "resnet18"}) | {"arm": arm, "seed": seed},
+            metrics={"accuracy": accuracy, "fraction": fraction, "n_real": 9, "n_test": 36},
+            inputs={"real": "r", "weights": f"{arm}{seed}"},
+            cost={"seconds": 1.0, "peak_memory_gb": 1.0},
+        )
 
     for dataset, fraction, accuracy in (("svhn", 1, 0.5), ("folder:mine", 0.01, 0.25)):
         for seed in (0, 1):

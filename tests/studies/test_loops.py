@@ -104,8 +104,21 @@ def test_one_turn_has_no_spread(run):
 
 
 def test_the_command_prints_a_pair_of_rows_for_each_precision_and_number_of_workers(run, capsys):
-    arguments = ["--run", RUN[0], "--dataset", RUN[1], "--steps", "1", "--turns", "2", "--workers", "0", "1",
-                 "--device", "cpu"]  # fmt: skip
+    arguments = [
+        "--run",
+        RUN[0],
+        "--dataset",
+        RUN[1],
+        "--steps",
+        "1",
+        "--turns",
+        "2",
+        "--workers",
+        "0",
+        "1",
+        "--device",
+        "cpu",
+    ]
     file = paths.results_root() / "tuned.yaml"
     file.write_text("Std Aug: {batch_size: 8, lr: 0.05, precision: bfloat16}")
     assert main(["loops", *arguments, "--tuned", str(file), "--precision", "float32", "bfloat16"]) == 0
@@ -120,10 +133,15 @@ def test_the_command_prints_a_pair_of_rows_for_each_precision_and_number_of_work
     assert "tuned.yaml lacks the arm 'Std Aug'" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("wrong, message", [
-    (["--precision", "float16"], "precision is 'float16'"), (["--run", "none"], "00_data.ipynb -p RUN none"),
-    (["--tuned", "none.yaml"], "none.yaml"), (["--turns", "1"], "turns is 1"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "wrong, message",
+    [
+        (["--precision", "float16"], "precision is 'float16'"),
+        (["--run", "none"], "00_data.ipynb -p RUN none"),
+        (["--tuned", "none.yaml"], "none.yaml"),
+        (["--turns", "1"], "turns is 1"),
+    ],
+)
 def test_mistakes_are_told_in_a_line(run, capsys, wrong, message):
     arguments = ["--run", RUN[0], "--dataset", RUN[1], "--steps", "1", "--device", "cpu", *wrong]
     assert main(["loops", *arguments]) == 1

@@ -18,9 +18,10 @@ def test_a_classifier_takes_three_forward_passes_an_image():
     assert found == pytest.approx(3 * 2 * PUBLISHED * 32 * 10, rel=0.02)
 
 
-@pytest.mark.parametrize(("own", "factor"), [
-    ({"steps": 20}, 2), ({"batch_size": 64}, 2), ({"arm": "GAN-only", "ratio": 0.5}, 1), ({"arm": "No Aug"}, 1),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("own", "factor"),
+    [({"steps": 20}, 2), ({"batch_size": 64}, 2), ({"arm": "GAN-only", "ratio": 0.5}, 1), ({"arm": "No Aug"}, 1)],
+)
 def test_operations_grow_with_the_images_of_all_steps(own, factor):
     assert grid_results.of_classifier(settings(**own)) == pytest.approx(factor * grid_results.of_classifier(settings()))
 

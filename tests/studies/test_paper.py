@@ -45,8 +45,9 @@ def test_a_notebook_takes_every_parameter_that_a_file_gives_it(file):
 
 
 # those in a folder are of the embedded images, which the checkpoints fit
-@pytest.mark.parametrize("file", [file for file in PARAMS if sections(file) and file.parent == paths.PARAMS],
-                         ids=lambda file: file.stem)  # fmt: skip
+@pytest.mark.parametrize(
+    "file", [file for file in PARAMS if sections(file) and file.parent == paths.PARAMS], ids=lambda file: file.stem
+)
 def test_where_no_checkpoint_of_the_project_fits_all_are_trained(file):
     given = sections(file)
     trains = {name: given.get(name, {}).get("TRAIN", False) for name in ("02_generator", "09_efficiency")}
@@ -118,8 +119,14 @@ def zipped(raw):
     return published.gzip.compress(raw)
 
 
-WRITE = {"fashion-mnist-full": fashion_mnist, "cifar-10": cifar10, "cifar-100": cifar100, "svhn": svhn,
-         "tiny-imagenet": things, "tiny-imagenet-64": things}  # fmt: skip
+WRITE = {
+    "fashion-mnist-full": fashion_mnist,
+    "cifar-10": cifar10,
+    "cifar-100": cifar100,
+    "svhn": svhn,
+    "tiny-imagenet": things,
+    "tiny-imagenet-64": things,
+}
 
 
 @pytest.mark.parametrize("dataset", [*GRID.datasets, "tiny-imagenet-64"])
@@ -138,8 +145,12 @@ def test_a_data_set_goes_through_generator_and_every_classifier(dataset, publish
     assert images.shape == (2 * n_classes, channels, side, side) and images.isfinite().all() and len(curve) == 1
 
     # where every arm gets its images does not matter here: the same stand in for all of them
-    inputs = {"real": real, "n_syn": len(labels), "generator": drawing,
-              "candidates": {"images": to_uint8(images), "class_ids": labels, "kept": labels >= 0}}  # fmt: skip
+    inputs = {
+        "real": real,
+        "n_syn": len(labels),
+        "generator": drawing,
+        "candidates": {"images": to_uint8(images), "class_ids": labels, "kept": labels >= 0},
+    }
     for classifier in GRID.classifiers:
         tuned = grid.settings(GRID, classifier)
         settings = tuned["GAN-only"] | {"steps": 1, "batch_size": 4, "ratio": 0.5}

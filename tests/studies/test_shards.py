@@ -10,11 +10,10 @@ import test_snakefile
 import torch
 from torch.nn.functional import interpolate
 
-from sega_utils.__main__ import main
 from sega_utils import filters
+from sega_utils.__main__ import main
 from sega_utils.augmenters import base, pools, sega
-from sega_utils.augmenters.base import generate
-from sega_utils.augmenters.base import save_generator
+from sega_utils.augmenters.base import generate, save_generator
 from sega_utils.augmenters.sega import build_projector, save_projector
 from sega_utils.core import artifacts, paths, records
 from sega_utils.data.images import from_uint8, to_uint8
@@ -24,8 +23,15 @@ from sega_utils.studies import grid_results, shards
 from sega_utils.text import clip
 
 RUN, N = ("small", "fashion-mnist"), 150
-RECIPE = {"draw_seed": 2, "draw_sigma": 1.0, "alignment_percentile": 20, "blur_percentile": 20, "max_distance": 8,
-          "min_ssim": 0.9, "use": "alignment blur real_duplicate duplicate"}  # fmt: skip
+RECIPE = {
+    "draw_seed": 2,
+    "draw_sigma": 1.0,
+    "alignment_percentile": 20,
+    "blur_percentile": 20,
+    "max_distance": 8,
+    "min_ssim": 0.9,
+    "use": "alignment blur real_duplicate duplicate",
+}
 
 
 @pytest.fixture
@@ -41,8 +47,9 @@ def run(tiny, prompts, clip_model, generator, monkeypatch):
     monkeypatch.setattr(pools, "recipe_of", lambda *_: RECIPE)
     monkeypatch.setattr(shards, "BLOCK", 20)
     images = to_uint8(generate(generator, tiny.labels, seed=9))
-    save = lambda: artifacts.save_tensors(place("real"), {"images": images, "labels": tiny.labels},
-                                          {"class_names": list(tiny.class_names)})  # fmt: skip
+    save = lambda: artifacts.save_tensors(
+        place("real"), {"images": images, "labels": tiny.labels}, {"class_names": list(tiny.class_names)}
+    )
     save()
     images[:9] = candidates()[1][60:69]
     save()
@@ -52,8 +59,13 @@ def candidates():
     """Return the inputs, all images at once, and their plan, drawn as in 04_synthesis."""
     inputs = pools.load_networks(*RUN, networks=pools.VARIANTS["SEGA-Net"][1])
     plan = base.plan(inputs["prompts"]["class_ids"], N, seed=RECIPE["draw_seed"])
-    drawn = sega.draw(inputs["generator"], inputs["projector"], embeddings=inputs["prompts"]["embeddings"],
-                           sigma=RECIPE["draw_sigma"], **plan)  # fmt: skip
+    drawn = sega.draw(
+        inputs["generator"],
+        inputs["projector"],
+        embeddings=inputs["prompts"]["embeddings"],
+        sigma=RECIPE["draw_sigma"],
+        **plan,
+    )
     return inputs, to_uint8(drawn), plan
 
 
@@ -63,11 +75,21 @@ def at_once():
     images = from_uint8(stored)
     scores = filters.class_scores(images, clip=inputs["clip"], class_embeddings=inputs["class_embeddings"])
     kept, table = filters.apply_filters(
-        images, plan["class_ids"], class_scores=scores, real_images=inputs["real"].images, use=RECIPE["use"].split(),
-        max_distance=RECIPE["max_distance"], min_ssim=RECIPE["min_ssim"], **rules.thresholds(inputs, RECIPE),
-    )  # fmt: skip
-    columns = plan | {"index": torch.arange(N), "images": stored, "clip_score": torch.tensor(table["clip_score"]),
-                      "hashes": hashes.pack(filters.phash(images))}  # fmt: skip
+        images,
+        plan["class_ids"],
+        class_scores=scores,
+        real_images=inputs["real"].images,
+        use=RECIPE["use"].split(),
+        max_distance=RECIPE["max_distance"],
+        min_ssim=RECIPE["min_ssim"],
+        **rules.thresholds(inputs, RECIPE),
+    )
+    columns = plan | {
+        "index": torch.arange(N),
+        "images": stored,
+        "clip_score": torch.tensor(table["clip_score"]),
+        "hashes": hashes.pack(filters.phash(images)),
+    }
     return {name: column[kept] for name, column in columns.items()}, table["reason"]
 
 
@@ -91,7 +113,8 @@ def test_any_number_of_shards_gives_what_all_at_once_give(run, part, monkeypatch
         found[of] = merged()
         assert sum(r["drawn"] for r in drawn) == N and all(r["drawn"] for r in drawn)
         assert {name: record[f"rejected_{name}"] for name in filters.FILTERS} == {
-            name: reasons.count(name) for name in filters.FILTERS}  # fmt: skip
+            name: reasons.count(name) for name in filters.FILTERS
+        }
         assert record["kept"] == reasons.count("") == record["survivors"] - record["rejected_duplicate"]
     assert found[1] == found[2] == found[7] and len(found[1]) == -(-reasons.count("") // part)
     parts = [artifacts.load_tensors(shards.part_path(*RUN, k))[0] for k in range(len(found[1]))]
@@ -114,8 +137,9 @@ def test_copies_of_better_ones_are_those_of_all_pairs_whatever_the_stripes(strip
         expected[i] = next((k for k in kept if (min(i, k), max(i, k)) in near), -1)
         kept += [i] * (expected[i] < 0)
     assert len(kept) > 12, "copies of removed copies stay"
-    found = duplicates.better_copies(hashes.pack(filters.phash(images)), scores, lambda rows: images[rows],
-                                     stripe=stripe, **rule)  # fmt: skip
+    found = duplicates.better_copies(
+        hashes.pack(filters.phash(images)), scores, lambda rows: images[rows], stripe=stripe, **rule
+    )
     assert found.tolist() == expected
 
 
@@ -172,10 +196,14 @@ def test_what_cannot_be_merged_names_the_command(run, monkeypatch, capsys):
 
 @pytest.mark.parametrize(
     ("shard", "of", "n", "message"),
-    [(2, 2, N, "received shard 2 of 2; allowed are 0 .. 1"), (-1, 2, N, "received shard -1 of 2"),
-     (0, 9, N, "received 150 candidates in 9 shards; allowed are 1 .. 8"), (0, 0, N, "in 0 shards"),
-     (0, 1, 0, "received 0 candidates in 1 shards")],
-)  # fmt: skip
+    [
+        (2, 2, N, "received shard 2 of 2; allowed are 0 .. 1"),
+        (-1, 2, N, "received shard -1 of 2"),
+        (0, 9, N, "received 150 candidates in 9 shards; allowed are 1 .. 8"),
+        (0, 0, N, "in 0 shards"),
+        (0, 1, 0, "received 0 candidates in 1 shards"),
+    ],
+)
 def test_numbers_out_of_range_are_refused(run, shard, of, n, message):
     with pytest.raises(ValueError, match=message):
         shards.draw_shard(*RUN, shard, of=of, n=n)
@@ -209,8 +237,19 @@ def test_snakemake_draws_each_shard_once_and_merges_last(tmp_path):
 
     def make(*config):
         (root / "executed").unlink(missing_ok=True)
-        command = [sys.executable, "-m", "snakemake", "--snakefile", "shards.smk", "--workflow-profile",
-                   "profiles/paper", "--cores", "2", "--config", *config]  # fmt: skip
+        command = [
+            sys.executable,
+            "-m",
+            "snakemake",
+            "--snakefile",
+            "shards.smk",
+            "--workflow-profile",
+            "profiles/paper",
+            "--cores",
+            "2",
+            "--config",
+            *config,
+        ]
         done = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True)
         log = root / "executed"
         return done, log.read_text().splitlines() if log.exists() else []
@@ -242,25 +281,38 @@ def test_the_estimate_follows_the_records(run, capsys):
     assert len(out) == 2 and out[1].startswith("1000000")
     table = artifacts.load_csv(tables.write_tables(*RUN)["scale"])
     assert [(row["candidates"], row["device"]) for row in table] == [
-        (n, records.read(*RUN, "shards")[0]["device"]) for n in ("1000000", "100000000")]  # fmt: skip
+        (n, records.read(*RUN, "shards")[0]["device"]) for n in ("1000000", "100000000")
+    ]
     record = records.read(*RUN, "shards")[0] | {"device": "a GPU"}
     artifacts.save_json(records.path(*RUN, "shards", record["name"]), record)
     assert not grid_results.on_gpu(paths.results_root()), "the grid has no such jobs"
 
 
 def test_a_device_without_merges_of_two_sizes_has_no_row():
-    draw, merge = ({"device": "a", "drawn": 1, "survivors": 1, "seconds": 1.0, "bytes": 1} | more
-                   for more in ({}, {"kept": 1}))  # fmt: skip
+    draw, merge = (
+        {"device": "a", "drawn": 1, "survivors": 1, "seconds": 1.0, "bytes": 1} | more for more in ({}, {"kept": 1})
+    )
     assert shards.scale_rows([], [10]) == shards.scale_rows([draw, merge], [10]) == []
     assert shards.scale_rows([merge, merge | {"survivors": 2}], [10]) == []
 
 
 def test_a_scale_is_extrapolated_by_the_powers_between_the_two_largest_merges():
-    draws = [{"device": "a", "drawn": 1000, "survivors": 500, "seconds": 3.6, "bytes": 500 * 2**10,
-              "peak_memory_gb": 1.5}] * 2  # fmt: skip
-    merges = [{"device": "a", "survivors": n, "kept": 10 * n**0.5, "searching": n**2 / 1e6, "seconds": n**2 / 1e6 + 1,
-               "bytes": 10 * n**0.5 * 2**10, "bytes_held": 28 * n, "peak_memory_gb": 2.0}
-              for n in (10_000, 2500, 100)]  # fmt: skip
+    draws = [
+        {"device": "a", "drawn": 1000, "survivors": 500, "seconds": 3.6, "bytes": 500 * 2**10, "peak_memory_gb": 1.5}
+    ] * 2
+    merges = [
+        {
+            "device": "a",
+            "survivors": n,
+            "kept": 10 * n**0.5,
+            "searching": n**2 / 1e6,
+            "seconds": n**2 / 1e6 + 1,
+            "bytes": 10 * n**0.5 * 2**10,
+            "bytes_held": 28 * n,
+            "peak_memory_gb": 2.0,
+        }
+        for n in (10_000, 2500, 100)
+    ]
     merges[2] |= {"searching": 3.0, "kept": 90}  # of so few, the search takes what it takes to begin
     row, huge = shards.scale_rows(draws + merges, [20_000, 100_000_000])
     assert (row["survivors"], row["kept"], row["drawing_hours"]) == (10_000, 1000, pytest.approx(0.02))

@@ -135,13 +135,21 @@ def test_an_open_clip_model_is_loaded_from_a_local_file(foreign, no_network):
     assert ours.sha256 == artifacts.digest(reference.state_dict())
 
 
-@pytest.mark.parametrize(("name", "message"), [
-    ("ViT-Z-99:openai", "unknown CLIP 'ViT-Z-99:openai'; give a .safetensors file of this project or MODEL:PRETRAINED"),
-    ("ViT-B-32", "unknown CLIP 'ViT-B-32'"), ("ViT-B-32:", "unknown CLIP"), ("", "unknown CLIP"),
-    ("clip.bin", "unknown CLIP"),
-    ("ViT-B-32:laion9b", "'laion9b' is neither a file nor a tag of ViT-B-32; its tags are .*laion2b_s34b_b79k"),
-    ("ViT-B-32:/nowhere/weights.safetensors", "neither a file nor a tag of ViT-B-32"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        (
+            "ViT-Z-99:openai",
+            "unknown CLIP 'ViT-Z-99:openai'; give a .safetensors file of this project or MODEL:PRETRAINED",
+        ),
+        ("ViT-B-32", "unknown CLIP 'ViT-B-32'"),
+        ("ViT-B-32:", "unknown CLIP"),
+        ("", "unknown CLIP"),
+        ("clip.bin", "unknown CLIP"),
+        ("ViT-B-32:laion9b", "'laion9b' is neither a file nor a tag of ViT-B-32; its tags are .*laion2b_s34b_b79k"),
+        ("ViT-B-32:/nowhere/weights.safetensors", "neither a file nor a tag of ViT-B-32"),
+    ],
+)
 def test_an_unknown_model_or_tag_is_refused_without_a_network(no_network, name, message):
     with pytest.raises(ValueError, match=message):
         clip.load_clip(name)
@@ -242,10 +250,15 @@ def test_a_text_without_a_known_word_is_the_empty_text(vocabulary):
     assert torch.equal(tokens[0], tokens[1]) and (tokens[0] > 0).sum() == 2
 
 
-@pytest.mark.parametrize("word", [
-    *published.FASHION_MNIST_CLASSES, *(word for words in attributes.WORDS.values() for word in words), "ankle boots",
-    "dresses",
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "word",
+    [
+        *published.FASHION_MNIST_CLASSES,
+        *(word for words in attributes.WORDS.values() for word in words),
+        "ankle boots",
+        "dresses",
+    ],
+)
 def test_class_names_plurals_and_attribute_words_are_known(vocabulary, word):
     assert set(open_clip.SimpleTokenizer().encode(word)) <= set(vocabulary)
 

@@ -79,8 +79,9 @@ def test_the_returned_weights_are_averaged_with_the_decay(tiny):
 @pytest.mark.parametrize("mirrors", [False, True])
 def test_images_are_mirrored_only_where_that_leaves_their_class(tiny, monkeypatch, mirrors):
     seen, shift = [], augment.shift
-    monkeypatch.setattr(augment, "shift",
-                        lambda *given, **options: seen.append(options["flip"]) or shift(*given, **options))
+    monkeypatch.setattr(
+        augment, "shift", lambda *given, **options: seen.append(options["flip"]) or shift(*given, **options)
+    )
     train_clip(tiny._replace(mirrors=mirrors), steps=2, seed=0, batch_size=8)
     assert seen == [mirrors, mirrors]
 
@@ -133,9 +134,11 @@ class Oracle:
         return rows
 
 
-@pytest.mark.parametrize(("options", "zero_shot", "attribute"), [
-    ({}, 1.0, 1.0), ({"turn": 1}, 0.0, 1.0), ({"sign": -1.0}, 1.0, 0.0),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("options", "zero_shot", "attribute"), [({}, 1.0, 1.0), ({"turn": 1}, 0.0, 1.0), ({"sign": -1.0}, 1.0, 0.0)]
+)
 def test_a_perfect_and_a_wrong_clip_are_told_apart(tiny, options, zero_shot, attribute):
     worth = evaluate_clip(Oracle(tiny, **options), tiny)
-    assert worth == {"zero_shot_accuracy": zero_shot} | {f"attribute_accuracy_{name}": attribute for name in attributes.WORDS}
+    assert worth == {"zero_shot_accuracy": zero_shot} | {
+        f"attribute_accuracy_{name}": attribute for name in attributes.WORDS
+    }

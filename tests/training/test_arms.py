@@ -5,8 +5,7 @@ import torch
 from torch.nn import functional as F
 
 from sega_utils.augmenters import base, pools
-from sega_utils.augmenters.base import generate
-from sega_utils.augmenters.base import save_generator
+from sega_utils.augmenters.base import generate, save_generator
 from sega_utils.core import artifacts, paths, records
 from sega_utils.core.artifacts import ArtifactError
 from sega_utils.data import catalogue
@@ -42,7 +41,9 @@ def run(tiny, clip_model, generator, prompts, monkeypatch):
 def trained(monkeypatch) -> list[dict]:
     """Return what each training was called with."""
     calls, train = [], classifiers.train_classifier
-    monkeypatch.setattr(arms, "train_classifier", lambda real, **options: calls.append(options) or train(real, **options))
+    monkeypatch.setattr(
+        arms, "train_classifier", lambda real, **options: calls.append(options) or train(real, **options)
+    )
     return calls
 
 
@@ -91,9 +92,18 @@ def test_arms_have_names_that_files_may_carry():
 @pytest.mark.parametrize("arm", recipes.ARMS)
 def test_every_arm_runs_and_is_recorded(run, results, arm):
     record = run_arm(arm, 3)
-    assert record == artifacts.load_json(results / "mine/fashion-mnist/records/training" / f"{recipes.slug(arm)}-seed3.json")
-    expected = {"param_arm": arm, "param_seed": 3, "param_steps": 2, "param_classifier": "resnet8-half",
-                "fraction": 0.002, "n_real": 36, "n_test": 36}  # fmt: skip
+    assert record == artifacts.load_json(
+        results / "mine/fashion-mnist/records/training" / f"{recipes.slug(arm)}-seed3.json"
+    )
+    expected = {
+        "param_arm": arm,
+        "param_seed": 3,
+        "param_steps": 2,
+        "param_classifier": "resnet8-half",
+        "fraction": 0.002,
+        "n_real": 36,
+        "n_test": 36,
+    }
     assert expected.items() <= record.items()
     assert 0 <= record["accuracy"] <= 1 and record["seconds"] > 0
     weights = paths.artifact(*RUN, "classifiers") / f"{recipes.slug(arm)}-seed3.safetensors"
@@ -102,13 +112,18 @@ def test_every_arm_runs_and_is_recorded(run, results, arm):
 
 def test_no_synthetic_arm_sees_a_synthetic_image(run, trained):
     expected = {
-        "No Aug": (False, "none", "none"), "Std Aug": (True, "none", "none"), "Std Aug + MixUp": (True, "none", "mixup"),
-        "Std Aug + CutMix": (True, "none", "cutmix"), "Std Aug + TrivialAugment": (True, "trivial", "none"),
-    }  # fmt: skip
+        "No Aug": (False, "none", "none"),
+        "Std Aug": (True, "none", "none"),
+        "Std Aug + MixUp": (True, "none", "mixup"),
+        "Std Aug + CutMix": (True, "none", "cutmix"),
+        "Std Aug + TrivialAugment": (True, "trivial", "none"),
+    }
     for arm in expected:
         run_arm(arm)
     assert [options["synthetic"] for options in trained] == [None] * 5
-    assert [tuple(options[name] for name in ("pixel", "policy", "mixing")) for options in trained] == list(expected.values())
+    assert [tuple(options[name] for name in ("pixel", "policy", "mixing")) for options in trained] == list(
+        expected.values()
+    )
 
 
 def test_gan_only_draws_from_the_prior_balanced_and_unfiltered(run, trained, generator):

@@ -42,8 +42,18 @@ def test_fgsm_equals_captum_image_by_image(task):
 def test_pgd_equals_captum_image_by_image(task, norm, eps, step_size):
     model, images, labels = task
     theirs = captum_pgd(model, norm).perturb(images.clone(), eps, step_size, 12, labels, norm=norm)
-    ours = attacks.pgd(model, images, labels, eps=eps, step_size=step_size, steps=12, norm=norm, random_start=False,
-                       early_stop=False, batch=7)  # fmt: skip
+    ours = attacks.pgd(
+        model,
+        images,
+        labels,
+        eps=eps,
+        step_size=step_size,
+        steps=12,
+        norm=norm,
+        random_start=False,
+        early_stop=False,
+        batch=7,
+    )
     assert (ours - theirs).abs().amax((1, 2, 3)).max() < 1e-5
     assert attacks.distance(ours - images, norm).max() > 0.9 * eps
 
@@ -135,19 +145,22 @@ def test_an_epsilon_of_zero_changes_nothing(task):
     assert torch.equal(attacks.pgd(model, images, labels, eps=0), images)
 
 
-@pytest.mark.parametrize(("parts", "message"), [
-    ({"images": lambda x: x.double()}, "float32"),
-    ({"images": lambda x: x[0]}, "N, C, H, W"),
-    ({"images": lambda x: x[:0]}, "N > 0"),
-    ({"images": lambda x: x * 255}, r"units of \[0, 1\]"),
-    ({"images": lambda x: x - 0.5}, r"units of \[0, 1\]"),
-    ({"images": lambda x: x * float("nan")}, r"units of \[0, 1\]"),
-    ({"labels": lambda y: y.int()}, "int64"),
-    ({"labels": lambda y: y[:-1]}, "int64"),
-    ({"labels": lambda y: y + 1}, r"0 .. 9"),
-    ({"labels": lambda y: y - 1}, r"0 .. 9"),
-    ({"model": lambda m: torch.nn.Sequential(m, torch.nn.Softmax(1)).eval()}, "probabilities"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("parts", "message"),
+    [
+        ({"images": lambda x: x.double()}, "float32"),
+        ({"images": lambda x: x[0]}, "N, C, H, W"),
+        ({"images": lambda x: x[:0]}, "N > 0"),
+        ({"images": lambda x: x * 255}, r"units of \[0, 1\]"),
+        ({"images": lambda x: x - 0.5}, r"units of \[0, 1\]"),
+        ({"images": lambda x: x * float("nan")}, r"units of \[0, 1\]"),
+        ({"labels": lambda y: y.int()}, "int64"),
+        ({"labels": lambda y: y[:-1]}, "int64"),
+        ({"labels": lambda y: y + 1}, r"0 .. 9"),
+        ({"labels": lambda y: y - 1}, r"0 .. 9"),
+        ({"model": lambda m: torch.nn.Sequential(m, torch.nn.Softmax(1)).eval()}, "probabilities"),
+    ],
+)
 def test_bad_input_is_refused(task, parts, message):
     given = dict(zip(("model", "images", "labels"), task, strict=True))
     given |= {name: spoil(given[name]) for name, spoil in parts.items()}
@@ -165,11 +178,17 @@ def test_a_model_in_train_mode_is_refused(task):
         model.eval()
 
 
-@pytest.mark.parametrize(("options", "message"), [
-    ({"eps": -0.1}, "0 .. 1"), ({"eps": 8}, "0 .. 1"), ({"eps": float("nan")}, "0 .. 1"),
-    ({"eps": 99, "norm": "L2"}, "0 .. 8"), ({"eps": 0.1, "norm": "L1"}, "Linf and L2"),
-    ({"eps": 0.1, "steps": 0}, "at least 1"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"eps": -0.1}, "0 .. 1"),
+        ({"eps": 8}, "0 .. 1"),
+        ({"eps": float("nan")}, "0 .. 1"),
+        ({"eps": 99, "norm": "L2"}, "0 .. 8"),
+        ({"eps": 0.1, "norm": "L1"}, "Linf and L2"),
+        ({"eps": 0.1, "steps": 0}, "at least 1"),
+    ],
+)
 def test_a_wrong_budget_is_refused(task, options, message):
     with pytest.raises(ValueError, match=message):
         attacks.pgd(*task, **options)

@@ -32,10 +32,16 @@ def reference(model, images, labels, *, eps, norm="Linf", seed=0, names=attacks.
 
 
 # FAB also alone: behind APGD it finds nothing new, and nothing would show
-@pytest.mark.parametrize(("norm", "eps", "names", "batch"), [
-    ("Linf", 0.08, attacks.STANDARD, 250), ("L2", 0.6, attacks.STANDARD[:3], 250),
-    ("Linf", 0.08, ("fab-t",), 250), ("L2", 0.6, ("fab-t",), 250), ("Linf", 0.08, attacks.STANDARD[:2], 7),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("norm", "eps", "names", "batch"),
+    [
+        ("Linf", 0.08, attacks.STANDARD, 250),
+        ("L2", 0.6, attacks.STANDARD[:3], 250),
+        ("Linf", 0.08, ("fab-t",), 250),
+        ("L2", 0.6, ("fab-t",), 250),
+        ("Linf", 0.08, attacks.STANDARD[:2], 7),
+    ],
+)
 def test_the_verdict_on_every_image_is_the_references(task, norm, eps, names, batch):
     model, images, labels = task
     theirs = reference(model, images, labels, eps=eps, norm=norm, names=names, batch=batch)
@@ -132,10 +138,16 @@ def test_a_model_that_changes_its_mind_is_refused(task):
         watched(images[:-1])
 
 
-@pytest.mark.parametrize(("options", "message"), [
-    ({"eps": 0.1, "names": ("pgd",)}, "apgd-ce, apgd-t"), ({"eps": 0.1, "names": ()}, "allowed are"),
-    ({"eps": 0}, "eps > 0"), ({"eps": 2}, "0 .. 1"), ({"eps": 0.1, "norm": "L1"}, "Linf and L2"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"eps": 0.1, "names": ("pgd",)}, "apgd-ce, apgd-t"),
+        ({"eps": 0.1, "names": ()}, "allowed are"),
+        ({"eps": 0}, "eps > 0"),
+        ({"eps": 2}, "0 .. 1"),
+        ({"eps": 0.1, "norm": "L1"}, "Linf and L2"),
+    ],
+)
 def test_a_wrong_request_is_refused(task, options, message):
     with pytest.raises(ValueError, match=message):
         attacks.auto_attack(*task, **options)

@@ -38,12 +38,15 @@ def test_every_classifier_maps_images_to_finite_logits(name, channels, side):
     assert logits.shape == (2, 7) and logits.isfinite().all()
 
 
-@pytest.mark.parametrize(("name", "parameters"), [
-    ("resnet18", 11_173_962),  # torchvision's 11,181,642 for 10 classes, less 3 * (7 * 7 - 3 * 3) * 64 of the stem
-    ("mobilenet-v2", 2_236_682),  # torchvision's for 10 classes: strides cost nothing
-    ("vgg16", 14_728_266),  # torchvision's convolutions and norms, 14,723,136, and 512 * 10 + 10
-    ("vit-tiny", 5_362_762),  # 12 blocks of 444,864; patches, positions and class token 22,080; norm and head 2,314
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("name", "parameters"),
+    [
+        ("resnet18", 11_173_962),  # torchvision's 11,181,642 for 10 classes, less 3 * (7 * 7 - 3 * 3) * 64 of the stem
+        ("mobilenet-v2", 2_236_682),  # torchvision's for 10 classes: strides cost nothing
+        ("vgg16", 14_728_266),  # torchvision's convolutions and norms, 14,723,136, and 512 * 10 + 10
+        ("vit-tiny", 5_362_762),  # 12 blocks of 444,864; patches, positions and class token 22,080; norm and head 2,314
+    ],
+)
 def test_the_papers_classifiers_have_their_sizes(name, parameters):
     assert size(build(name, n_classes=10, channels=3)) == parameters
 
@@ -67,7 +70,9 @@ def test_three_stages_halve_the_resolution(name, sizes):
 
 
 def test_an_unknown_classifier_lists_the_known_ones():
-    with pytest.raises(ValueError, match="unknown classifier 'vgg'; known are resnet8-half, resnet8, resnet20, resnet18"):
+    with pytest.raises(
+        ValueError, match="unknown classifier 'vgg'; known are resnet8-half, resnet8, resnet20, resnet18"
+    ):
         build("vgg", n_classes=10, channels=1)
 
 

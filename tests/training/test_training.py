@@ -53,14 +53,20 @@ def batches(monkeypatch) -> list[torch.Tensor]:
 def targets(monkeypatch) -> list[torch.Tensor]:
     """Return the targets of every step."""
     seen, loss = [], classifiers.F.cross_entropy
-    monkeypatch.setattr(classifiers.F, "cross_entropy", lambda logits, target: seen.append(target) or loss(logits, target))
+    monkeypatch.setattr(
+        classifiers.F, "cross_entropy", lambda logits, target: seen.append(target) or loss(logits, target)
+    )
     return seen
 
 
 # determinism
 
 
-@pytest.mark.parametrize("options", [{}, {"policy": "trivial"}, {"mixing": "mixup"}, {"mixing": "cutmix"}, {"mixing": "saliencymix"}], ids=str)
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"policy": "trivial"}, {"mixing": "mixup"}, {"mixing": "cutmix"}, {"mixing": "saliencymix"}],
+    ids=str,
+)
 def test_training_depends_on_its_seed_alone(tiny, synthetic, options):
     torch.manual_seed(1)
     first = digest(train(tiny, synthetic=synthetic, **options))
@@ -98,7 +104,9 @@ def test_the_ratio_is_the_synthetic_share_of_every_batch(tiny, batches, targets,
 
 def test_without_synthetic_images_the_batch_is_real(tiny, batches, targets):
     train(tiny, pixel=False)
-    pixels = {tuple(image.flatten().tolist()): label for image, label in zip(tiny.images, tiny.labels.tolist(), strict=True)}
+    pixels = {
+        tuple(image.flatten().tolist()): label for image, label in zip(tiny.images, tiny.labels.tolist(), strict=True)
+    }
     for images, target in zip(batches, targets, strict=True):
         assert len(images) == 8
         assert [pixels[tuple(image.flatten().tolist())] for image in images] == target.argmax(1).tolist()
@@ -113,7 +121,9 @@ def test_soft_targets_of_real_images_replace_their_labels(tiny, batches, targets
 @pytest.mark.parametrize("pixel", [True, False])
 def test_pixel_augmentation_is_for_real_and_synthetic_images_alike(tiny, synthetic, batches, monkeypatch, pixel):
     calls, shift = [], augment.shift
-    monkeypatch.setattr(augment, "shift", lambda images, rng, **options: calls.append(len(images)) or shift(images, rng, **options))
+    monkeypatch.setattr(
+        augment, "shift", lambda images, rng, **options: calls.append(len(images)) or shift(images, rng, **options)
+    )
     train(tiny, synthetic=synthetic, pixel=pixel)
     assert calls == ([8] * 3 if pixel else [])
 
@@ -214,10 +224,14 @@ def test_the_host_waits_for_nothing_but_the_check_of_the_loss(tiny, synthetic, m
     assert waits.count == 1
 
 
-@pytest.mark.parametrize("policy", [
-    lambda images: images * (1 if images.mean() > -1 else 0), lambda images: images[images.flatten(1).amin(1) > -1],
-    lambda images: images + images.sum().item(),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "policy",
+    [
+        lambda images: images * (1 if images.mean() > -1 else 0),
+        lambda images: images[images.flatten(1).amin(1) > -1],
+        lambda images: images + images.sum().item(),
+    ],
+)
 def test_a_wait_in_each_step_is_noticed(tiny, monkeypatch, policy):
     monkeypatch.setitem(augment.POLICIES, "none", policy)
     with Waits(tiny.images) as waits:
@@ -250,14 +264,17 @@ def test_there_is_no_order_of_no_images(tiny):
 # mistakes
 
 
-@pytest.mark.parametrize(("wrong", "message"), [
-    ({"mixing": "augmix"}, "mixing is 'augmix'; allowed are none, mixup, cutmix, saliencymix"),
-    ({"classifier": "vgg"}, "unknown classifier 'vgg'; known are resnet8-half"),
-    ({"pixel": "flip"}, "pixel is 'flip'; allowed are true and false"),
-    ({"precision": "float16"}, "precision is 'float16'; allowed are 'float32' and 'bfloat16'"),
-    ({"policy": "rand"}, "policy is 'rand'; allowed are none, trivial"),
-    *(({"ratio": ratio}, f"ratio is {ratio}; allowed is 0 .. 1, both excluded") for ratio in (0.0, 1.0, -0.3, 1.5)),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"mixing": "augmix"}, "mixing is 'augmix'; allowed are none, mixup, cutmix, saliencymix"),
+        ({"classifier": "vgg"}, "unknown classifier 'vgg'; known are resnet8-half"),
+        ({"pixel": "flip"}, "pixel is 'flip'; allowed are true and false"),
+        ({"precision": "float16"}, "precision is 'float16'; allowed are 'float32' and 'bfloat16'"),
+        ({"policy": "rand"}, "policy is 'rand'; allowed are none, trivial"),
+        *(({"ratio": ratio}, f"ratio is {ratio}; allowed is 0 .. 1, both excluded") for ratio in (0.0, 1.0, -0.3, 1.5)),
+    ],
+)
 def test_an_unknown_option_lists_what_is_allowed(tiny, wrong, message):
     with pytest.raises(ValueError, match=message):
         train(tiny, **wrong)

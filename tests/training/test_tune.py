@@ -10,7 +10,10 @@ def test_every_arm_is_searched_with_the_same_number_of_different_allowed_setting
     trials = arms.draw_trials(arm, 4, seed=0)
     assert len(trials) == 4 and all(trials.count(trial) == 1 for trial in trials)
     assert all(trial[name] in values for trial in trials for name, values in arms.SPACES[arm].items())
-    assert all(recipes.settings_of(arm, trial) | trial | recipes.ARMS[arm] == recipes.settings_of(arm, trial) for trial in trials)
+    assert all(
+        recipes.settings_of(arm, trial) | trial | recipes.ARMS[arm] == recipes.settings_of(arm, trial)
+        for trial in trials
+    )
 
 
 REAL = [arm for arm in recipes.ARMS if recipes.settings_of(arm)["synthetic"] == "none"]
@@ -21,7 +24,11 @@ SYNTHETIC = [arm for arm in recipes.ARMS if arm not in REAL]
 def test_searches_of_like_arms_share_their_first_trial_and_repeat_with_their_seed(alike, names):
     first = [arms.draw_trials(arm, 1, seed=seed)[0] for arm in alike for seed in (0, 1)]
     assert len({tuple(trial[name] for name in names) for trial in first}) == 1
-    assert arms.draw_trials("SEGA-Net", 6, seed=0) == arms.draw_trials("SEGA-Net", 6, seed=0) != arms.draw_trials("SEGA-Net", 6, seed=1)
+    assert (
+        arms.draw_trials("SEGA-Net", 6, seed=0)
+        == arms.draw_trials("SEGA-Net", 6, seed=0)
+        != arms.draw_trials("SEGA-Net", 6, seed=1)
+    )
 
 
 def test_a_space_smaller_than_the_trials_is_searched_whole():
@@ -46,7 +53,10 @@ def row(arm: str, accuracy: float, seeds: int, **settings) -> dict:
 
 @pytest.mark.parametrize("arm", SYNTHETIC)
 def test_an_arm_with_synthetic_images_takes_over_the_winner_on_real_ones(arm):
-    rows = [row(name, 80, 2, lr=1) for name in REAL] + [row("Std Aug + CutMix", 85, 2, lr=2), row("SEGA-Net", 90, 2, lr=3)]
+    rows = [row(name, 80, 2, lr=1) for name in REAL] + [
+        row("Std Aug + CutMix", 85, 2, lr=2),
+        row("SEGA-Net", 90, 2, lr=3),
+    ]
     base = arms.base_of(arm, rows)
     assert base == {"mixing": "cutmix", "lr": 2}
     assert not base.keys() & arms.SPACES[arm].keys(), "what is taken over would be searched as well"
@@ -64,7 +74,12 @@ def test_what_is_taken_over_must_be_tuned_first():
 
 
 def test_a_lucky_single_seed_does_not_win_over_a_mean():
-    rows = [row("Std Aug", 90, 1, lr=1), row("Std Aug", 84, 3, lr=2), row("Std Aug", 85, 3, lr=3), row("No Aug", 80, 1, lr=4)]
+    rows = [
+        row("Std Aug", 90, 1, lr=1),
+        row("Std Aug", 84, 3, lr=2),
+        row("Std Aug", 85, 3, lr=3),
+        row("No Aug", 80, 1, lr=4),
+    ]
     assert arms.best_settings(rows) == {"No Aug": {"lr": 4}, "Std Aug": {"lr": 3}}
     assert list(arms.best_settings(rows)) == ["No Aug", "Std Aug"]
 
