@@ -83,23 +83,29 @@ def outputs(notebook):
 
 
 @cache
-def imported(path):
-    """Return the package's files that a module or notebook imports itself: modules, and doors that hold code."""
-    source = path.read_text(encoding="utf-8")
-    if path.suffix == ".ipynb":
+def parsed(path):
+    """Return the syntax tree of a module or a notebook; of a file that is not there, an empty one."""
+    source = path.read_text(encoding="utf-8") if path.exists() else ""
+    if source and path.suffix == ".ipynb":
         cells = [cell for cell in json.loads(source)["cells"] if cell["cell_type"] == "code"]
         source = "\n".join("".join(cell["source"]) for cell in cells)
+    return ast.parse(source, shown(path))
+
+
+@cache
+def imported(path):
+    """Return the package's files that a module or a notebook imports itself, but for those that hold no code."""
     names = set()
-    for node in ast.walk(ast.parse(source, shown(path))):
+    for node in ast.walk(parsed(path)):
         if isinstance(node, ast.ImportFrom) and node.module:  # what it takes from there may be a module, too
-            names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
         elif isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
-    places = [paths.ROOT.joinpath(*name.split(".")) for name in names if name.split(".")[0] == "sega_utils"]
-    modules = {place.with_name(f"{place.name}.py") for place in places}
-    doors = {place / "__init__.py" for place in places}
-    return {file for file in modules if file.exists()} | {
-        door for door in doors if door.exists() and "import" in door.read_text(encoding="utf-8")}
+    steps = [name.split(".") for name in names if name.split(".")[0] == "sega_utils"]
+    # Python runs the door of each package on the way to a module
+    places = {paths.ROOT.joinpath(*parts[:end]) for parts in steps for end in range(1, len(parts) + 1)}
+    files = {place.with_suffix(".py") for place in places} | {place / "__init__.py" for place in places}
+    return {file for file in files if len(parsed(file).body) > (ast.get_docstring(parsed(file)) is not None)}
 
 
 def code(notebook):
@@ -107,7 +113,7 @@ def code(notebook):
     found, todo = set(), {paths.NOTEBOOKS / f"{notebook}.ipynb"}
     while todo:
         found.add(path := todo.pop())
-        todo |= (imported(path) if path.exists() else set()) - found
+        todo |= imported(path) - found
     return sorted(map(shown, found)) + PARAMS
 
 

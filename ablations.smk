@@ -22,7 +22,7 @@ except (OSError, ValueError) as error:
 def is_there(entry):
     """Return whether an entry can be measured: one of another fraction needs the run of that fraction first."""
     try:
-        return not entry.name.startswith(entries.FRACTION) or bool(ablate.run_of(RUN, DATASET, entry, SEEDS[0]))
+        return entry.name != entries.FRACTION or bool(ablate.run_of(RUN, DATASET, entry, SEEDS[0]))
     except FileNotFoundError as error:
         print(f"{entry} is left out: {error}", file=sys.stderr)
 

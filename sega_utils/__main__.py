@@ -61,6 +61,14 @@ def verify_run(args: argparse.Namespace) -> int:
     return int(bool(rows))
 
 
+@verb("rewrite", ("--results", {"type": Path, "help": "folder of all results; the project's if absent"}))
+def rewrite_records(args: argparse.Namespace) -> None:
+    """Rewrite records of version 0.1 in today's form, values and digests unchanged."""
+    from sega_utils.studies import rewrite
+
+    print(f"{rewrite.rewrite_all(args.results or paths.results_root())} records rewritten")
+
+
 @verb(
     "prompts",
     ("--dataset", {"default": "fashion-mnist"}),
@@ -181,7 +189,7 @@ def time_kernels(args: argparse.Namespace) -> None:
     for rows in filter(None, (benchmark.kernel_rows(found), shards.growth_rows(found))):
         print(numbers.aligned(rows), end="\n\n")
     if len(args.candidates) > 1:
-        power = shards.exponent(shards.growth_rows(found))
+        power = numbers.exponent(shards.growth_rows(found))
         print(f"seconds grow as the number of candidates to the power of {power:.2f}")
 
 

@@ -33,24 +33,27 @@ def write_run(accuracy: dict[str, tuple[float, ...]] = ACCURACY, **training) -> 
             {"zero_shot_accuracy": 0.8},
             {"real": digests["real"], "clip": "k" * 64},
         )
-        effects = {
-            f"{key}_{name}": value + i
+        effects = [
+            {"attribute": name, "effect": 1.25 + i, "ci_low": 1.125 + i, "ci_high": 1.5 + i, "n": 100 + i}
             for i, name in enumerate(attributes.WORDS)
-            for key, value in (("effect", 1.25), ("ci_low", 1.125), ("ci_high", 1.5), ("n", 100))
-        }
-        write("projector", "projector", {"sigma": 1.0}, effects, {"prompts": digests["prompts"], "clip": "k" * 64})
+        ]
+        write(
+            "projector",
+            "projector",
+            {"sigma": 1.0},
+            {"effects": {"prompts": effects}},
+            {"prompts": digests["prompts"], "clip": "k" * 64},
+        )
         synthesis = {
             "candidates": 4000,
             "kept": 1500,
             "n_syn": 257,
-            "alignment_pre_median": 0.5,
-            "alignment_pre_iqr": 0.25,
-            "alignment_pre_n": 4000,
-            "alignment_post_median": 0.75,
-            "alignment_post_iqr": 0.125,
-            "alignment_post_n": 1500,
+            "alignment": {
+                "pre": {"median": 0.5, "iqr": 0.25, "n": 4000},
+                "post": {"median": 0.75, "iqr": 0.125, "n": 1500},
+            },
+            "rejected": {name: 100 * (i + 1) for i, name in enumerate(filters.FILTERS)},
         }
-        synthesis |= {f"rejected_{name}": 100 * (i + 1) for i, name in enumerate(filters.FILTERS)}
         write("synthesis", "synthesis", {"sigma": 1.0}, synthesis, digests)
         for arm, values in accuracy.items():
             for seed, value in enumerate(values):

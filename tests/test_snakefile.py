@@ -70,7 +70,9 @@ def finished(finished_once, tmp_path):
 
 def build(root):
     """Make a folder with the Snakefile, a package that executes nothing and notebooks that import a little of it."""
-    for folder in ("sega_utils/core", "sega_utils/filters", "notebooks/params", "data/models"):
+    for folder in ("core", "filters", "evaluation/deep"):
+        (root / "sega_utils" / folder).mkdir(parents=True)
+    for folder in ("notebooks/params", "data/models"):
         (root / folder).mkdir(parents=True)
     for file in (
         "Snakefile",
@@ -84,14 +86,18 @@ def build(root):
         "execute": EXECUTE,
         "__main__": "print('the table')\n",
         "core/__init__": '"""A door."""',
-        "core/numbers": "",
+        "core/numbers": "x = 0\n",
         "filters/__init__": "from sega_utils.filters.rules import x\n",
         "filters/rules": "def f():\n    import sega_utils.core.numbers\n",
+        "evaluation/__init__": "x = 0\n",
+        "evaluation/deep/__init__": "",
+        "evaluation/deep/kinds": "x = 0\n",
     }
+    imports = {"04_synthesis": " import filters", "06_shift": ".evaluation.deep.kinds import x"}
     for name, source in modules.items():
         (root / "sega_utils" / f"{name}.py").write_text(source)
     for path in paths.NOTEBOOKS.glob("*.ipynb"):
-        imported = " import filters" if path.stem == "04_synthesis" else ".core import paths"
+        imported = imports.get(path.stem, ".core import paths")
         cell = {"cell_type": "code", "source": ["import os\n", f"from sega_utils{imported}\n"]}
         (root / "notebooks" / path.name).write_text(json.dumps({"cells": [cell]}))
     return root
@@ -159,7 +165,7 @@ def test_notebooks_run_in_order_then_never_again_until_something_they_need_chang
     output, executed = run(project)
     assert executed == [] and "Nothing to be done" in output and contents(project) == before
 
-    (project / "sega_utils/core/__init__.py").write_text('"""A door without code."""')
+    (project / "sega_utils/core/__init__.py").write_text('"""A door without code; it must not import."""')
     assert run(project)[1] == []
     (project / "sega_utils/core/numbers.py").write_text("x = 1\n")  # that 04 reaches through a door and a function
     executed = stems(run(project)[1])
@@ -174,6 +180,13 @@ def test_notebooks_run_in_order_then_never_again_until_something_they_need_chang
 
     (project / "results/embedded/fashion-mnist/prompts.safetensors").unlink()
     assert "prompts" in stems(run(project)[1])
+
+
+@pytest.mark.parametrize("module", ["evaluation/__init__", "evaluation/deep/kinds"])
+def test_an_edit_of_a_sub_package_runs_again_only_what_imports_it(module, finished):
+    """Python runs each door on the way to a module, so one with code counts though no import ends at it."""
+    (finished / f"sega_utils/{module}.py").write_text("x = 1\n")
+    assert stems(run(finished)[1]) == ["shift", "report"]
 
 
 def test_a_fresh_clone_runs_everything_though_its_tables_are_tracked(finished):

@@ -102,6 +102,12 @@ def generate(
     return torch.cat(parts) if parts else torch.empty(0, generator.channels, side, side, device=device)
 
 
+def spread_of(scores: torch.Tensor) -> dict[str, float]:
+    """Return ``median``, interquartile range ``iqr`` and ``n`` of scores float (N,), at least one."""
+    low, median, high = scores.quantile(torch.tensor([0.25, 0.5, 0.75])).tolist()
+    return {"median": median, "iqr": high - low, "n": len(scores)}
+
+
 def frechet_distance(a: torch.Tensor, b: torch.Tensor) -> float:
     """Return the Frechet distance between Gaussians fitted to two sets of features; lower is closer, 0 at best.
 

@@ -3,6 +3,7 @@
 import html
 import re
 from collections.abc import Iterable
+from statistics import mean, stdev
 
 import numpy as np
 import torch
@@ -56,6 +57,17 @@ def html_table(rows: Iterable[dict], columns: Iterable[str]) -> str:
     return f'<div class="wide"><table>\n<thead>{line("th", columns)}</thead>\n<tbody>\n{body}\n</tbody></table></div>'
 
 
+def exponent(rows: list[dict], *, y: str = "seconds", x: str = "candidates") -> float:
+    """Return b of the line log y = a + b log x fitted to rows; 1 means that cost grows in proportion, 2 quadratically.
+
+    Raises:
+        ValueError: fewer than two different sizes.
+    """
+    if len({row[x] for row in rows}) < 2:
+        raise ValueError(f"an exponent needs at least two different {x}; received {[row[x] for row in rows]}")
+    return float(np.polyfit(np.log([row[x] for row in rows]), np.log([row[y] for row in rows]), 1)[0])
+
+
 def effect_size(low: torch.Tensor, high: torch.Tensor, *, seed: int = 0) -> dict[str, float]:
     """Return Cohen's d of ``high`` over ``low`` with a bootstrapped 95 % interval; positive if steering works.
 
@@ -83,6 +95,12 @@ def effect_size(low: torch.Tensor, high: torch.Tensor, *, seed: int = 0) -> dict
     }
 
 
+def summary(values: Iterable[float]) -> dict[str, float | str]:
+    """Return ``mean``, sample standard deviation ``std`` (empty for a single value) and ``n`` of values."""
+    values = list(values)
+    return {"mean": mean(values), "std": stdev(values) if len(values) > 1 else "", "n": len(values)}
+
+
 def paired_difference(ours: dict[int, float], theirs: dict[int, float]) -> dict[str, float]:
     """Return the mean difference over paired seeds with its 95 % interval (Student's t).
 
@@ -99,5 +117,5 @@ def paired_difference(ours: dict[int, float], theirs: dict[int, float]) -> dict[
         )
     difference = np.array([ours[seed] - theirs[seed] for seed in sorted(ours)])
     half = stdtrit(len(difference) - 1, 0.975) * difference.std(ddof=1) / len(difference) ** 0.5
-    mean = float(difference.mean())
-    return {"difference": mean, "ci_low": mean - float(half), "ci_high": mean + float(half)}
+    centre = float(difference.mean())
+    return {"difference": centre, "ci_low": centre - float(half), "ci_high": centre + float(half)}

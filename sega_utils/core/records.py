@@ -1,14 +1,15 @@
-"""Records: one flat JSON a (stage, configuration, seed), with what was asked, came out, was spent, and ran."""
+"""Records: one JSON a (stage, configuration, seed), with what was asked, what came out, what it cost and what ran."""
 
 import math
 import platform
 import subprocess
+from collections.abc import Callable, Iterator, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
 import torch
 
-from sega_utils.core import artifacts, paths
+from sega_utils.core import artifacts, paths, runtime
 
 # What may differ between two runs of the same code on the same machine.
 VOLATILE = ("seconds", "peak_memory_gb", "peak_gpu_memory_gb", "git_commit")
@@ -23,7 +24,7 @@ def write(
         stage: the notebook's name without its number, e.g. ``training``.
         name: the configuration and seed, e.g. ``sega-net-seed0``.
         parameters: what was asked for; stored as ``param_*``.
-        metrics: finite numbers that came out.
+        metrics: what came out: finite numbers, or lists and dicts of them; in these, texts may say what a number is of.
         inputs: name to digest of what was read; stored as ``input_*``.
         cost: what ``runtime.measure`` yielded.
 
@@ -31,7 +32,7 @@ def write(
         ValueError: a metric that is not a finite number.
     """
     for key, value in metrics.items():
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+        if isinstance(value, str) or not all(map(is_finite, leaves(value))):
             raise ValueError(f"metric {key!r} of record {stage}/{name} is {value!r}; it must be a finite number")
     record = {"run": run, "dataset": dataset, "stage": stage, "name": name} | metrics | cost | describe()
     record |= {f"param_{k}": v for k, v in parameters.items()} | {f"input_{k}": v for k, v in inputs.items()}
@@ -39,17 +40,66 @@ def write(
     return record
 
 
+def leaves(value: object) -> Iterator[object]:
+    """Yield what a value holds below its lists and dicts."""
+    if isinstance(value, (list, dict)):
+        for part in value.values() if isinstance(value, dict) else value:
+            yield from leaves(part)
+    else:
+        yield value
+
+
+def is_finite(value: object) -> bool:
+    """Return whether a value is a finite number, or a text that says what the numbers beside it are of."""
+    if isinstance(value, str):
+        return True
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+
+
 def path(run: str, dataset: str, stage: str, name: str) -> Path:
     """Return where a record lives."""
     return paths.artifact(run, dataset, "records") / stage / f"{name}.json"
 
 
-def find(run: str, dataset: str, stage: str, name: str, *, parameters: dict, inputs: dict) -> dict | None:
-    """Return a record if it is there with exactly these parameters and inputs, else ``None``."""
+def once(
+    run: str,
+    dataset: str,
+    stage: str,
+    name: str,
+    *,
+    parameters: dict,
+    inputs: dict,
+    measure: Callable[[], dict],
+    made: Sequence[str] = (),
+    is_whole: Callable[[dict], bool] = lambda record: True,
+) -> dict:
+    """Return the record of exactly these parameters and inputs: the one on disk, or that of a measurement made now.
+
+    Args:
+        measure: returns the metrics, and under the names in ``made`` digests of what the measurement itself makes,
+            which are stored as ``input_*``. A metric named as a cost replaces that cost.
+        is_whole: tells whether what a record on disk is about is still there.
+
+    Raises:
+        ValueError, ArtifactError: as ``write``, or the record on disk is damaged; whatever ``measure`` raises.
+    """
     file = path(run, dataset, stage, name)
-    found = artifacts.load_json(file) if file.exists() else {}
+    if file.exists():
+        found = artifacts.load_json(file)
+        own = {digest: found.get(f"input_{digest}") for digest in made}
+        if matches(found, parameters, inputs | own) and is_whole(found):
+            return found
+    with runtime.measure() as cost:
+        metrics = dict(measure())
+    digests = inputs | {digest: metrics.pop(digest) for digest in made}
+    cost |= {key: metrics.pop(key) for key in cost if key in metrics}
+    return write(run, dataset, stage, name, parameters=parameters, metrics=metrics, inputs=digests, cost=cost)
+
+
+def matches(record: dict, parameters: dict, inputs: dict) -> bool:
+    """Return whether a record is of exactly these parameters and inputs."""
     asked = {f"param_{k}": v for k, v in parameters.items()} | {f"input_{k}": v for k, v in inputs.items()}
-    return found if asked == {k: v for k, v in found.items() if k.startswith(("param_", "input_"))} else None
+    return asked == {k: v for k, v in record.items() if k.startswith(("param_", "input_"))}
 
 
 def read(run: str, dataset: str, stage: str) -> list[dict]:

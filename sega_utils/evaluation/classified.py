@@ -5,7 +5,7 @@ from statistics import mean, stdev
 
 import torch
 
-from sega_utils.core import artifacts, numbers, paths, records, runtime
+from sega_utils.core import artifacts, numbers, paths, records
 from sega_utils.core.artifacts import ArtifactError
 from sega_utils.training import classifiers, recipes
 from sega_utils.training.recipes import BASELINE
@@ -58,13 +58,15 @@ def evaluate(
         FileNotFoundError, ArtifactError: as ``load_classifier``; whatever ``measure`` raises.
     """
     model, weights = load_classifier(run, dataset, arm, seed)
-    name = f"{recipes.slug(arm)}-seed{seed}"
-    asked = {"parameters": parameters | {"arm": arm, "seed": seed}, "inputs": inputs | {"weights": weights}}
-    if found := records.find(run, dataset, stage, name, **asked):
-        return found
-    with runtime.measure() as cost:
-        metrics = measure(model)
-    return records.write(run, dataset, stage, name, metrics=metrics, cost=cost, **asked)
+    return records.once(
+        run,
+        dataset,
+        stage,
+        f"{recipes.slug(arm)}-seed{seed}",
+        parameters=parameters | {"arm": arm, "seed": seed},
+        inputs=inputs | {"weights": weights},
+        measure=lambda: measure(model),
+    )
 
 
 STAGES = ("data", "clip", "prompts", "generator", "projector", "synthesis", "training")

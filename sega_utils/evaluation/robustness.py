@@ -294,19 +294,20 @@ def measure_attacks(
     if len(test.class_names) >= 4:  # its targeted losses compare four logits
         grid += [(AUTOATTACK, eps, few) for eps in (0, *autoattack_epsilons)]
 
-    def measure(model: torch.nn.Module) -> dict[str, float]:
+    def measure(model: torch.nn.Module) -> dict:
         eps = masking_budget(model, few.images, few.labels, norm=norm, seed=attack_seed)
         found = {"epsilon": 255 * eps}  # in 1/255, as everywhere in the record
         found |= masking_signs(model, few.images, few.labels, eps=eps, norm=norm, seed=attack_seed)
         refuse(found, f"{arm}, seed {seed}")
-        metrics = {f"masking_{name}": value for name, value in found.items()}
+        rows = []
         for name, eps, (images, labels, *_) in grid:
             checkpoint = folder / f"{recipes.slug(arm)}-seed{seed}-{norm}-{eps:g}.safetensors"
-            metrics[f"accuracy_{name}_{norm}_{eps:g}"] = accuracy_under(
+            accuracy = accuracy_under(
                 model, images, labels, name, eps / 255, norm=norm, seed=attack_seed, checkpoint=checkpoint
             )
-            metrics[f"n_{name}"] = len(labels)
-        return metrics
+            row = {"attack": name, "norm": norm, "epsilon": float(eps), "accuracy": accuracy, "n": len(labels)}
+            rows.append(row)
+        return {"attacked": rows, "masking": found}
 
     parameters = {
         "n_test": n_test,
@@ -339,22 +340,15 @@ def attack_rows(found: Iterable[dict]) -> list[dict]:
             or (key.startswith("param_") and key not in {"param_arm", "param_seed", "param_autoattack_epsilons"})
         ),
     )
-    rows = []
-    for record in found:
-        for key in record:
-            if key.startswith("accuracy_"):
-                _, attack, norm, epsilon = key.split("_")
-                rows.append(
-                    {
-                        "arm": record["param_arm"],
-                        "attack": attack,
-                        "norm": norm,
-                        "epsilon": float(epsilon),
-                        "seed": record["param_seed"],
-                        "accuracy": 100 * record[key],
-                        "n": record[f"n_{attack}"],
-                    }
-                )
+    rows = [
+        {name: row[name] for name in COLUMNS}
+        for record in found
+        for attacked in record["attacked"]
+        for row in [
+            attacked
+            | {"arm": record["param_arm"], "seed": record["param_seed"], "accuracy": 100 * attacked["accuracy"]}
+        ]
+    ]
     places = list(recipes.ARMS), NAMES
     return sorted(
         rows, key=lambda row: (places[0].index(row["arm"]), places[1].index(row["attack"]), row["epsilon"], row["seed"])
@@ -385,8 +379,7 @@ def masking_rows(found: Iterable[dict]) -> list[dict]:
     """Return what the masking checks saw in each classifier on record: epsilon, ``masking_signs`` and the findings."""
     return [
         {"arm": record["param_arm"], "seed": record["param_seed"]}
-        | seen
-        | {"findings": "; ".join(masking_findings(seen)) or "none"}
+        | record["masking"]
+        | {"findings": "; ".join(masking_findings(record["masking"])) or "none"}
         for record in found
-        for seen in [{key.removeprefix("masking_"): record[key] for key in record if key.startswith("masking_")}]
     ]

@@ -1,7 +1,7 @@
 """Test images that differ from the training images, generated or published, and what classifiers make of them."""
 
 from pathlib import Path
-from statistics import mean, stdev
+from statistics import mean
 
 import numpy as np
 import torch
@@ -119,7 +119,8 @@ def load_set(test: Dataset, folder: str, name: str) -> dict[str, torch.Tensor]:
 def measure_shift(run: str, dataset: str, arm: str, seed: int) -> dict:
     """Measure one trained classifier on all that ``make_sets`` kept and return its record.
 
-    Its metrics are ``accuracy_<name>`` for every set of images, 0 .. 1, and ``n_test``.
+    Its metrics are accuracies, 0 .. 1: ``corruptions``, by name, a list from severity 1 to 5; ``shifts``, by name, of
+    which ``clean`` is none; and ``n_test``.
 
     Raises:
         FileNotFoundError: there are no such images, or the classifier was not trained.
@@ -131,11 +132,15 @@ def measure_shift(run: str, dataset: str, arm: str, seed: int) -> dict:
     sets, meta = artifacts.load_tensors(path)
     labels = sets.pop("labels")
 
-    def measure(model: torch.nn.Module) -> dict[str, float]:
-        accuracy = {
-            f"accuracy_{name}": classifiers.accuracy(model, from_uint8(images), labels) for name, images in sets.items()
+    def measure(model: torch.nn.Module) -> dict:
+        accuracy = lambda name: classifiers.accuracy(model, from_uint8(sets[name]), labels)
+        made = [name for name in CORRUPTIONS if f"{name}_{SEVERITIES[0]}" in sets]
+        others = sets.keys() - {f"{name}_{severity}" for name in made for severity in SEVERITIES}
+        return {
+            "corruptions": {name: [accuracy(f"{name}_{severity}") for severity in SEVERITIES] for name in made},
+            "shifts": {name: accuracy(name) for name in sorted(others)},
+            "n_test": len(labels),
         }
-        return accuracy | {"n_test": len(labels)}
 
     parameters = {"corruptions": meta["source"], "corruption_seed": meta["seed"]}
     return evaluate(
@@ -167,19 +172,18 @@ def by_arm(measured: list[dict]) -> dict[str, dict[int, dict]]:
 def corruption_rows(measured: list[dict]) -> list[dict]:
     """Return the accuracy in percent for each arm, corruption, severity and seed; raises as ``by_arm``."""
     return [
-        {"arm": arm, "corruption": corruption, "severity": severity, "seed": seed, "accuracy": 100 * record[key]}
+        {"arm": arm, "corruption": name, "severity": severity, "seed": seed, "accuracy": 100 * value[severity - 1]}
         for arm, seeds in by_arm(measured).items()
-        for corruption in CORRUPTIONS
+        for name in CORRUPTIONS
         for severity in SEVERITIES
         for seed, record in seeds.items()
-        if (key := f"accuracy_{corruption}_{severity}") in record
+        if (value := record["corruptions"].get(name))
     ]
 
 
 def mean_corruption(record: dict) -> float:
     """Return a record's accuracy in percent, averaged over its corruptions and their severities."""
-    keys = [f"accuracy_{corruption}_{severity}" for corruption in CORRUPTIONS for severity in SEVERITIES]
-    return 100 * mean(record[key] for key in keys if key in record)
+    return 100 * mean(value for values in record["corruptions"].values() for value in values)
 
 
 def shift_rows(measured: list[dict]) -> list[dict]:
@@ -191,21 +195,11 @@ def shift_rows(measured: list[dict]) -> list[dict]:
     rows = []
     for arm, seeds in by_arm(measured).items():
         scores = {
-            name: [100 * record[key] for record in seeds.values() if (key := f"accuracy_{name}") in record]
+            name: [100 * record["shifts"][name] for record in seeds.values() if name in record["shifts"]]
             for name in names
         }
-        scores["mean corruption"] = [mean_corruption(record) for record in seeds.values()]
-        rows += [
-            {
-                "arm": arm,
-                "shift": name,
-                "mean": mean(values),
-                "std": stdev(values) if len(values) > 1 else "",
-                "n": len(values),
-            }
-            for name, values in scores.items()
-            if values
-        ]
+        scores["mean corruption"] = [mean_corruption(record) for record in seeds.values() if record["corruptions"]]
+        rows += [{"arm": arm, "shift": name} | numbers.summary(values) for name, values in scores.items() if values]
     return rows
 
 

@@ -222,25 +222,25 @@ def clean(record: dict) -> float:
     return record["accuracy"]
 
 
-def mean_of(record: dict, wanted: Callable[[str], bool]) -> float | None:
-    """Return the mean of the metrics ``accuracy_*`` whose name, without that prefix, is wanted."""
-    values = [v for k, v in record.items() if k.startswith("accuracy_") and wanted(k.removeprefix("accuracy_"))]
-    return mean(values) if values else None
-
-
 def corrupted(record: dict) -> float | None:
     """Return the mean accuracy over corruptions and severities, 0 .. 1."""
-    return mean_of(record, lambda name: name[-1].isdigit())
+    return average(value for values in record["corruptions"].values() for value in values)
 
 
 def shifted(record: dict) -> float | None:
     """Return the mean accuracy over the named shifts, 0 .. 1."""
-    return mean_of(record, lambda name: not name[-1].isdigit() and name != "clean")
+    return average(value for name, value in record["shifts"].items() if name != "clean")
 
 
 def attacked(record: dict) -> float | None:
     """Return the mean accuracy over attacks and epsilons above zero, 0 .. 1."""
-    return mean_of(record, lambda name: float(name.rpartition("_")[2]) > 0)
+    return average(row["accuracy"] for row in record["attacked"] if row["epsilon"] > 0)
+
+
+def average(values: Iterable[float]) -> float | None:
+    """Return the mean of values; ``None`` if there are none."""
+    values = list(values)
+    return mean(values) if values else None
 
 
 def gained(measured: dict[str, float]) -> str:
@@ -254,7 +254,7 @@ def risen(found: list[dict]) -> dict[str, float] | None:
     """Return by how much the filters raise the median alignment."""
     if not found:
         return None
-    return {"difference": found[0]["alignment_post_median"] - found[0]["alignment_pre_median"]}
+    return {"difference": found[0]["alignment"]["post"]["median"] - found[0]["alignment"]["pre"]["median"]}
 
 
 def faster(efficiency: list[dict]) -> dict[str, float] | None:

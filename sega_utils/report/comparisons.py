@@ -8,7 +8,7 @@ from sega_utils.core import numbers
 from sega_utils.core.numbers import cell, interval
 from sega_utils.report.figures import LINE, whiskers
 from sega_utils.report.pictures import KEPT, MUTED, Drawing, styled
-from sega_utils.studies.entries import FRACTION, REAL
+from sega_utils.studies.entries import REAL
 from sega_utils.training.recipes import BASELINE
 
 
@@ -103,14 +103,14 @@ def low_data_curves(rows: Sequence[dict]) -> Drawing:
     SEGA-Net of that fraction, with the 95 % interval.
 
     Args:
-        rows: those of ``entries.ablation_rows`` whose name begins with ``entries.FRACTION``.
+        rows: those of ``entries.ablation_rows`` whose name is ``entries.FRACTION``.
     """
-    arms = list(dict.fromkeys(row["name"] for row in rows))
+    arms = list(dict.fromkeys(row["arm"] for row in rows))
     fractions = sorted({row["value"] for row in rows})
     figure = Drawing(figsize=(9, 3))
     left, right = figure.subplots(1, 2)
     for i, arm in enumerate(arms):
-        mine = sorted((row for row in rows if row["name"] == arm), key=lambda row: row["value"])
+        mine = sorted((row for row in rows if row["arm"] == arm), key=lambda row: row["value"])
         left.plot(
             [row["value"] for row in mine],
             [row["mean"] for row in mine],
@@ -118,7 +118,7 @@ def low_data_curves(rows: Sequence[dict]) -> Drawing:
             color=f"C{i}",
             markersize=3,
             linewidth=1,
-            label=arm.removeprefix(FRACTION),
+            label=arm,
         )
         beside = [row for row in mine if row["diff"] != ""]
         x, difference, low, high = (

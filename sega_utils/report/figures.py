@@ -6,9 +6,9 @@ import numpy as np
 import torch
 from matplotlib.patheffects import withStroke
 
+from sega_utils.core import numbers
 from sega_utils.core.numbers import cell
 from sega_utils.report.pictures import KEPT, MUTED, REJECTED, Drawing, styled
-from sega_utils.studies import shards
 
 LINE = "#24476b"
 
@@ -149,7 +149,7 @@ def growth_curves(rows: Sequence[dict]) -> Drawing:
     figure = Drawing(figsize=(8, 2.8))
     left, right = figure.subplots(1, 2)
     for name, color in (("drawing", KEPT), ("filtering", REJECTED), ("seconds", LINE)):
-        power = shards.exponent(rows, y=name)
+        power = numbers.exponent(rows, y=name)
         label = f"{'both' if name == 'seconds' else name}: n to the power of {power:.2f}"
         left.plot(n, [row[name] for row in rows], "o-", color=color, markersize=4, linewidth=1, label=label)
     left.plot(n, rows[0]["seconds"] * (n / n[0]) ** 2, ":", color="black", linewidth=0.8, label="quadratic, to compare")

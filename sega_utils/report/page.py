@@ -158,7 +158,7 @@ def by_severity(run: str, dataset: str) -> list[str]:
 
 def by_fraction(run: str, dataset: str) -> list[str]:
     """Return the figure of the low-data curve; nothing if no other fraction was measured."""
-    rows = [row for row in tables.ablated(run, dataset) if row["name"].startswith(entries.FRACTION)]
+    rows = [row for row in tables.ablated(run, dataset) if row["name"] == entries.FRACTION]
     if len({row["value"] for row in rows}) < 2:
         return []
     return ["<h2>Fewer and more real images</h2>", figure(comparisons.low_data_curves(rows)._repr_png_(), "fractions")]

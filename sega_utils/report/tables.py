@@ -11,7 +11,6 @@ from sega_utils.evaluation import classified, robustness, shift
 from sega_utils.evaluation.classified import ACCURACY, accuracy_rows, belonging, check_same, evaluated, is_input
 from sega_utils.report import claims
 from sega_utils.studies import benchmark, efficiency, entries, shards
-from sega_utils.text import attributes
 from sega_utils.training import recipes
 
 README = paths.ROOT / "README.md"
@@ -21,7 +20,7 @@ BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"
 def alignment(run: str, dataset: str) -> list[dict]:
     """Return the cosine of images and their own class before and after the filters: median, interquartile range, n."""
     return [
-        {"stage": stage} | {name: record[f"alignment_{key}_{name}"] for name in ("median", "iqr", "n")}
+        {"stage": stage} | record["alignment"][key]
         for record in belonging(run, dataset)["synthesis"]
         for stage, key in (("Pre-filter", "pre"), ("Post-filter", "post"))
     ]
@@ -29,21 +28,16 @@ def alignment(run: str, dataset: str) -> list[dict]:
 
 def steering(run: str, dataset: str) -> list[dict]:
     """Return, for each attribute that was measured, Cohen's d from its low to its high word, with 95 % interval."""
-    return [
-        {"attribute": name} | {key: record[f"{key}_{name}"] for key in ("effect", "ci_low", "ci_high", "n")}
-        for record in belonging(run, dataset)["projector"]
-        for name in attributes.WORDS
-        if f"effect_{name}" in record
-    ]
+    return [row for record in belonging(run, dataset)["projector"] for row in record["effects"]["prompts"]]
 
 
 def rejections(run: str, dataset: str) -> list[dict]:
     """Return how many of all candidates each filter was the first to reject, in the order the filters are applied."""
     return [
-        {"filter": name, "candidates": record["candidates"], "rejected": record[f"rejected_{name}"]}
+        {"filter": name, "candidates": record["candidates"], "rejected": record["rejected"][name]}
         for record in belonging(run, dataset)["synthesis"]
         for name in filters.FILTERS
-        if f"rejected_{name}" in record
+        if name in record["rejected"]
     ]
 
 

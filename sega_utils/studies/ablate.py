@@ -8,7 +8,7 @@ from contextlib import suppress
 from functools import cache
 
 from sega_utils.augmenters import pools
-from sega_utils.core import artifacts, records, runtime
+from sega_utils.core import artifacts, records
 from sega_utils.data import catalogue
 from sega_utils.evaluation import classified
 from sega_utils.evaluation.classified import trained
@@ -28,7 +28,7 @@ def run_entry(run: str, dataset: str, entry: Entry, seeds: list[int]) -> list[di
         FileNotFoundError, ArtifactError: SEGA-Net was not trained with a seed, or on other files than there are now.
     """
     entries.check(entry)
-    measure = read_fraction if entry.name.startswith(entries.FRACTION) else train_entry
+    measure = read_fraction if entry.name == entries.FRACTION else train_entry
     found = [measure(run, dataset, entry, seed) for seed in seeds]
     pool_of.cache_clear()
     for path in records.path(run, dataset, "ablation", "x").parent.glob(f"{entries.slug(entry)}-seed*.json"):
@@ -57,15 +57,17 @@ def train_entry(run: str, dataset: str, entry: Entry, seed: int) -> dict:
     in_settings, in_recipe = entries.ABLATIONS[entry.name][1](entry.value, base)
     settings, recipe = base | in_settings, own | in_recipe
 
-    def measure() -> tuple[dict, str]:
+    def measure() -> dict:
         if (settings, recipe) == (base, own):
-            return {"accuracy": reference["accuracy"]} | pool_metrics(inputs["candidates"]), reference["input_weights"]
+            taken_over = {"accuracy": reference["accuracy"], "weights": reference["input_weights"]}
+            return taken_over | pool_metrics(inputs["candidates"])
         pool = None
         if settings["synthetic"] == "filtered":
             pool = pool_of(run, dataset, round(settings["amount"] * inputs["n_syn"]), **recipe)
         model, test = arms.fit(inputs | {"candidates": pool}, settings, seed), catalogue.load(dataset, "test")
-        accuracy = {"accuracy": classifiers.accuracy(model, test.images, test.labels)}
-        return accuracy | (pool_metrics(pool) if pool else {}), artifacts.digest(model.state_dict())
+        accuracy = classifiers.accuracy(model, test.images, test.labels)
+        weights = artifacts.digest(model.state_dict())
+        return {"accuracy": accuracy, "weights": weights} | (pool_metrics(pool) if pool else {})
 
     pool_parameters = {f"pool_{name}": value for name, value in recipe.items()}
     files = inputs["digests"] | {"clip": inputs["clip"].sha256}
@@ -74,8 +76,8 @@ def train_entry(run: str, dataset: str, entry: Entry, seed: int) -> dict:
 
 def read_fraction(run: str, dataset: str, entry: Entry, seed: int) -> dict:
     """Return the record of an arm at another fraction of the real data, taken over from the run of that fraction."""
-    other, arm = run_of(run, dataset, entry, seed), entry.name.removeprefix(entries.FRACTION)
-    found, reference = (trained(other, dataset, name, seed) for name in (arm, recipes.OURS))
+    other = run_of(run, dataset, entry, seed)
+    found, reference = (trained(other, dataset, name, seed) for name in (entry.arm, recipes.OURS))
     if found["fraction"] != entry.value:
         raise artifacts.ArtifactError(
             f"run {other} has the fraction {found['fraction']}, not {entry.value:g}; "
@@ -84,7 +86,7 @@ def read_fraction(run: str, dataset: str, entry: Entry, seed: int) -> dict:
     classified.check_same([found, reference], lambda key: classified.is_input(key) or classified.is_budget(key))
     settings = {key.removeprefix("param_"): value for key, value in found.items() if classified.is_setting(key)}
     files = {key.removeprefix("input_"): value for key, value in found.items() if classified.is_input(key)}
-    measure = lambda: ({"accuracy": found["accuracy"]}, found["input_weights"])
+    measure = lambda: {"accuracy": found["accuracy"], "weights": found["input_weights"]}
     return record(run, dataset, entry, seed, reference, settings | {"from_run": other}, files, measure)
 
 
@@ -93,31 +95,18 @@ def record(run, dataset, entry, seed, reference, parameters, inputs, measure) ->
 
     Args:
         reference: SEGA-Net's training record of the same seed, whose accuracy is stored beside the entry's.
-        measure: returns metrics and the digest of the classifier's weights.
+        measure: returns metrics and, as ``weights``, the digest of the classifier's.
     """
-    parameters = parameters | {"ablation": entry.name, "value": entry.value, "seed": seed}
-    inputs = inputs | {"reference": reference["input_weights"]}
-    asked = {f"param_{k}": v for k, v in parameters.items()} | {f"input_{k}": v for k, v in inputs.items()}
-    name = f"{entries.slug(entry)}-seed{seed}"
-    file = records.path(run, dataset, "ablation", name)
-    with suppress(FileNotFoundError):
-        found = artifacts.load_json(file)
-        stored = {key: value for key, value in found.items() if key.startswith(("param_", "input_"))}
-        if asked == {key: value for key, value in stored.items() if key != "input_weights"}:
-            return found
-    with runtime.measure() as cost:
-        values, weights = measure()
-    values |= {key: reference[key] for key in ("fraction", "n_real", "n_test")}
-    values |= {"accuracy_reference": reference["accuracy"]}
-    return records.write(
+    shared = {key: reference[key] for key in ("fraction", "n_real", "n_test")}
+    return records.once(
         run,
         dataset,
         "ablation",
-        name,
-        parameters=parameters,
-        metrics=values,
-        inputs=inputs | {"weights": weights},
-        cost=cost,
+        f"{entries.slug(entry)}-seed{seed}",
+        parameters=parameters | {"ablation": entry.name, "value": entry.value, "seed": seed},
+        inputs=inputs | {"reference": reference["input_weights"]},
+        measure=lambda: measure() | shared | {"accuracy_reference": reference["accuracy"]},
+        made=("weights",),
     )
 
 

@@ -59,25 +59,37 @@ def measure_variant(
     }
     if variant == "Stable Diffusion":
         parameters["pipeline"] = Path(pipeline).name if Path(pipeline).exists() else pipeline
-    asked = {"parameters": parameters, "inputs": inputs["digests"]}
-    name, file = f"variant-{recipes.slug(variant)}", images_of(run, dataset, variant)
-    if file.exists() and (found := records.find(run, dataset, "efficiency", name, **asked)):
-        return found
-    pool = produce(inputs, variant, n * parameters["oversample"], seed=seed, sampling_steps=sampling_steps)
-    n_classes = len(inputs["real"].class_names)
-    kept, labels = pool["kept"].cpu(), pool["class_ids"]
-    chosen = base.select(kept, labels, n=n, n_classes=n_classes)
-    images, labels = pool["images"].cpu()[chosen], labels[chosen]
-    values = {
-        "seconds_per_image": pool["drawing"] / len(kept),
-        "drawn": len(kept),
-        "kept": int(kept.sum()),
-        "seconds_per_kept_image": pool["cost"]["seconds"] / int(kept.sum()),
-        "params_millions": sum(count(inputs[network]) for network in networks) / 1e6,
-    }
-    values |= quality(images, labels, catalogue.load(dataset, "test"), inputs, inception=inception)
-    artifacts.save_tensors(file, {"images": images, "labels": labels}, {"variant": variant})
-    return records.write(run, dataset, "efficiency", name, metrics=values, cost=pool["cost"], **asked)
+    file = images_of(run, dataset, variant)
+
+    def measure() -> dict:
+        pool = produce(inputs, variant, n * parameters["oversample"], seed=seed, sampling_steps=sampling_steps)
+        kept, labels = pool["kept"].cpu(), pool["class_ids"]
+        chosen = base.select(kept, labels, n=n, n_classes=len(inputs["real"].class_names))
+        images, labels = pool["images"].cpu()[chosen], labels[chosen]
+        worth = quality(images, labels, catalogue.load(dataset, "test"), inputs, inception=inception)
+        artifacts.save_tensors(file, {"images": images, "labels": labels}, {"variant": variant})
+        return (
+            pool["cost"]
+            | worth
+            | {
+                "seconds_per_image": pool["drawing"] / len(kept),
+                "drawn": len(kept),
+                "kept": int(kept.sum()),
+                "seconds_per_kept_image": pool["cost"]["seconds"] / int(kept.sum()),
+                "params_millions": sum(count(inputs[network]) for network in networks) / 1e6,
+            }
+        )
+
+    return records.once(
+        run,
+        dataset,
+        "efficiency",
+        f"variant-{recipes.slug(variant)}",
+        parameters=parameters,
+        inputs=inputs["digests"],
+        measure=measure,
+        is_whole=lambda record: file.exists(),
+    )
 
 
 def measure_alone(run: str, dataset: str, variant: str, options: dict) -> dict:
@@ -140,19 +152,18 @@ def score(run: str, dataset: str, variant: str, kind: str, seed: int, steps: int
         images, labels = from_uint8(tensors["images"]), tensors["labels"]
         drawn |= {f"images_{recipes.slug(variant)}": meta["sha256"]}
     parameters = {"variant": variant, "score": kind, "seed": seed, "steps": steps} | real.unusual()
-    asked = {"parameters": parameters, "inputs": drawn}
-    name = f"{kind}-{recipes.slug(variant)}-seed{seed}"
-    if found := records.find(run, dataset, "efficiency", name, **asked):
-        return found
-    targets = F.one_hot(labels, len(real.class_names)).float()
-    with runtime.measure() as cost:
+
+    def measure() -> dict:
+        targets = F.one_hot(labels, len(real.class_names)).float()
         if kind == "nas":
             model = train_classifier(real, synthetic=(images, targets), steps=steps, seed=seed)
         else:
             model = train_classifier(real._replace(images=images, labels=labels), steps=steps, seed=seed)
-    test = catalogue.load(dataset, "test")
-    values = {"accuracy": classifiers.accuracy(model, test.images, test.labels)}
-    return records.write(run, dataset, "efficiency", name, metrics=values, cost=cost, **asked)
+        test = catalogue.load(dataset, "test")
+        return {"accuracy": classifiers.accuracy(model, test.images, test.labels)}
+
+    name = f"{kind}-{recipes.slug(variant)}-seed{seed}"
+    return records.once(run, dataset, "efficiency", name, parameters=parameters, inputs=drawn, measure=measure)
 
 
 EFFICIENCY = (

@@ -2,7 +2,7 @@
 
 import re
 from pathlib import Path
-from statistics import mean, stdev
+from statistics import mean
 from typing import NamedTuple
 
 from sega_utils import filters
@@ -56,18 +56,20 @@ ABLATIONS = {
 }
 REAL = "_real"  # ends the name of an entry's control: the same without synthetic images
 # An arm at another fraction of the real data is another run, with its own CLIP and GAN; only its records are read.
-FRACTION = "fraction: "
-ALLOWED = {name: allowed for name, (allowed, _) in ABLATIONS.items()} | {FRACTION + arm: [0, 1] for arm in recipes.ARMS}
+FRACTION = "fraction"
+ALLOWED = {name: allowed for name, (allowed, _) in ABLATIONS.items()} | {FRACTION: [0, 1]}
 
 
 class Entry(NamedTuple):
-    """One ablation: a key of ``ALLOWED``, and the value it takes."""
+    """One ablation: a key of ``ALLOWED``, the value it takes, and for ``FRACTION`` the arm."""
 
     name: str
     value: str | int | float
+    arm: str = ""
 
     def __str__(self) -> str:
-        return f"{self.name}={self.value if isinstance(self.value, str) else format(self.value, 'g')}"
+        value = self.value if isinstance(self.value, str) else format(self.value, "g")
+        return f"{self.name}{self.arm and f': {self.arm}'}={value}"
 
 
 def read(file: Path) -> tuple[list[Entry], list[int]]:
@@ -78,12 +80,19 @@ def read(file: Path) -> tuple[list[Entry], list[int]]:
         ValueError: not such a file, an unknown name, or a value that is not allowed or there twice.
     """
     content = parameters.load_yaml(file)
-    if not isinstance(content, dict) or not all(isinstance(values, list) and values for values in content.values()):
-        raise ValueError(f"{paths.shown(file)} must hold 'seeds: [0, ...]' and lines 'name: [value, ...]'")
-    seeds = content.pop("seeds", [])
+    lists = dict(content) if isinstance(content, dict) else {}
+    by_arm = lists.pop(FRACTION, {})
+    lists |= {(FRACTION, arm): values for arm, values in by_arm.items()} if isinstance(by_arm, dict) else {FRACTION: 0}
+    if not lists or not all(isinstance(values, list) and values for values in lists.values()):
+        raise ValueError(
+            f"{paths.shown(file)} must hold 'seeds: [0, ...]', lines 'name: [value, ...]', and for {FRACTION} lines "
+            "'arm: [value, ...]'"
+        )
+    seeds = lists.pop("seeds", [])
     if not seeds or any(type(s) is not int or not 0 <= s < 2**32 for s in seeds) or len(set(seeds)) < len(seeds):
         raise ValueError(f"seeds of {paths.shown(file)} are {seeds}; needed are different ones of 0 .. 4294967295")
-    found = [check(Entry(name, value)) for name, values in content.items() for value in values]
+    named = [(*key, values) if isinstance(key, tuple) else (key, "", values) for key, values in lists.items()]
+    found = [check(Entry(name, value, arm)) for name, arm, values in named for value in values]
     if twice := [str(entry) for entry in found if found.count(entry) > 1]:
         raise ValueError(f"{paths.shown(file)} holds {twice[0]} twice; leave one")
     return found, seeds
@@ -95,9 +104,13 @@ def check(entry: Entry) -> Entry:
     Raises:
         ValueError: its name is unknown or its value not allowed; the message lists what is.
     """
-    name, value = entry
+    name, value, arm = entry
     if name not in ALLOWED:
         raise ValueError(f"unknown ablation {name!r}; known are {', '.join(ALLOWED)}")
+    if (name == FRACTION) != (arm in recipes.ARMS) or (arm and name != FRACTION):
+        raise ValueError(
+            f"{name} is of the arm {arm!r}; {FRACTION}, and nothing else, is of one of {list(recipes.ARMS)}"
+        )
     allowed = ALLOWED[name]
     if isinstance(allowed, list):
         fits, text = type(value) in {int, float} and allowed[0] <= value <= allowed[1], f"{allowed[0]} .. {allowed[1]}"
@@ -132,11 +145,11 @@ def slug(entry: Entry) -> str:
 
 FILE = paths.PARAMS / "ablations.yaml"
 OF_A_SEED = ("input_reference", "input_weights", "param_seed")  # what the records of one entry may differ in
-ROWS = ("name", "value", "mean", "std", "n", "diff", "ci_low", "ci_high")
+ROWS = ("name", "arm", "value", "mean", "std", "n", "diff", "ci_low", "ci_high")
 
 
 def ablation_rows(found: list[dict]) -> list[dict]:
-    """Return a row (columns ``COLUMNS``) for each entry that has records, in percent; ordered by name and value.
+    """Return a row (columns ``ROWS``) for each entry that has records, in percent; ordered by name and value.
 
     ``diff`` is to SEGA-Net, paired by seed, with its 95 % interval; empty for SEGA-Net itself and for a single seed.
 
@@ -144,16 +157,14 @@ def ablation_rows(found: list[dict]) -> list[dict]:
         ArtifactError: an entry's records are of different files, settings, budgets or library versions.
     """
     rows = []
-    for (name, value), mine in grouped(found).items():
+    for (name, value, arm), mine in grouped(found).items():
         classified.check_same(mine, lambda key: key.startswith(("param_", "input_")) and key not in OF_A_SEED)
         classified.check_same(mine, classified.is_budget)
         ours, theirs = ({r["param_seed"]: 100 * r[key] for r in mine} for key in ("accuracy", "accuracy_reference"))
-        row = {"name": name, "value": value, "mean": mean(ours.values()), "n": len(ours)}
-        if len(ours) > 1:
-            row["std"] = stdev(ours.values())
-            if any(r["input_weights"] != r["input_reference"] for r in mine):
-                paired = numbers.paired_difference(ours, theirs)
-                row |= {"diff": paired["difference"], "ci_low": paired["ci_low"], "ci_high": paired["ci_high"]}
+        row = {"name": name, "arm": arm, "value": value} | numbers.summary(ours.values())
+        if len(ours) > 1 and any(r["input_weights"] != r["input_reference"] for r in mine):
+            paired = numbers.paired_difference(ours, theirs)
+            row |= {"diff": paired["difference"], "ci_low": paired["ci_low"], "ci_high": paired["ci_high"]}
         rows.append({column: row.get(column, "") for column in ROWS})
     return rows
 
@@ -162,19 +173,26 @@ def yield_rows(found: list[dict]) -> list[dict]:
     """Return the rows of ``ablation_rows`` that drew candidates, with ``kept_share``, 0 .. 1: what the filters kept."""
     groups = grouped([r for r in found if "kept_share" in r])
     rows = ablation_rows([r for mine in groups.values() for r in mine])
-    return [row | {"kept_share": groups[row["name"], row["value"]][0]["kept_share"]} for row in rows]
+    return [row | {"kept_share": groups[row["name"], row["value"], row["arm"]][0]["kept_share"]} for row in rows]
 
 
-def grouped(found: list[dict]) -> dict[tuple, list[dict]]:
-    """Return records by (name, value): names in the order of ``ALLOWED``, choices in theirs, numbers rising."""
-    groups: dict[tuple, list[dict]] = {}
+def of_record(record: dict) -> Entry:
+    """Return the entry that a record is of."""
+    name = record["param_ablation"]
+    return Entry(name, record["param_value"], record["param_arm"] if name == FRACTION else "")
+
+
+def grouped(found: list[dict]) -> dict[Entry, list[dict]]:
+    """Return records by entry: names in the order of ``ALLOWED``, arms and choices in theirs, numbers rising."""
+    groups: dict[Entry, list[dict]] = {}
     for r in found:
-        groups.setdefault((r["param_ablation"], r["param_value"]), []).append(r)
-    names = list(ALLOWED)
+        groups.setdefault(of_record(r), []).append(r)
+    names, arms = list(ALLOWED), ["", *recipes.ARMS]
 
-    def place(key: tuple) -> tuple:
-        choices = ALLOWED[key[0]]
-        return names.index(key[0]), choices.index(key[1]) if isinstance(choices, tuple) else key[1]
+    def place(key: Entry) -> tuple:
+        choices = ALLOWED[key.name]
+        value = choices.index(key.value) if isinstance(choices, tuple) else key.value
+        return names.index(key.name), arms.index(key.arm), value
 
     return {key: groups[key] for key in sorted(groups, key=place)}
 
@@ -193,13 +211,13 @@ def time_left(run: str, dataset: str, wanted: list[Entry], seeds: list[int], *, 
         raise ValueError(f"workers is {workers}; allowed is 1 or more")
     references = [classified.trained(run, dataset, recipes.OURS, seed) for seed in seeds]
     found = classified.current(run, dataset)
-    done = {(r["param_ablation"], r["param_value"], r["param_seed"]) for r in found}
+    done = {(*of_record(r), r["param_seed"]) for r in found}
     timed = [r for r in found if r["input_weights"] != r["input_reference"] and r["param_from_run"] == run]
     seconds = mean(r["seconds"] for r in timed or references)
     rows = []
     for name in dict.fromkeys(entry.name for entry in wanted):
         asked = {(*entry, seed) for entry in wanted for seed in seeds if entry.name == name}
-        left = 0 if name.startswith(FRACTION) else len(asked - done)
+        left = 0 if name == FRACTION else len(asked - done)
         rows.append(
             {
                 "name": name,

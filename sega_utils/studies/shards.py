@@ -9,13 +9,12 @@ from collections import Counter
 from math import ceil
 from pathlib import Path
 
-import numpy as np
 import torch
 
 from sega_utils import filters
 from sega_utils.augmenters import base, sega
 from sega_utils.augmenters.pools import VARIANTS, load_networks, produce
-from sega_utils.core import artifacts, paths, records, runtime
+from sega_utils.core import artifacts, numbers, paths, records, runtime
 from sega_utils.core.numbers import aligned
 from sega_utils.data.images import from_uint8, to_uint8
 from sega_utils.filters import rules
@@ -116,23 +115,31 @@ def draw_shard(run: str, dataset: str, shard: int, *, of: int, n: int, device: t
     if not 0 <= shard < of:
         raise ValueError(f"received shard {shard} of {of}; allowed are 0 .. {of - 1}")
     inputs, asked = load_shard_inputs(run, dataset, n, device)
-    path, name = shard_path(run, dataset, shard, of), f"draw-{n}-{shard}-of-{of}"
-    known = {"parameters": asked["rule"] | {"candidates": n, "shard": shard, "of": of}, "inputs": asked["inputs"]}
-    if is_whole(path, asked) and (found := records.find(run, dataset, "shards", name, **known)):
-        return found
-    thresholds, reasons, parts = rules.thresholds(inputs, inputs["recipe"]), Counter(), []
+    path = shard_path(run, dataset, shard, of)
     start, stop = (min(n, -(-n // BLOCK) * k // of * BLOCK) for k in (shard, shard + 1))
-    with runtime.measure() as cost:
+
+    def measure() -> dict:
+        thresholds, reasons, parts = rules.thresholds(inputs, inputs["recipe"]), Counter(), []
         for at in runtime.progress(range(start, stop, BLOCK), f"shard {shard} of {of}"):
             part, rejected = draw_block(inputs, at, min(BLOCK, stop - at), thresholds)
             parts.append(part)
             reasons.update(rejected)
-    tensors = {column: torch.cat([part[column] for part in parts]) for column in parts[0]}
-    counts = {"drawn": stop - start, "survivors": len(tensors["index"])}
-    counts |= {f"rejected_{reason}": reasons[reason] for reason in filters.FILTERS[:-1]}
-    artifacts.save_tensors(path, tensors, {"asked": asked, "counts": counts})
-    metrics = counts | {"bytes": path.stat().st_size}
-    return records.write(run, dataset, "shards", name, metrics=metrics, cost=cost, **known)
+        tensors = {column: torch.cat([part[column] for part in parts]) for column in parts[0]}
+        counts = {"drawn": stop - start, "survivors": len(tensors["index"])}
+        counts |= {"rejected": {reason: reasons[reason] for reason in filters.FILTERS[:-1]}}
+        artifacts.save_tensors(path, tensors, {"asked": asked, "counts": counts})
+        return counts | {"bytes": path.stat().st_size}
+
+    return records.once(
+        run,
+        dataset,
+        "shards",
+        f"draw-{n}-{shard}-of-{of}",
+        parameters=asked["rule"] | {"candidates": n, "shard": shard, "of": of},
+        inputs=asked["inputs"],
+        measure=measure,
+        is_whole=lambda record: is_whole(path, asked),
+    )
 
 
 def draw_block(inputs: dict, start: int, n: int, thresholds: dict) -> tuple[dict[str, torch.Tensor], list[str]]:
@@ -192,8 +199,10 @@ def merge(run: str, dataset: str, *, of: int, n: int, device: torch.device | str
                 limits = {name: recipe[name] for name in ("max_distance", "min_ssim")}
                 kept = better_copies(hashes, scores, images, **limits).cpu() < 0
         written = write_merged(run, dataset, n, shards, kept.nonzero()[:, 0], asked)
-    metrics = {name: sum(count[name] for count in counts) for name in counts[0]}
-    metrics |= {"rejected_duplicate": int((~kept).sum()), "kept": int(kept.sum()), "searching": searching["seconds"]}
+    rejected = {name: sum(count["rejected"][name] for count in counts) for name in counts[0]["rejected"]}
+    metrics = {name: sum(count[name] for count in counts) for name in ("drawn", "survivors")}
+    metrics |= {"rejected": rejected | {"duplicate": int((~kept).sum())}, "kept": int(kept.sum())}
+    metrics |= {"searching": searching["seconds"]}
     # the search holds as many bytes again as the hashes have, twice: each image's rank, and what it copies
     metrics |= {"bytes": written, "bytes_held": 3 * hashes.nbytes + scores.nbytes}
     return records.write(
@@ -266,17 +275,6 @@ def growth_rows(found: list[dict]) -> list[dict]:
     return [{name: row[name] for name in GROWTH} for row in sorted(rows, key=lambda row: row["candidates"])]
 
 
-def exponent(rows: list[dict], *, y: str = "seconds", x: str = "candidates") -> float:
-    """Return b of the line log y = a + b log x fitted to rows; 1 means that cost grows in proportion, 2 quadratically.
-
-    Raises:
-        ValueError: fewer than two different sizes.
-    """
-    if len({row[x] for row in rows}) < 2:
-        raise ValueError(f"an exponent needs at least two different {x}; received {[row[x] for row in rows]}")
-    return float(np.polyfit(np.log([row[x] for row in rows]), np.log([row[y] for row in rows]), 1)[0])
-
-
 def scale_rows(found: list[dict], sizes: list[int]) -> list[dict]:
     """Return a row (``SCALE``) for each number of candidates and device: what these would take in shards and one merge.
 
@@ -302,7 +300,7 @@ def scale_rows(found: list[dict], sizes: list[int]) -> list[dict]:
             for y, x in (("survivors", "drawn"), ("seconds", "drawn"), ("bytes", "survivors"))
         }
         *_, smaller, largest = sorted(merges, key=lambda record: record["survivors"])
-        power, keeping = (exponent([smaller, largest], y=y, x="survivors") for y in ("searching", "kept"))
+        power, keeping = (numbers.exponent([smaller, largest], y=y, x="survivors") for y in ("searching", "kept"))
         for n in sizes:
             survivors, drawing = n * each["survivors"], n * each["seconds"] / 3600
             growth = survivors / largest["survivors"]
@@ -343,5 +341,6 @@ def estimate(run: str, dataset: str, candidates: list[int]) -> list[dict]:
 
 def counts_text(found: dict) -> str:
     """Return how many candidates of a shard or merge were drawn, rejected and kept, in aligned columns."""
-    shown = ("drawn", "survivors", *(f"rejected_{name}" for name in filters.FILTERS), "kept", "seconds")
-    return aligned([{name: found[name] for name in shown if name in found}])
+    row = {name: found[name] for name in ("drawn", "survivors")}
+    row |= {f"rejected: {name}": found["rejected"][name] for name in filters.FILTERS if name in found["rejected"]}
+    return aligned([row | {name: found[name] for name in ("kept", "seconds") if name in found}])

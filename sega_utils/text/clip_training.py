@@ -145,16 +145,16 @@ def evaluate_clip(clip: Clip, data: Dataset) -> dict[str, float]:
     """Return what a CLIP is worth on labelled images, each 0 .. 1, higher is better.
 
     Returns:
-        ``zero_shot_accuracy`` with the bare captions, and for each attribute ``attribute_accuracy_*``: how often an
+        ``zero_shot_accuracy`` with the bare captions, and for each attribute, in ``attribute_accuracy``, how often an
         image of a class's lowest or highest third prefers the right one of the two words (chance: 0.5).
     """
     text = lambda word: clip.encode_text([" ".join(BARE.format(f"{word} {name}").split()) for name in data.class_names])
     embeddings = embed(clip, data.images).cpu()
     hits = (embeddings @ text("").cpu().T).argmax(1) == data.labels
-    out = {"zero_shot_accuracy": float(hits.float().mean())}
+    told = {}
     bins = attributes.terciles(attributes.measure(data.images), data.labels)
     for a, (name, words) in enumerate(attributes.WORDS.items()):
         low, high = ((embeddings * text(words[third]).cpu()[data.labels]).sum(1) for third in (0, 2))
         extreme = bins[:, a] != 1
-        out[f"attribute_accuracy_{name}"] = float(((high > low) == (bins[:, a] == 2))[extreme].float().mean())
-    return out
+        told[name] = float(((high > low) == (bins[:, a] == 2))[extreme].float().mean())
+    return {"zero_shot_accuracy": float(hits.float().mean()), "attribute_accuracy": told}

@@ -74,38 +74,40 @@ def run_arm(run: str, dataset: str, arm: str, seed: int, tuned: dict, device: st
     """
     settings, inputs = settings_of(arm, tuned), pools.load_inputs(run, dataset, device)
     name = f"{slug(arm)}-seed{seed}"
-    weights = paths.artifact(run, dataset, "classifiers") / f"{name}.safetensors"
-    record = records.path(run, dataset, "training", name)
+    file = paths.artifact(run, dataset, "classifiers") / f"{name}.safetensors"
     asked = settings | inputs["real"].unusual()
     key = artifacts.digest_json([asked, seed, inputs["digests"]])
-    if weights.exists() and record.exists():
-        meta, finished = artifacts.load_tensors(weights)[1], artifacts.load_json(record)
-        if meta["key"] == key and finished["input_weights"] == meta["sha256"]:
-            return finished
-    with runtime.measure() as cost:
+
+    def measure() -> dict:
         model = fit(inputs, settings, seed, device)
-    test = catalogue.load(dataset, "test")
-    hits = (classifiers.predict(model, test.images) == test.labels).double()
-    metrics = {f"accuracy_class_{c}": float(hits[test.labels == c].mean()) for c in test.labels.unique()}
-    metrics |= {
-        "accuracy": float(hits.mean()),
-        "fraction": inputs["fraction"],
-        "n_test": len(test.labels),
-        "n_real": len(inputs["real"].labels),
-    }
-    written = records.write(
+        test = catalogue.load(dataset, "test")
+        hits = (classifiers.predict(model, test.images) == test.labels).double()
+        meta = {"key": key, "classifier": settings["classifier"]} | inputs["real"].shape()
+        return {
+            "accuracy": float(hits.mean()),
+            "accuracy_by_class": [float(hits[test.labels == c].mean()) for c in range(len(test.class_names))],
+            "fraction": inputs["fraction"],
+            "n_test": len(test.labels),
+            "n_real": len(inputs["real"].labels),
+            "weights": artifacts.save_tensors(file, model.state_dict(), meta),
+        }
+
+    def is_whole(record: dict) -> bool:
+        meta = artifacts.load_tensors(file)[1] if file.exists() else {}
+        return (meta.get("key"), meta.get("sha256")) == (key, record["input_weights"])
+
+    parameters = asked | {"arm": arm, "seed": seed}
+    return records.once(
         run,
         dataset,
         "training",
         name,
-        parameters=asked | {"arm": arm, "seed": seed},
-        metrics=metrics,
-        inputs=inputs["digests"] | {"weights": artifacts.digest(model.state_dict())},
-        cost=cost,
+        parameters=parameters,
+        inputs=inputs["digests"],
+        measure=measure,
+        made=("weights",),
+        is_whole=is_whole,
     )
-    meta = {"key": key, "classifier": settings["classifier"]} | inputs["real"].shape()
-    artifacts.save_tensors(weights, model.state_dict(), meta)
-    return written
 
 
 COMMON = {"lr": (0.1, 0.05, 0.2), "weight_decay": (0.002, 0.003, 0.001)}

@@ -38,7 +38,9 @@ def test_a_record_is_flat_and_read_back_as_written(results):
     assert {"device", "python", "git_commit", "version_torch"} <= set(record)
 
 
-@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, True, "0.8", None, [0.8], np.float32(0.8)])
+@pytest.mark.parametrize(
+    "value", [math.nan, math.inf, -math.inf, True, "0.8", None, [0.8, math.nan], {"a": [True]}, np.float32(0.8)]
+)
 def test_a_metric_that_is_no_finite_number_is_refused_by_name(results, value):
     with pytest.raises(ValueError, match="metric 'accuracy' of record training/one is .*must be a finite number"):
         write(metrics={"accuracy": value})
@@ -73,12 +75,35 @@ def test_two_runs_that_differ_only_in_cost_are_comparable():
     assert records.comparable(first) != records.comparable(write(metrics={"accuracy": 0.81, "n_test": 100}))
 
 
-def test_a_record_is_found_by_exactly_its_parameters_and_inputs():
-    asked = {"parameters": {"seed": 1}, "inputs": {"real": "a"}}
-    where = ("run", "dataset", "training", "x")
-    assert records.find(*where, **asked) is None
-    written = records.write(*where, metrics={"accuracy": 0.5}, cost={}, **asked)
-    assert records.find(*where, **asked) == written
-    assert records.find(*where, parameters={"seed": 2}, inputs={"real": "a"}) is None
-    assert records.find(*where, parameters={"seed": 1}, inputs={"real": "b"}) is None
-    assert records.find(*where, parameters={"seed": 1, "steps": 2}, inputs={"real": "a"}) is None
+def test_numbers_may_stand_under_keys_and_texts_beside_them():
+    metrics = {"accuracy": 0.8, "attacked": [{"attack": "FGSM", "accuracy": 0.5}], "shifts": {"clean": 1}}
+    assert write(metrics=metrics).items() >= metrics.items()
+
+
+def test_what_is_on_record_is_not_measured_again_unless_asked_for_otherwise():
+    calls = []
+    where, asked = ("run", "dataset", "training", "x"), {"parameters": {"seed": 1}, "inputs": {"real": "a"}}
+
+    def measure():
+        calls.append(1)
+        return {"accuracy": 0.5, "weights": f"w{len(calls)}", "seconds": 7.0}
+
+    once = lambda **changed: records.once(*where, **{**asked, **changed}, measure=measure, made=("weights",))
+    written = once()
+    assert written["input_weights"] == "w1" and written["seconds"] == 7.0 and "weights" not in written
+    assert once() == written == artifacts.load_json(records.path(*where)) and len(calls) == 1
+    for changed in (
+        {"parameters": {"seed": 2}},
+        {"inputs": {"real": "b"}},
+        {"parameters": {"seed": 1, "steps": 2}},
+        {"is_whole": lambda record: record["input_weights"] != "w4"},
+    ):
+        n = len(calls)
+        once(**changed)
+        assert len(calls) == n + 1
+
+
+def test_a_measurement_that_fails_leaves_no_record(results):
+    with pytest.raises(KeyError):
+        records.once("run", "dataset", "training", "x", parameters={}, inputs={}, measure=lambda: {}["x"])
+    assert not results.exists()

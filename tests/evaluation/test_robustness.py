@@ -79,13 +79,12 @@ def test_the_sample_is_seeded_and_nested():
 def test_a_record_holds_every_attack_and_what_the_checks_saw(trained):
     record = robustness.measure_attacks(RUN, DATASET, "Std Aug", 0, **SMALL)
     assert record == artifacts.load_json(records.path(RUN, DATASET, "attacks", "std-aug-seed0"))
-    assert {f"accuracy_{name}_Linf_{eps}" for name in attacks.ATTACKS for eps in (0, 1)} | {
-        "accuracy_AutoAttack_Linf_0",
-        "accuracy_AutoAttack_Linf_2",
-    } == {key for key in record if key.startswith("accuracy_")}
-    assert record["n_PGD-50"] == 6 and record["n_AutoAttack"] == 3
-    assert {key.removeprefix("masking_") for key in record if key.startswith("masking_")} == {"epsilon"} | SOUND.keys()
-    assert record["masking_epsilon"] >= 8
+    rows = {(row["attack"], row["norm"], row["epsilon"]): row["n"] for row in record["attacked"]}
+    assert rows == {(name, "Linf", eps): 6 for name in attacks.ATTACKS for eps in (0, 1)} | {
+        ("AutoAttack", "Linf", 0): 3,
+        ("AutoAttack", "Linf", 2): 3,
+    }
+    assert record["masking"].keys() == {"epsilon"} | SOUND.keys() and record["masking"]["epsilon"] >= 8
     (call,) = trained
     assert call["eps"] == 2 / 255
     folder = paths.artifact(RUN, DATASET, "attacks")
@@ -108,8 +107,11 @@ def test_masked_gradients_stop_the_run_and_leave_no_record(trained, monkeypatch)
 
 def write(arm, seed, values, **changed):
     """Write a record with accuracies of PGD-10 by epsilon; return it."""
-    metrics = {f"accuracy_PGD-10_Linf_{eps:g}": value for eps, value in values.items()} | {"n_PGD-10": 200}
-    metrics |= {f"masking_{name}": value for name, value in SOUND.items()}
+    rows = [
+        {"attack": "PGD-10", "norm": "Linf", "epsilon": float(eps), "accuracy": value, "n": 200}
+        for eps, value in values.items()
+    ]
+    metrics = {"attacked": rows, "masking": dict(SOUND)}
     return records.write(
         RUN,
         DATASET,
@@ -220,7 +222,7 @@ def test_the_posters_row_stands_beside_ours(found):
 
 
 def test_the_findings_stand_beside_what_the_checks_saw(found):
-    rows = robustness.masking_rows([found[0], found[1] | {"masking_unbounded": 0.5}])
+    rows = robustness.masking_rows([found[0], found[1] | {"masking": SOUND | {"unbounded": 0.5}}])
     assert rows[0] == {"arm": "No Aug", "seed": 0} | SOUND | {"findings": "none"}
     assert rows[1]["findings"] == "unbounded epsilon does not reach 0"
     json.dumps(rows)

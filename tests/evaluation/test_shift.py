@@ -95,8 +95,10 @@ def test_measured_accuracy_is_that_of_the_stored_images(run):
     sets, meta = make()
     record = shift.measure_shift(*RUN, "SEGA-Net", 1)
     model = classified.evaluate.__globals__["load_classifier"](*RUN, "SEGA-Net", 1)[0]
-    for name in ("clean", "fog_5", "cluttered"):
-        assert record[f"accuracy_{name}"] == classifiers.accuracy(model, from_uint8(sets[name]), sets["labels"])
+    accuracy = lambda name: classifiers.accuracy(model, from_uint8(sets[name]), sets["labels"])
+    assert record["shifts"] == {name: accuracy(name) for name in ("clean", "cluttered", "inverted")}
+    assert record["corruptions"]["fog"] == [accuracy(f"fog_{severity}") for severity in range(1, 6)]
+    assert record["corruptions"].keys() == {"fog", "contrast"}
     assert record["n_test"] == 12 and record["input_corrupted"] == meta["sha256"]
 
 
@@ -112,7 +114,7 @@ def test_tables_are_in_percent_and_differences_paired(run):
     assert len(rows) == 4 * 10 and rows[0]["arm"] == "Std Aug"
     ours, theirs = (
         [
-            sum(100 * r[f"accuracy_{c}_{s}"] for c in ("fog", "contrast") for s in range(1, 6)) / 10
+            sum(100 * sum(r["corruptions"][c]) for c in ("fog", "contrast")) / 10
             for r in measured
             if r["param_arm"] == arm
         ]

@@ -6,13 +6,13 @@ from sega_utils.report import claims
 
 def records(stage: str, **scores: tuple[float, ...]) -> list[dict]:
     """Return a record for each arm and seed, whose metrics are what ``stage`` measures."""
-    names = {
-        "training": ("accuracy",),
-        "shift": ("accuracy_fog_1", "accuracy_fog_2"),
-        "attacks": ("accuracy_FGSM_Linf_1",),
+    metrics = {
+        "training": lambda value: {"accuracy": value},
+        "shift": lambda value: {"corruptions": {"fog": [value, value]}, "shifts": {"clean": 1.0}},
+        "attacks": lambda value: {"attacked": [{"attack": "FGSM", "epsilon": 1.0, "accuracy": value}]},
     }
     return [
-        {"param_arm": arm.replace("_", " "), "param_seed": seed} | {name: value / 100 for name in names[stage]}
+        {"param_arm": arm.replace("_", " "), "param_seed": seed} | metrics[stage](value / 100)
         for arm, values in scores.items()
         for seed, value in enumerate(values)
     ]
@@ -51,20 +51,14 @@ def test_one_seed_is_no_measurement():
 
 
 def test_corruption_is_the_mean_over_severities_and_shifts_are_apart():
-    record = {
-        "accuracy_fog_1": 0.8,
-        "accuracy_fog_5": 0.4,
-        "accuracy_clean": 1.0,
-        "accuracy_inverted": 0.1,
-        "n_test": 9,
-    }
+    record = {"corruptions": {"fog": [0.8, 0.4]}, "shifts": {"clean": 1.0, "inverted": 0.1}, "accuracy_at_90": 0}
     assert claims.corrupted(record) == pytest.approx(0.6) and claims.shifted(record) == pytest.approx(0.1)
-    assert claims.corrupted({"accuracy_clean": 1.0}) is None
+    assert claims.corrupted(record | {"corruptions": {}}) is None
 
 
 def test_attacks_count_every_epsilon_above_zero():
-    record = {"accuracy_FGSM_Linf_0": 1.0, "accuracy_FGSM_Linf_0.25": 0.5, "accuracy_PGD-10_Linf_8": 0.1}
-    assert claims.attacked(record) == pytest.approx(0.3)
+    rows = [{"epsilon": eps, "accuracy": accuracy} for eps, accuracy in ((0, 1.0), (0.25, 0.5), (8, 0.1))]
+    assert claims.attacked({"attacked": rows}) == pytest.approx(0.3)
 
 
 def test_a_claim_that_depends_on_what_the_poster_hides_has_no_verdict_but_a_value():
@@ -74,7 +68,7 @@ def test_a_claim_that_depends_on_what_the_poster_hides_has_no_verdict_but_a_valu
 
 
 def test_what_is_measured_once_has_no_interval_and_its_value_decides():
-    found = {"synthesis": [{"alignment_pre_median": 0.4, "alignment_post_median": 0.55}]}
+    found = {"synthesis": [{"alignment": {"pre": {"median": 0.4}, "post": {"median": 0.55}}}]}
     efficiency = [
         {"variant": "SEGA-Net", "seconds_per_image": "0.01"},
         {"variant": "DDIM", "seconds_per_image": "0.02"},

@@ -82,10 +82,10 @@ def test_the_report_shows_every_table_and_no_path_of_the_machine(page, results):
 
 def test_the_report_shows_other_images_and_attacks_beside_the_posters():
     write_run()
-    fog = {f"accuracy_fog_{severity}": 0.5 for severity in range(1, 6)}
+    row = {"attack": "FGSM", "norm": "Linf", "n": 10}
     measured = {
-        "shift": {"accuracy_clean": 0.8, "accuracy_inverted": 0.125, "n_test": 10} | fog,
-        "attacks": {"accuracy_FGSM_Linf_0": 0.8, "accuracy_FGSM_Linf_8": 0.1, "n_FGSM": 10},
+        "shift": {"corruptions": {"fog": [0.5] * 5}, "shifts": {"clean": 0.8, "inverted": 0.125}, "n_test": 10},
+        "attacks": {"attacked": [row | {"epsilon": 0, "accuracy": 0.8}, row | {"epsilon": 8, "accuracy": 0.1}]},
     }
     for stage, metrics in measured.items():
         for arm in ACCURACY:
@@ -124,7 +124,7 @@ def test_the_low_data_curve_is_drawn_once_there_are_two_fractions():
     for value, images in ((0.01, 0), (0.02, 1)):
         for seed in range(3):
             trained = artifacts.load_json(records.path(RUN, DATASET, "training", f"sega-net-seed{seed}"))
-            parameters = {"ablation": "fraction: Std Aug", "value": value, "seed": seed, "from_run": RUN}
+            parameters = {"ablation": "fraction", "arm": "Std Aug", "value": value, "seed": seed, "from_run": RUN}
             records.write(
                 RUN,
                 DATASET,

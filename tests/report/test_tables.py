@@ -21,7 +21,7 @@ COLUMNS = {
     "corruptions": ["arm", "corruption", "severity", "seed", "accuracy"],
     "shift": ["arm", "shift", "mean", "std", "n"],
     "attacks": ["arm", "attack", "norm", "epsilon", "seed", "accuracy", "n"],
-    "ablation": ["name", "value", "mean", "std", "n", "diff", "ci_low", "ci_high"],
+    "ablation": ["name", "arm", "value", "mean", "std", "n", "diff", "ci_low", "ci_high"],
     "efficiency": [
         "variant",
         "seconds_per_image",
@@ -122,7 +122,8 @@ def test_a_missing_record_removes_its_rows_and_invents_none(run):
     remove("training", "no-aug-*")
     remove("synthesis")
     projector = artifacts.load_json(paths.artifact(RUN, DATASET, "records") / "projector" / "projector.json")
-    kept = {key: value for key, value in projector.items() if not key.endswith("_fill")}
+    effects = [row for row in projector["effects"]["prompts"] if row["attribute"] != "fill"]
+    kept = projector | {"effects": {"prompts": effects}}
     artifacts.save_json(paths.artifact(RUN, DATASET, "records") / "projector" / "projector.json", kept)
     written = {name: artifacts.load_csv(path) for name, path in tables.write_tables(RUN, DATASET).items()}
     assert [row["arm"] for row in written["accuracy"]] == ["Std Aug", "GAN-only", "SEGA-Net"]

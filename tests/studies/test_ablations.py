@@ -72,8 +72,8 @@ def fitted(monkeypatch) -> list[tuple[dict, dict, int]]:
     return calls
 
 
-def measure(name, value, seeds=(0,)):
-    return ablate.run_entry(*RUN, Entry(name, value), list(seeds))
+def measure(name, value, seeds=(0,), arm=""):
+    return ablate.run_entry(*RUN, Entry(name, value, arm), list(seeds))
 
 
 def inputs():
@@ -89,14 +89,18 @@ def test_the_committed_file_holds_every_entry_of_the_issue():
     assert values("components") == set(entries.COMPONENTS) and values("filters") == set(entries.FILTER_ROWS)
     assert values("ratio_replace") >= {0, 0.7} and values("amount") >= {0.5, 10} and values("prompts") == {"shuffled"}
     assert all(values(name) for name in entries.ABLATIONS)
-    assert values("fraction: Std Aug") == values("fraction: SEGA-Net") == {0.002, 0.005, 0.01, 0.02, 0.05, 0.1}
+    of_arm = lambda arm: {entry.value for entry in found if entry.arm == arm}
+    assert of_arm("Std Aug") == of_arm("SEGA-Net") == {0.002, 0.005, 0.01, 0.02, 0.05, 0.1}
     assert len(seeds) >= 2 and len({entries.slug(entry) for entry in found}) == len(found)
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("seeds: [0]\nsigmas: [1]", "unknown ablation 'sigmas'; known are components, filters, .*fraction: SEGA-Net"),
+        ("seeds: [0]\nsigmas: [1]", "unknown ablation 'sigmas'; known are components, filters, .*fraction"),
+        ("seeds: [0]\nfraction: {None: [0.1]}", "fraction is of the arm 'None'"),
+        ("seeds: [0]\nfraction: [0.1]", "for fraction lines 'arm: "),
+        ("seeds: [0]\nfraction: {Std Aug: [0.1, 0.1]}", "holds fraction: Std Aug=0.1 twice"),
         ("seeds: [0]\nsigma: [5]", r"sigma is 5; allowed is 0 \.\. 4"),
         ("seeds: [0]\nsigma: ['1']", "sigma is '1'; allowed is"),
         ("seeds: [0]\nsigma: [true]", "sigma is True; allowed is"),
@@ -374,32 +378,32 @@ def low(run):
 
 
 def test_another_fraction_is_read_from_its_own_run(low, fitted):
-    measure("fraction: Std Aug", 0.05, [0, 1])
+    measure("fraction", 0.05, [0, 1], "Std Aug")
     row = entries.ablation_rows(records.read(*RUN, "ablation"))[0]
-    assert row | {"name": "fraction: Std Aug", "value": 0.05, "mean": 56.25, "n": 2, "diff": -25.0} == row
+    assert row | {"name": "fraction", "arm": "Std Aug", "value": 0.05, "mean": 56.25, "n": 2, "diff": -25.0} == row
     assert not fitted and all(map(classified.is_current, records.read(*RUN, "ablation")))
 
 
 def test_the_runs_own_fraction_is_its_own_record(run):
-    record = measure("fraction: SEGA-Net", 0.002)[0]
+    record = measure("fraction", 0.002, arm="SEGA-Net")[0]
     assert record["accuracy"] == record["accuracy_reference"] and record["param_from_run"] == "mine"
 
 
 def test_a_fraction_that_was_not_run_names_the_command(run):
     message = "make run RUN=mine-fraction-0.02 .*PARAMS=notebooks/params/fraction-0.02.yaml"
     with pytest.raises(FileNotFoundError, match=message):
-        measure("fraction: Std Aug", 0.02)
+        measure("fraction", 0.02, arm="Std Aug")
 
 
 def test_a_run_of_another_fraction_than_its_name_says_is_refused(low):
     path = records.path("mine-fraction-0.05", RUN[1], "training", "std-aug-seed0")
     artifacts.save_json(path, artifacts.load_json(path) | {"fraction": 0.1})
     with pytest.raises(ArtifactError, match="mine-fraction-0.05 has the fraction 0.1, not 0.05"):
-        measure("fraction: Std Aug", 0.05)
+        measure("fraction", 0.05, arm="Std Aug")
 
 
 def test_every_fraction_has_its_file_of_parameters():
-    values = {entry.value for entry in entries.read(entries.FILE)[0] if entry.name.startswith(entries.FRACTION)}
+    values = {entry.value for entry in entries.read(entries.FILE)[0] if entry.name == entries.FRACTION}
     for value in values - {0.01}:
         content = parameters.load_yaml(paths.PARAMS / f"fraction-{value:g}.yaml")
         assert content["00_data"] == {"FRACTION": value}
@@ -471,7 +475,7 @@ def test_yields_are_of_entries_that_drew_candidates():
 
 
 def test_the_estimate_counts_what_is_on_record_and_still_current(run, capsys, tmp_path):
-    wanted = [Entry("mixing", "mixup"), Entry("mixing", "cutmix"), Entry("fraction: Std Aug", 0.05)]
+    wanted = [Entry("mixing", "mixup"), Entry("mixing", "cutmix"), Entry("fraction", 0.05, "Std Aug")]
     record = measure("mixing", "mixup", [0, 1])[0]
     for seed in (0, 1):
         path = records.path(*RUN, "ablation", f"mixing-mixup-seed{seed}")
@@ -497,6 +501,7 @@ def rows_of(name, values, **more):
     return [
         {
             "name": name,
+            "arm": "",
             "value": value,
             "mean": 80.0 + i,
             "std": 0.5,
@@ -539,9 +544,8 @@ def test_a_control_without_synthetic_images_stands_in_the_panel_of_its_name():
 
 
 def test_the_low_data_curves_have_a_line_an_arm_and_intervals_beside_sega_net():
-    rows = rows_of("fraction: Std Aug", [0.1, 0.01]) + rows_of(
-        "fraction: SEGA-Net", [0.01], diff="", ci_low="", ci_high=""
-    )
+    rows = rows_of("fraction", [0.1, 0.01], arm="Std Aug")
+    rows += rows_of("fraction", [0.01], arm="SEGA-Net", diff="", ci_low="", ci_high="")
     left, right = comparisons.low_data_curves(rows).axes
     assert [line.get_label() for line in left.lines] == ["Std Aug", "SEGA-Net"]
     assert left.lines[0].get_xdata().tolist() == [0.01, 0.1] and left.lines[0].get_ydata().tolist() == [81, 80]

@@ -3,6 +3,7 @@
 import pytest
 from matplotlib.figure import Figure
 
+from sega_utils.core import numbers
 from sega_utils.report import figures
 from sega_utils.studies import benchmark, efficiency, loops, shards
 
@@ -102,10 +103,10 @@ def test_loops_stand_one_above_the_other_with_ratio_and_difference_of_accuracy()
 def test_the_exponent_is_that_of_a_power_law():
     rows = shards.growth_rows(GROWTH + KERNELS)
     assert [row["candidates"] for row in rows] == [100, 300, 1000]
-    powers = [shards.exponent(rows, y=name) for name in ("drawing", "filtering", "seconds")]
+    powers = [numbers.exponent(rows, y=name) for name in ("drawing", "filtering", "seconds")]
     assert powers == pytest.approx([1, 1.5, 1.25])
     with pytest.raises(ValueError, match=r"at least two different candidates; received \[100\]"):
-        shards.exponent(rows[:1])
+        numbers.exponent(rows[:1])
 
 
 def test_charts_show_every_row():

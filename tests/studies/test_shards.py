@@ -112,10 +112,8 @@ def test_any_number_of_shards_gives_what_all_at_once_give(run, part, monkeypatch
         drawn, record = draw(of), shards.merge(*RUN, of=of, n=N)
         found[of] = merged()
         assert sum(r["drawn"] for r in drawn) == N and all(r["drawn"] for r in drawn)
-        assert {name: record[f"rejected_{name}"] for name in filters.FILTERS} == {
-            name: reasons.count(name) for name in filters.FILTERS
-        }
-        assert record["kept"] == reasons.count("") == record["survivors"] - record["rejected_duplicate"]
+        assert record["rejected"] == {name: reasons.count(name) for name in filters.FILTERS}
+        assert record["kept"] == reasons.count("") == record["survivors"] - record["rejected"]["duplicate"]
     assert found[1] == found[2] == found[7] and len(found[1]) == -(-reasons.count("") // part)
     parts = [artifacts.load_tensors(shards.part_path(*RUN, k))[0] for k in range(len(found[1]))]
     for name, column in expected.items():  # the scores of another batch may differ in the last digit

@@ -1,0 +1,111 @@
+"""Records of version 0.1 in today's form: their values under keys, where they were parts of the keys' names.
+
+No value changes, nor a digest. What a record of version 0.1 lacks is not made up.
+"""
+
+from pathlib import Path
+
+from sega_utils.core import artifacts
+from sega_utils.evaluation.corruptions import CORRUPTIONS, SEVERITIES
+
+
+def rewrite(record: dict) -> dict:
+    """Return a record in today's form; one that has it already is returned as it is."""
+    forms = {
+        "clip": of_clip,
+        "projector": of_projector,
+        "synthesis": of_synthesis,
+        "training": of_training,
+        "shift": of_shift,
+        "attacks": of_attacks,
+        "ablation": of_ablation,
+        "shards": of_shards,
+    }
+    return forms.get(record["stage"], dict)(dict(record))
+
+
+def rewrite_all(root: Path) -> int:
+    """Rewrite every record below a results folder that has the old form; return how many there were.
+
+    Raises:
+        ArtifactError: a record is damaged.
+    """
+    count = 0
+    for file in sorted(root.glob("*/*/records/*/*.json")):
+        found = artifacts.load_json(file)
+        if (changed := rewrite(found)) != found:
+            artifacts.save_json(file, changed)
+            count += 1
+    return count
+
+
+def taken(record: dict, prefix: str) -> dict:
+    """Remove the keys that begin with a prefix, and return their values by what follows it."""
+    names = [key for key in record if key.startswith(prefix)]
+    return {name.removeprefix(prefix): record.pop(name) for name in names}
+
+
+def under(record: dict, key: str, values: dict | list) -> dict:
+    """Return a record with values under a key, unless there are none."""
+    return record | {key: values} if values else record
+
+
+def of_clip(record: dict) -> dict:
+    """Return a record of 01_clip: ``attribute_accuracy`` by attribute."""
+    return under(record, "attribute_accuracy", taken(record, "attribute_accuracy_"))
+
+
+def of_projector(record: dict) -> dict:
+    """Return a record of 03_projector: ``retrieval`` and ``intra_class_distance`` by way, ``effects`` as rows."""
+    for key in ("retrieval", "intra_class_distance"):
+        record = under(record, key, taken(record, f"{key}_"))
+    effects: dict[str, list[dict]] = {}
+    for way, prefix in (("plain", "plain_"), ("prompts", "")):
+        columns = {key: taken(record, f"{prefix}{key}_") for key in ("effect", "ci_low", "ci_high", "n")}
+        names = [name for name in ("brightness", "width", "length", "fill", "texture") if name in columns["effect"]]
+        rows = [{"attribute": name} | {key: values[name] for key, values in columns.items()} for name in names]
+        effects |= {way: rows} if rows else {}
+    return under(record, "effects", effects)
+
+
+def of_synthesis(record: dict) -> dict:
+    """Return a record of 04_synthesis: ``rejected`` by filter, ``alignment`` before (pre) and after (post) them."""
+    record = under(record, "rejected", taken(record, "rejected_"))
+    return under(record, "alignment", {s: v for s in ("pre", "post") if (v := taken(record, f"alignment_{s}_"))})
+
+
+def of_training(record: dict) -> dict:
+    """Return a record of 05_training: ``accuracy_by_class`` as a list."""
+    by_class = taken(record, "accuracy_class_")
+    return under(record, "accuracy_by_class", [by_class[c] for c in sorted(by_class, key=int)])
+
+
+def of_shift(record: dict) -> dict:
+    """Return a record of 06_shift: ``corruptions`` by name as lists over the severities, ``shifts`` by name."""
+    values = taken(record, "accuracy_")
+    made = [name for name in CORRUPTIONS if f"{name}_1" in values]
+    record = under(record, "corruptions", {name: [values.pop(f"{name}_{s}") for s in SEVERITIES] for name in made})
+    return under(record, "shifts", values)
+
+
+def of_attacks(record: dict) -> dict:
+    """Return a record of 07_adversarial: ``attacked`` as rows of attack, norm, epsilon, accuracy, n; ``masking``."""
+    record = under(record, "masking", taken(record, "masking_"))
+    values, rows = taken(record, "accuracy_"), []
+    counts = {name: record.pop(f"n_{name}") for name in {key.split("_")[0] for key in values}}
+    for key, accuracy in values.items():
+        attack, norm, epsilon = key.split("_")
+        row = {"attack": attack, "norm": norm, "epsilon": float(epsilon), "accuracy": accuracy, "n": counts[attack]}
+        rows.append(row)
+    return under(record, "attacked", sorted(rows, key=lambda row: (row["attack"], row["epsilon"])))
+
+
+def of_ablation(record: dict) -> dict:
+    """Return a record of 08_ablations: of a fraction, the arm is a parameter of its own."""
+    name, _, arm = record["param_ablation"].partition(": ")
+    return record | {"param_ablation": name, "param_arm": arm} if arm else record
+
+
+def of_shards(record: dict) -> dict:
+    """Return a record of shards: ``rejected`` by filter."""
+    return under(record, "rejected", taken(record, "rejected_"))
