@@ -7,7 +7,7 @@ RUN ?= embedded
 DATASET ?= fashion-mnist
 CORES ?= all
 # What else stands on make's command line reaches the programs as their environment.
-KNOWN := PYTHON RUN DATASET PARAMS PROFILE CORES ENTRIES MODEL BANK BASE_URL PRICES CI TMPDIR SEGA_% HF_% OPENAI_% OMP_% CUDA_%
+KNOWN := PYTHON RUN DATASET PARAMS FRACTION PROFILE CORES ENTRIES MODEL BANK BASE_URL PRICES CI TMPDIR SEGA_% HF_% OPENAI_% OMP_% CUDA_%
 GIVEN := $(foreach name,$(.VARIABLES),$(if $(filter command,$(firstword $(origin $(name)))),$(name)))
 UNKNOWN := $(filter-out $(KNOWN),$(GIVEN))
 $(if $(UNKNOWN),$(error unknown variable $(UNKNOWN); known are $(KNOWN)))
@@ -15,7 +15,7 @@ $(if $(UNKNOWN),$(error unknown variable $(UNKNOWN); known are $(KNOWN)))
 BIN := .venv/bin
 READY := .venv/.ready
 NOTEBOOKS := $(sort $(wildcard notebooks/*.ipynb))
-CONFIG := run=$(RUN) dataset='$(DATASET)' $(if $(PARAMS),params=$(PARAMS))
+CONFIG := run=$(RUN) dataset='$(DATASET)' $(if $(PARAMS),params=$(PARAMS)) $(if $(FRACTION),fraction='$(FRACTION)')
 
 # Kernels come from this environment, never from one the user once installed.
 export JUPYTER_PREFER_ENV_PATH := 1
@@ -28,7 +28,7 @@ run test notebooks: export HF_HUB_OFFLINE ?= 1
 
 help:
 	@echo "make run        install, then execute the notebooks in order; a second run does nothing, a killed one resumes"
-	@echo "                (RUN, DATASET, PARAMS=notebooks/params/....yaml for another run than the embedded one)"
+	@echo "                (RUN, DATASET, PARAMS=notebooks/params/....yaml, FRACTION for another run than the embedded one)"
 	@echo "make ablations  make run, then every entry of notebooks/params/ablations.yaml, with the time left; it resumes"
 	@echo "make prompts    ask an LLM for the prompts of DATASET (MODEL, BASE_URL; the key in OPENAI_API_KEY) and record them"
 	@echo "make paper      the grid of notebooks/params/grid.yaml on every GPU; make paper-plan only shows its jobs"

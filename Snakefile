@@ -40,12 +40,13 @@ READS = {
     "07_adversarial": (("real", "classifiers"), ("paper",)),
     "08_ablations": ((*NETWORKS, "candidates", "synthetic", "classifiers"), ("ablations.yaml",)),
     "09_efficiency": ((*NETWORKS, "candidates", "classifiers"), ("models", "paper")),
-    "10_report": ((*NETWORKS, "candidates", "synthetic", "provenance", "classifiers"), ("paper",)),
+    "14_report": ((*NETWORKS, "candidates", "synthetic", "provenance", "classifiers"), ("paper",)),
 }
 NOTEBOOKS = tuple(READS)
 RUN, DATASET = config.get("run", "embedded"), config.get("dataset", "fashion-mnist")
 NAMES = {paths.results_name(DATASET): DATASET}  # folder of the results: data set, which may be folder:PATH
 PARAMS = [config["params"]] if "params" in config else []
+FRACTIONS = {RUN: config["fraction"]} if "fraction" in config else {}  # run: what 00_data is given instead of its own
 
 
 def shown(path):
@@ -144,6 +145,11 @@ def given(wildcards):
     return shlex.quote(NAMES[wildcards.dataset])
 
 
+def fraction(wildcards):
+    """Return the option that gives 00_data another fraction, if the run has one."""
+    return f"-p FRACTION {shlex.quote(str(FRACTIONS[wildcards.run]))}" if wildcards.run in FRACTIONS else ""
+
+
 def command(notebook="{params.notebook}"):
     """Return the command that executes a notebook."""
     options = [f"-f {path}" for path in PARAMS] + ["-p RUN {wildcards.run} -p DATASET {params.dataset}"]
@@ -191,7 +197,17 @@ rule all:
         expand([file for notebook in NOTEBOOKS for file in written(notebook)], run=RUN, dataset=list(NAMES)),
 
 
-for notebook in NOTEBOOKS:
+rule data:
+    input: needed("00_data")
+    output: outputs("00_data")
+    threads: os.cpu_count()
+    params:
+        dataset=given,
+        fraction=fraction,
+    shell: command("00_data") + " {params.fraction}"
+
+
+for notebook in NOTEBOOKS[1:]:
 
     rule:
         name: notebook.partition("_")[2]

@@ -24,6 +24,8 @@ include: "Snakefile"
 GRID = grid.read(Path(config.get("grid", "notebooks/params/grid.yaml")), Path(config["params"]))
 NAMES = {paths.results_name(dataset): dataset for dataset in GRID.datasets}
 BASES, RUNS = grid.bases(GRID, RUN), grid.runs(GRID, RUN)
+FRACTIONS |= BASES
+SETTINGS = shown(grid.settings_file(GRID).resolve())
 CELLS = {f"{recipes.slug(arm)}-seed{seed}": (arm, seed) for arm, seed in product(GRID.arms, GRID.seeds)}
 SHARED = [file for notebook in NOTEBOOKS if notebook < "05" for file in written(notebook)]
 
@@ -37,16 +39,21 @@ wildcard_constraints:
 localrules: paper, accuracies, share
 
 
-ruleorder: share > subset > data > clip > prompts > generator > projector > synthesis
+ruleorder: share > data > clip > prompts > generator > projector > synthesis
 ruleorder: tabulate > training
 
 
 shell.prefix("set -euo pipefail; source profiles/gpu.sh; ")
 
 
-def settings(wildcards):
-    """Return the file of settings of a run's classifier, which its name ends with."""
-    return shown(grid.settings_file(GRID, wildcards.run.partition("@")[2]).resolve())
+def classifier(wildcards):
+    """Return a run's classifier, which its name ends with."""
+    return wildcards.run.partition("@")[2]
+
+
+def training():
+    """Return the command of 05_training with the settings of the run's classifier."""
+    return f"{command('05_training')} -p TUNED {SETTINGS} -p CLASSIFIER {{params.classifier}} -p WORKERS 1"
 
 
 rule paper:
@@ -59,19 +66,6 @@ rule accuracies:
     """The trainings alone, for the verb grid-accuracy."""
     input:
         expand(written("05_training"), run=RUNS, dataset=list(NAMES)),
-
-
-rule subset:
-    input:
-        code("00_data"),
-        lambda wildcards: own_images(NAMES[wildcards.dataset]),
-    output: outputs("00_data")
-    params:
-        dataset=given,
-        fraction=lambda wildcards: BASES[wildcards.run],
-    wildcard_constraints:
-        run="|".join(map(re.escape, BASES)),
-    shell: command("00_data") + " -p FRACTION {params.fraction}"
 
 
 rule share:
@@ -87,18 +81,17 @@ rule share:
 
 rule cell:
     input:
-        code("05_training"), settings,
+        code("05_training"), SETTINGS,
         artifacts("real", "clip", "prompts", "generator", "candidates", "synthetic", "provenance"),
     output: executed("training/{cell}")
     params:
         dataset=given,
-        tuned=settings,
+        classifier=classifier,
         arms=lambda wildcards: json.dumps([CELLS[wildcards.cell][0]]),
         seeds=lambda wildcards: json.dumps([CELLS[wildcards.cell][1]]),
     threads: 1
     shell:
-        command("05_training") + " -p TUNED {params.tuned} -p ARMS {params.arms:q} -p SEEDS {params.seeds:q} "
-        "-p WORKERS 1 -o {output}"
+        training() + " -p ARMS {params.arms:q} -p SEEDS {params.seeds:q} -o {output}"
 
 
 rule tabulate:
@@ -107,8 +100,8 @@ rule tabulate:
     output: outputs("05_training")
     params:
         dataset=given,
-        tuned=settings,
+        classifier=classifier,
     wildcard_constraints:
         run="|".join(map(re.escape, RUNS)),
     threads: 1
-    shell: command("05_training") + " -p TUNED {params.tuned} -p WORKERS 1"
+    shell: training()

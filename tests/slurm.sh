@@ -78,9 +78,9 @@ datasets: [fashion-mnist]
 fractions: [0.01]
 classifiers: [resnet8-half]
 END
-cat > "$scratch/grid/tuned-resnet8-half.yaml" << END
-Std Aug: {steps: 200}
-SEGA-Net: {steps: 200, labels: clip}
+cat > "$scratch/grid/classifiers.yaml" << END
+arms: {Std Aug: {}, SEGA-Net: {labels: clip}}
+classifiers: {resnet8-half: {steps: 200}}
 END
 cat > "$scratch/grid/params.yaml" << END
 DEVICE: cpu

@@ -22,7 +22,7 @@ SIZES = {
     "01_prompts": {},
     "02_generator": {"TRAIN": True, "STEPS": 2, "WIDTH": 16, "N_EVAL": 100},
     "03_projector": {"STEPS": 2, "N_EVAL": 100},
-    "04_synthesis": {"OVERSAMPLE": 4, "FILTERS": ["duplicate"], "MAX_DISTANCE": 0, "MIN_SSIM": 1.0},
+    "04_synthesis": {"OVERSAMPLE": 4, "AMOUNT": 1.0, "FILTERS": ["duplicate"], "MAX_DISTANCE": 0, "MIN_SSIM": 1.0},
     "05_training": {"ARMS": ARMS, "SEEDS": SEEDS},
     "06_shift": {"ARMS": ARMS, "SEEDS": SEEDS, "N_TEST": 12, "CORRUPTIONS": ["fog"]},
     "07_adversarial": {
@@ -44,7 +44,7 @@ SIZES = {
         "CANDIDATES": [30, 60],
         "SCORE_STEPS": 4,
     },
-    "10_report": {},
+    "14_report": {},
 }
 
 

@@ -258,6 +258,19 @@ def test_own_images_without_prompts_are_refused_before_anything_runs(project):
     assert "prompts" in run(project, *options, "--dry-run")[0]
 
 
+def test_a_fraction_is_given_to_the_notebook_of_the_data_alone_and_another_one_makes_them_again(project):
+    made = ["make", "--dry-run", "run", "FRACTION=0.02"]
+    recipe = subprocess.run(made, cwd=paths.ROOT, capture_output=True, text=True, check=True).stdout
+    assert "--config run=embedded dataset='fashion-mnist'  fraction='0.02' " in recipe
+
+    executed = run(project, "--config", "fraction=0.02")[1]
+    assert sorted(stems(executed)) == STAGES
+    assert [line.partition("-p FRACTION ")[2] for line in executed] == ["0.02"] + [""] * (len(STAGES) - 1)
+    assert run(project, "--config", "fraction=0.02")[1] == []
+    assert run(project, "--config", "fraction=0.1")[1][0].endswith("-p FRACTION 0.1")
+    assert "FRACTION" not in run(project)[1][0]
+
+
 def test_every_committed_notebook_has_a_rule(results):
     plan = subprocess.run(
         [sys.executable, "-m", "snakemake", "--dry-run", "--printshellcmds"],

@@ -6,13 +6,34 @@ import torch
 from torch import nn
 from torch.utils.data import Subset
 
-from sega_utils.core import artifacts
+from sega_utils.core import learning
 
 
 def noise_of(seeds: torch.Tensor, z_dim: int) -> torch.Tensor:
     """Return one standard normal latent a seed, float32 (N, z_dim): a single image can be redrawn from its own seed."""
     rng = torch.Generator()
-    return torch.stack([torch.randn(z_dim, generator=rng.manual_seed(seed)) for seed in seeds.tolist()])
+    latents = [torch.randn(z_dim, generator=rng.manual_seed(seed)) for seed in seeds.tolist()]
+    return torch.stack(latents) if latents else torch.empty(0, z_dim)
+
+
+def seeds_of(seed: int, n: int, start: int = 0) -> torch.Tensor:
+    """Return the seeds of ``n`` images from place ``start`` on, int64 (n,): each image has its own.
+
+    From the ten millionth image on, they are those of the next seed.
+    """
+    return seed * 10_000_000 + torch.arange(start, start + n)
+
+
+def check_labels(labels: torch.Tensor, n_classes: int) -> None:
+    """Refuse labels that are not int64 (N,) in 0 .. n_classes - 1.
+
+    Raises:
+        ValueError: they are not.
+    """
+    if labels.dtype != torch.int64 or labels.ndim != 1:
+        raise ValueError(f"labels must be int64 (N,); received {labels.dtype} {tuple(labels.shape)}")
+    if len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < n_classes:
+        raise ValueError(f"labels span {int(labels.min())} .. {int(labels.max())}; allowed are 0 .. {n_classes - 1}")
 
 
 def plan(class_ids: torch.Tensor, n: int, *, seed: int, start: int = 0) -> dict[str, torch.Tensor]:
@@ -22,7 +43,7 @@ def plan(class_ids: torch.Tensor, n: int, *, seed: int, start: int = 0) -> dict[
 
     Args:
         class_ids: the prompts' classes, int64 (P,).
-        seed: of the candidates' seeds; from the ten millionth candidate on, they are those of the next seed.
+        seed: of the candidates' seeds, see ``seeds_of``.
 
     Returns:
         ``class_ids``, ``prompt_ids`` and ``seeds``, int64 (n,) each; the classes alternate.
@@ -37,7 +58,7 @@ def plan(class_ids: torch.Tensor, n: int, *, seed: int, start: int = 0) -> dict[
     classes, turn = index % len(counts), index // len(counts)
     first = counts.cumsum(0) - counts  # of each class's prompts, once they stand class by class
     chosen = class_ids.argsort(stable=True)[first[classes] + turn % counts[classes]]
-    return {"class_ids": classes, "prompt_ids": chosen, "seeds": seed * 10_000_000 + index}
+    return {"class_ids": classes, "prompt_ids": chosen, "seeds": seeds_of(seed, n, start)}
 
 
 def quota(n: int, n_classes: int) -> list[int]:
@@ -69,7 +90,7 @@ def select(keep_mask: torch.Tensor, class_ids: torch.Tensor, *, n: int, n_classe
 
 def save_generator(path: Path, generator: nn.Module, meta: dict) -> str:
     """Write a generator's weights and settings atomically; return their digest."""
-    return artifacts.save_tensors(path, generator.state_dict(), meta | {"settings": generator.settings})
+    return learning.save_network(path, generator, meta | {"settings": generator.settings})
 
 
 @torch.no_grad()
@@ -98,8 +119,10 @@ def generate(
     if z.shape != (len(labels), generator.z_dim):
         raise ValueError(f"latents have shape {tuple(z.shape)}; expected ({len(labels)}, {generator.z_dim})")
     device, side = next(generator.parameters()).device, generator.side
+    if not len(labels):
+        return torch.empty(0, generator.channels, side, side, device=device)
     parts = [generator(a.to(device), b.to(device)) for a, b in zip(z.split(batch), labels.split(batch), strict=True)]
-    return torch.cat(parts) if parts else torch.empty(0, generator.channels, side, side, device=device)
+    return torch.cat(parts)
 
 
 def spread_of(scores: torch.Tensor) -> dict[str, float]:

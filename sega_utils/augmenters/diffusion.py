@@ -7,8 +7,8 @@ import torch
 from diffusers import DDIMScheduler, DDPMScheduler, UNet2DModel
 from torch.nn import functional as F
 
-from sega_utils.core import artifacts, paths, runtime
-from sega_utils.core.learning import follow, one_cycle, restore_state, store_state, update
+from sega_utils.core import artifacts, runtime
+from sega_utils.core.learning import State, Steps, chance, follow, load_network, one_cycle, save_network, update
 from sega_utils.data.images import Dataset
 
 # at the first of few sampling steps the image is all noise: a predicted velocity says more there than predicted noise
@@ -71,56 +71,58 @@ def train_diffusion(
     Raises:
         FloatingPointError: a loss is not finite; the last checkpoint is untouched.
         ArtifactError: the checkpoint is damaged or belongs to other settings.
-
-    Source: Ho, Jain and Abbeel 2020, algorithm 1; cosine schedule, Nichol and Dhariwal 2021; velocity, Salimans and Ho
-    2022.
     """
     torch.manual_seed(seed)
     model = build_denoiser(**data.shape(), width=width).to(device)
     average = copy.deepcopy(model).requires_grad_(False)
     optimiser, noising = torch.optim.Adam(model.parameters(), lr), DDPMScheduler(**NOISE)
-    settings = {
-        "seed": seed,
-        "steps": steps,
-        "width": width,
-        "batch_size": batch_size,
-        "lr": lr,
-        "ema": ema,
-        "data": artifacts.digest({"images": data.images, "labels": data.labels}),
-    }
-    networks, done, curve = {"model": model, "average": average}, 0, []
-    if checkpoint is not None and checkpoint.exists():
-        done, curve = restore_state(checkpoint, networks, [optimiser], settings, steps)
+    settings = {"seed": seed, "steps": steps, "width": width, "batch_size": batch_size, "lr": lr, "ema": ema}
+    settings["data"] = artifacts.digest({"images": data.images, "labels": data.labels})
+    state = State(checkpoint, every, {"model": model, "average": average}, [optimiser], settings)
+    wrong = f"the loss is {{loss}} at step {{step}}; lower lr ({lr})"
+    run = Steps(steps, label="diffusion", wrong=wrong, state=state)
     images, labels = data.images.to(device) * 2 - 1, data.labels.to(device)
-    for step in runtime.progress(range(done, steps), "diffusion"):
-        rng = runtime.generator(seed * 1_000_003 + step, device)  # per step, so that resuming changes nothing
+    for step in run:
+        rng = chance(seed, step, device)
         pick = torch.randint(len(labels), (batch_size,), generator=rng, device=device)
-        clean = F.pixel_unshuffle(images[pick], PATCH)
-        noise = torch.randn(clean.shape, generator=rng, device=device)
-        at = torch.randint(NOISE["num_train_timesteps"], (batch_size,), generator=rng, device=device)
         optimiser.param_groups[0]["lr"] = lr * one_cycle((step + 1) / steps)
-        predicted = model(noising.add_noise(clean, noise, at), at, labels[pick]).sample
-        loss = F.mse_loss(predicted, noising.get_velocity(clean, noise, at))
-        update(optimiser, loss)
+        loss = velocity_loss(model, noising, images[pick], labels[pick], rng=rng)
+        update(loss, optimiser)
         follow(average, model, step, ema)
-        store = checkpoint is not None and ((step + 1) % every == 0 or step + 1 == steps)
-        if (step + 1) % 50 == 0 or step + 1 == steps or store:
-            if not loss.isfinite():
-                raise FloatingPointError(f"the loss is {loss.item()} at step {step + 1}; lower lr ({lr})")
-            curve.append({"step": step + 1, "loss": loss.item()})
-        if store:
-            store_state(checkpoint, networks, [optimiser], settings, step + 1, curve)
-    return average.eval(), curve
+        run.note(loss=loss)
+    return average.eval(), run.curve
+
+
+def velocity_loss(
+    model: UNet2DModel, noising: DDPMScheduler, images: torch.Tensor, labels: torch.Tensor, *, rng: torch.Generator
+) -> torch.Tensor:
+    """Return how far the model is from the velocity of images (N, C, S, S) in [-1, 1], each noised at random.
+
+    Source: Ho, Jain and Abbeel 2020, algorithm 1; cosine schedule, Nichol and Dhariwal 2021; velocity, Salimans and Ho
+    2022.
+    """
+    clean = F.pixel_unshuffle(images, PATCH)
+    noise = torch.randn(clean.shape, generator=rng, device=clean.device)
+    at = torch.randint(NOISE["num_train_timesteps"], (len(labels),), generator=rng, device=clean.device)
+    predicted = model(noising.add_noise(clean, noise, at), at, labels).sample
+    return F.mse_loss(predicted, noising.get_velocity(clean, noise, at))
 
 
 @torch.no_grad()
 def sample_ddim(
-    model: UNet2DModel, labels: torch.Tensor, *, steps: int = 25, seed: int = 0, batch: int = 64
+    model: UNet2DModel,
+    labels: torch.Tensor,
+    *,
+    noise: torch.Tensor | None = None,
+    steps: int = 25,
+    seed: int = 0,
+    batch: int = 64,
 ) -> torch.Tensor:
     """Draw one image for each label by deterministic DDIM.
 
     Args:
         labels: int64 (N,), 0 .. n_classes - 1.
+        noise: float32 (N, *noise_shape(model)), what each image begins as; drawn with ``seed`` if absent.
         steps: evaluations of the model for each image, 1 .. 1000.
 
     Returns:
@@ -141,32 +143,26 @@ def sample_ddim(
     schedule = DDIMScheduler(**NOISE, timestep_spacing="trailing")
     schedule.set_timesteps(steps)
     rng, parts = runtime.generator(seed), [torch.empty(0, channels, side, side, device=model.device)]
-    for some in labels.split(batch):
-        noise = torch.randn(len(some), channels * PATCH**2, side // PATCH, side // PATCH, generator=rng)
-        images, some = noise.to(model.device), some.to(model.device)
+    for i, some in enumerate(labels.split(batch)):
+        begun = torch.randn(len(some), *noise_shape(model), generator=rng) if noise is None else noise.split(batch)[i]
+        images, some = begun.to(model.device), some.to(model.device)
         for at in schedule.timesteps:
             images = schedule.step(model(images, at, some).sample, at, images).prev_sample
         parts.append(((F.pixel_shuffle(images, PATCH) + 1) / 2).clamp(0, 1))
     return torch.cat(parts)
 
 
+def noise_shape(model: UNet2DModel) -> tuple[int, int, int]:
+    """Return the shape of the noise that one image begins as."""
+    return model.settings["channels"] * PATCH**2, model.settings["side"] // PATCH, model.settings["side"] // PATCH
+
+
 def save_diffusion(path: Path, model: UNet2DModel, meta: dict) -> str:
     """Write a model's weights, in half precision, and settings atomically; return their digest."""
-    tensors = {name: tensor.half() for name, tensor in model.state_dict().items()}
-    return artifacts.save_tensors(path, tensors, meta | {"settings": model.settings})
+    return save_network(path, model, meta | {"settings": model.settings}, half=True)
 
 
 def load_diffusion(path: Path, device: torch.device | str = "cpu") -> UNet2DModel:
-    """Return a frozen model in eval mode with ``settings`` and ``meta``.
-
-    Raises:
-        FileNotFoundError, ArtifactError: the checkpoint is missing, truncated, altered or of another architecture.
-    """
-    tensors, meta = artifacts.load_tensors(path)
-    try:
-        model = build_denoiser(**meta["settings"])
-        model.load_state_dict({name: tensor.float() for name, tensor in tensors.items()})
-    except (KeyError, TypeError, RuntimeError) as error:
-        raise artifacts.ArtifactError(f"{paths.shown(path)} holds no diffusion model of this package") from error
-    model.meta = meta
-    return model.to(device).eval().requires_grad_(False)
+    """Return a frozen model in eval mode with ``settings`` and ``meta``; errors as of ``learning.load_network``."""
+    build = lambda meta, _: build_denoiser(**meta["settings"])
+    return load_network(path, build, what="diffusion model of this package", device=device)

@@ -9,9 +9,11 @@ from torch import nn
 from torch.nn import functional as F
 from torch.nn.utils.parametrizations import spectral_norm
 
-from sega_utils.core import artifacts, learning, runtime
+from sega_utils.core import artifacts, learning
 from sega_utils.data import augment
 from sega_utils.data.images import Dataset
+
+WRONG = "the GAN's loss is not finite at step {step}: {losses}; lower the rates"
 
 
 class ConditionalBatchNorm(nn.Module):
@@ -160,80 +162,79 @@ def train_gan(
     checkpoint: Path | None = None,
     every: int = 500,
 ) -> tuple[Generator, list[dict[str, float]]]:
-    """Train a GAN and return the averaged generator and its loss curve.
+    """Train a GAN on the run's training subset alone; return the averaged generator and its loss curve.
 
     Args:
-        data: the run's training subset; nothing else is seen.
-        steps: generator updates; the discriminator is updated as often.
-        mode_seeking: weight of the term that pushes images of different latents apart (Mao et al. 2019, equation 5).
-        ema: decay of the averaged generator weights.
-        bf16: compute the networks in bfloat16, see ``forward``.
+        steps: generator updates; the discriminator is updated as often. mode_seeking, bf16: as in ``duel``.
+        ema: decay of the averaged generator weights (Yazici et al. 2019).
         checkpoint: where to keep the state every ``every`` steps; an existing one of the same settings is resumed.
 
     Raises:
         FloatingPointError: a loss is not finite; the last checkpoint is untouched.
         ValueError: a width that cannot be halved as often as the side of the images asks for.
         ArtifactError: the checkpoint is damaged or belongs to other settings.
-
-    Source: hinge loss, Lim and Ye 2017; two time scales, Heusel et al. 2017; averaging, Yazici et al. 2019.
     """
     torch.manual_seed(seed)
     shape = data.shape() | {"width": width, "depth": depth}
     generator, critic = Generator(z_dim=z_dim, **shape).to(device), Discriminator(**shape).to(device)
-    average = copy.deepcopy(generator).requires_grad_(False)
-    optimisers = [
-        torch.optim.Adam(generator.parameters(), lr_generator, betas=(0.0, 0.99)),
-        torch.optim.Adam(critic.parameters(), lr_discriminator, betas=(0.0, 0.99)),
-    ]
-    settings = {
-        "seed": seed,
-        "width": width,
-        "depth": depth,
-        "z_dim": z_dim,
-        "batch_size": batch_size,
-        "lr": [lr_generator, lr_discriminator],
-        "mode_seeking": mode_seeking,
-        "ema": ema,
-        "bf16": bf16,
-        "data": artifacts.digest({"images": data.images, "labels": data.labels}),
-    }
-    done, curve = 0, []
-    networks = {"generator": generator, "critic": critic, "average": average}
-    if checkpoint is not None and checkpoint.exists():
-        done, curve = learning.restore_state(checkpoint, networks, optimisers, settings, steps)
+    networks = {"generator": generator, "critic": critic, "average": copy.deepcopy(generator).requires_grad_(False)}
+    adam = partial(torch.optim.Adam, betas=(0.0, 0.99))
+    optimisers = [adam(generator.parameters(), lr_generator), adam(critic.parameters(), lr_discriminator)]
+    settings = {"seed": seed, "width": width, "depth": depth, "z_dim": z_dim, "batch_size": batch_size}
+    settings |= {"lr": [lr_generator, lr_discriminator], "mode_seeking": mode_seeking, "ema": ema, "bf16": bf16}
+    settings["data"] = artifacts.digest({"images": data.images, "labels": data.labels})
+    state = learning.State(checkpoint, every, networks, optimisers, settings)
+    run = learning.Steps(steps, label="GAN", wrong=WRONG, state=state)
     images, labels = data.images.to(device), data.labels.to(device)
-    run = partial(forward, bf16=bf16)
-    for step in runtime.progress(range(done, steps), "GAN"):
-        rng = runtime.generator(seed * 1_000_003 + step, device)  # per step, so that resuming changes nothing
-        fakes_of = lambda: run(generator, torch.randn(batch_size, z_dim, generator=rng, device=device), y)
+    for step in run:
+        rng = learning.chance(seed, step, device)
         pick = torch.randint(len(labels), (batch_size,), generator=rng, device=device)
-        x, y = images[pick], labels[pick]
+        real = images[pick], labels[pick]
+        losses = duel(generator, critic, optimisers, *real, rng=rng, mode_seeking=mode_seeking, bf16=bf16)
+        learning.follow(networks["average"], generator, step, ema)
+        run.note(**losses)
+    return networks["average"].eval(), run.curve
 
-        both = torch.cat((diff_augment(x, rng), diff_augment(fakes_of().detach(), rng)))
-        real, fake = run(critic, both, y.repeat(2)).chunk(2)
-        loss_critic = F.relu(1 - real).mean() + F.relu(1 + fake).mean()
-        learning.update(optimisers[1], loss_critic)
 
-        critic.requires_grad_(False)
-        y = y[: batch_size // 2].repeat(2)  # two latents a label, for the mode-seeking term
-        z = torch.randn(len(y), z_dim, generator=rng, device=device)
-        fakes = run(generator, z, y)
-        loss_generator = -run(critic, diff_augment(fakes, rng), y).mean()
-        apart = lambda a, b: (a - b).abs().flatten(1).mean(1)
-        ratio = apart(*fakes.chunk(2)) / apart(*z.chunk(2))
-        learning.update(optimisers[0], loss_generator + mode_seeking / (ratio.mean() + 1e-5))
-        critic.requires_grad_(True)
+def duel(
+    generator: Generator,
+    critic: Discriminator,
+    optimisers: list[torch.optim.Optimizer],
+    images: torch.Tensor,
+    labels: torch.Tensor,
+    *,
+    rng: torch.Generator,
+    mode_seeking: float,
+    bf16: bool,
+) -> dict[str, torch.Tensor]:
+    """Update the critic on real images and as many fakes of their labels, and then the generator; return the losses.
 
-        learning.follow(average, generator, step, ema)
-        store = checkpoint is not None and ((step + 1) % every == 0 or step + 1 == steps)
-        if (step + 1) % 50 == 0 or step + 1 == steps or store:
-            losses = {"step": step + 1, "critic": loss_critic.item(), "generator": loss_generator.item()}
-            if not all(map(torch.isfinite, (loss_critic, loss_generator))):
-                raise FloatingPointError(f"the GAN's loss is not finite at step {step + 1}: {losses}; lower the rates")
-            curve.append(losses)
-        if store:
-            learning.store_state(checkpoint, networks, optimisers, settings, step + 1, curve)
-    return average.eval(), curve
+    Args:
+        optimisers: the generator's, the critic's.
+        mode_seeking: weight of the term that pushes images of different latents apart (Mao et al. 2019, equation 5).
+        bf16: compute the networks in bfloat16, see ``forward``.
+
+    Source: hinge loss, Lim and Ye 2017; two time scales, Heusel et al. 2017.
+    """
+    run = partial(forward, bf16=bf16)
+    latents = lambda n: torch.randn(n, generator.z_dim, generator=rng, device=images.device)
+    real = diff_augment(images, rng)
+    fakes = run(generator, latents(len(labels)), labels)
+    both = torch.cat((real, diff_augment(fakes.detach(), rng)))
+    real, fake = run(critic, both, labels.repeat(2)).chunk(2)
+    loss_critic = F.relu(1 - real).mean() + F.relu(1 + fake).mean()
+    learning.update(loss_critic, optimisers[1])
+
+    critic.requires_grad_(False)
+    labels = labels[: len(labels) // 2].repeat(2)  # two latents a label, for the mode-seeking term
+    z = latents(len(labels))
+    fakes = run(generator, z, labels)
+    loss_generator = -run(critic, diff_augment(fakes, rng), labels).mean()
+    apart = lambda a, b: (a - b).abs().flatten(1).mean(1)
+    ratio = apart(*fakes.chunk(2)) / apart(*z.chunk(2))
+    learning.update(loss_generator + mode_seeking / (ratio.mean() + 1e-5), optimisers[0])
+    critic.requires_grad_(True)
+    return {"critic": loss_critic, "generator": loss_generator}
 
 
 def forward(network: torch.nn.Module, *inputs: torch.Tensor, bf16: bool) -> torch.Tensor:

@@ -1,6 +1,5 @@
 """SEGA-Net, Algorithm 1: clusters of prompts, the projector from embeddings to latents, and images drawn with it."""
 
-import math
 from pathlib import Path
 
 import torch
@@ -10,7 +9,7 @@ from torch.nn import functional as F
 
 from sega_utils.augmenters import base
 from sega_utils.augmenters.base import generate
-from sega_utils.core import artifacts, paths, runtime
+from sega_utils.core import learning, runtime
 from sega_utils.text.clip import Clip
 
 HIDDEN = 1024  # poster, Algorithm 1, line 1
@@ -54,7 +53,7 @@ def train_projector(
     batch_size: int = 64,
     seed: int = 0,
 ) -> tuple[nn.Sequential, list[dict[str, float]]]:
-    """Train the projector with generator and CLIP frozen.
+    """Train the projector with generator and CLIP frozen; return it in eval mode, with its loss curve.
 
     Args:
         embeddings: prompt embeddings float32 (P, d_text), L2-normalised.
@@ -62,9 +61,6 @@ def train_projector(
         centroids: float32 (n_classes * m, d_text), the clusters' centres.
         sigma: standard deviation of the latent noise; tau: temperature; lam: weight of the L2 regularisation;
             lr: Adam's learning rate; steps: T. All unspecified in the source.
-
-    Returns:
-        The projector in eval mode and its loss curve.
 
     Raises:
         ValueError: a cluster without prompts, or a sigma, tau or lam that makes no sense.
@@ -74,31 +70,42 @@ def train_projector(
     """
     if sigma < 0 or tau <= 0 or lam < 0:
         raise ValueError(f"received sigma={sigma}, tau={tau}, lam={lam}; allowed are sigma >= 0, tau > 0, lam >= 0")
-    members = [torch.nonzero(cluster_ids == k)[:, 0] for k in range(len(centroids))]
-    if empty := [k for k, mine in enumerate(members) if not len(mine)]:
-        raise ValueError(f"clusters {empty} hold no prompt; cluster the prompts again")
+    members = members_of(cluster_ids, len(centroids))
     device, m = centroids.device, len(centroids) // generator.n_classes
     rng = runtime.generator(seed)
     torch.manual_seed(seed)
     projector = build_projector(embeddings.shape[1], generator.z_dim).to(device)  # line 1
     optimiser = torch.optim.Adam(projector.parameters(), lr)
-    curve = []
-    for step in runtime.progress(range(steps), "projector"):  # line 2
-        k = torch.randint(len(centroids), (batch_size,), generator=rng)  # line 3
-        positive = torch.stack([members[c][torch.randint(len(members[c]), (), generator=rng)] for c in k.tolist()])
+    wrong = f"the projector's loss is not finite at step {{step}}; lower lr ({lr})"
+    run = learning.Steps(steps, label="projector", wrong=wrong, every=10, check=1)
+    for _ in run:  # line 2
+        k, positive = draw_prompts(members, batch_size, rng)  # line 3
         mean = projector(centroids[k])
         noise = torch.randn(mean.shape, generator=rng).to(device)
         images = generator(mean + sigma * noise, k.to(device) // m)  # lines 4 and 5
         contrast = info_nce(clip.encode_images(images), embeddings[positive], k.to(device), tau=tau)  # line 6
         regular = lam * mean.square().sum(1).mean()  # line 7
-        if not math.isfinite(contrast.item() + regular.item()):
-            raise FloatingPointError(f"the projector's loss is not finite at step {step + 1}; lower lr ({lr})")
-        optimiser.zero_grad(set_to_none=True)
-        (contrast + regular).backward()  # line 8
-        optimiser.step()
-        if (step + 1) % 10 == 0 or step + 1 == steps:
-            curve.append({"step": step + 1, "contrast": contrast.item(), "regular": regular.item()})
-    return projector.eval().requires_grad_(False), curve
+        run.note(contrast=contrast, regular=regular)
+        learning.update(contrast + regular, optimiser)  # line 8
+    return projector.eval().requires_grad_(False), run.curve
+
+
+def members_of(cluster_ids: torch.Tensor, n: int) -> list[torch.Tensor]:
+    """Return the prompts of each of ``n`` clusters, int64.
+
+    Raises:
+        ValueError: a cluster without prompts.
+    """
+    members = [torch.nonzero(cluster_ids == k)[:, 0] for k in range(n)]
+    if empty := [k for k, mine in enumerate(members) if not len(mine)]:
+        raise ValueError(f"clusters {empty} hold no prompt; cluster the prompts again")
+    return members
+
+
+def draw_prompts(members: list[torch.Tensor], size: int, rng: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
+    """Draw clusters, and a prompt of each of these; int64 (size,) both."""
+    k = torch.randint(len(members), (size,), generator=rng)
+    return k, torch.stack([members[c][torch.randint(len(members[c]), (), generator=rng)] for c in k.tolist()])
 
 
 @torch.no_grad()
@@ -112,23 +119,13 @@ def latents(projector: nn.Module, embeddings: torch.Tensor, *, sigma: float, noi
 
 def save_projector(path: Path, projector: nn.Module, meta: dict) -> str:
     """Write a projector atomically; return its digest."""
-    return artifacts.save_tensors(path, projector.state_dict(), meta)
+    return learning.save_network(path, projector, meta)
 
 
 def load_projector(path: Path, device: torch.device | str = "cpu") -> nn.Sequential:
-    """Return a frozen projector with ``meta``.
-
-    Raises:
-        FileNotFoundError, ArtifactError: the file is missing, truncated, altered or holds something else.
-    """
-    tensors, meta = artifacts.load_tensors(path)
-    try:
-        projector = build_projector(tensors["0.weight"].shape[1], tensors["3.weight"].shape[0])
-        projector.load_state_dict(tensors)
-    except (KeyError, RuntimeError) as error:
-        raise artifacts.ArtifactError(f"{paths.shown(path)} holds no projector of this package") from error
-    projector.meta = meta
-    return projector.to(device).eval().requires_grad_(False)
+    """Return a frozen projector with ``meta``; errors as of ``learning.load_network``."""
+    build = lambda _, tensors: build_projector(tensors["0.weight"].shape[1], tensors["3.weight"].shape[0])
+    return learning.load_network(path, build, what="projector of this package", device=device)
 
 
 def cluster(

@@ -1,12 +1,14 @@
-"""What training loops share: the order of images, the learning rate, averaged weights, state to resume from."""
+"""What training loops share: their steps, the order of images, rates, averages, and networks and states on disk."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
+from torch import nn
 
-from sega_utils.core import artifacts, paths
+from sega_utils.core import artifacts, paths, runtime
 
 
 def shuffled(n: int, size: int, rng: torch.Generator) -> Iterator[torch.Tensor]:
@@ -30,68 +32,189 @@ def one_cycle(progress: float) -> float:
     return progress / 0.1 if progress < 0.1 else 0.5 * (1 + math.cos(math.pi * (progress - 0.1) / 0.9))
 
 
-def update(optimiser: torch.optim.Optimizer, loss: torch.Tensor) -> None:
-    """Take one step down the gradient of a loss."""
-    optimiser.zero_grad(set_to_none=True)
+def chance(seed: int, step: int, device: torch.device | str) -> torch.Generator:
+    """Return the random numbers of one step; they depend on no step before it, so that resuming changes nothing."""
+    return runtime.generator(seed * 1_000_003 + step, device)
+
+
+def update(loss: torch.Tensor, *optimisers: torch.optim.Optimizer, schedules: tuple = ()) -> None:
+    """Take one step down the gradient of a loss, and then one of the learning rates' schedules."""
+    for optimiser in optimisers:
+        optimiser.zero_grad(set_to_none=True)
     loss.backward()
-    optimiser.step()
+    for part in (*optimisers, *schedules):
+        part.step()
 
 
 @torch.no_grad()
-def follow(average: torch.nn.Module, network: torch.nn.Module, step: int, ema: float) -> None:
-    """Move averaged weights towards a network's after its step 0, 1, ...; they follow faster in the first steps."""
+def follow(average: nn.Module, network: nn.Module, step: int, ema: float, *, statistics: bool = False) -> None:
+    """Move averaged weights towards a network's after its step 0, 1, ...; they follow faster in the first steps.
+
+    Args:
+        statistics: whether a batch norm's statistics are averaged like weights, and not the network's last.
+    """
     decay = min(ema, (step + 1) / (step + 10))
-    for a, b in zip(average.parameters(), network.parameters(), strict=True):
-        a.lerp_(b, 1 - decay)
-    for a, b in zip(average.buffers(), network.buffers(), strict=True):
-        a.copy_(b)
+    weights, theirs = dict(average.named_parameters()), network.state_dict()
+    for name, tensor in average.state_dict().items():
+        if name in weights or (statistics and tensor.is_floating_point()):
+            tensor.lerp_(theirs[name], 1 - decay)
+        else:
+            tensor.copy_(theirs[name])
 
 
-def store_state(
-    path: Path,
-    networks: dict[str, torch.nn.Module],
-    optimisers: list[torch.optim.Optimizer],
-    settings: dict,
-    step: int,
-    curve: list[dict[str, float]],
-) -> None:
-    """Write all that a training needs to go on after ``step``, atomically."""
-    tensors = {f"{n}/{k}": v for n, network in networks.items() for k, v in network.state_dict().items()}
-    for i, optimiser in enumerate(optimisers):
-        for p, state in optimiser.state_dict()["state"].items():
-            tensors |= {f"optimiser{i}/{p}/{k}": torch.as_tensor(v) for k, v in state.items()}
-    artifacts.save_tensors(path, tensors, {"settings": settings, "step": step, "curve": curve})
+class State(NamedTuple):
+    """All that a training needs to go on, and the file that keeps it.
+
+    Attributes:
+        path: None keeps nothing.
+        every: steps from one storing to the next; the last step is stored, too.
+        settings: of the training; a file of other settings is refused.
+    """
+
+    path: Path | None
+    every: int
+    networks: dict[str, nn.Module]
+    optimisers: list[torch.optim.Optimizer]
+    settings: dict
+
+    def store(self, step: int, curve: list[dict[str, float]]) -> None:
+        """Write all that is needed to go on after ``step``, atomically."""
+        tensors = {f"{n}/{k}": v for n, network in self.networks.items() for k, v in network.state_dict().items()}
+        for i, optimiser in enumerate(self.optimisers):
+            for p, state in optimiser.state_dict()["state"].items():
+                tensors |= {f"optimiser{i}/{p}/{k}": torch.as_tensor(v) for k, v in state.items()}
+        artifacts.save_tensors(self.path, tensors, {"settings": self.settings, "step": step, "curve": curve})
+
+    def restore(self, steps: int) -> tuple[int, list[dict[str, float]]]:
+        """Load what ``store`` wrote into networks and optimisers; return the steps taken so far and the curve.
+
+        Raises:
+            ArtifactError: the file is damaged, of other settings, or holds more than ``steps`` steps.
+        """
+        if self.path is None or not self.path.exists():
+            return 0, []
+        tensors, meta = artifacts.load_tensors(self.path)
+        if meta.get("settings") != self.settings:
+            raise artifacts.ArtifactError(
+                f"{paths.shown(self.path)} was made with other settings {meta.get('settings')}, "
+                f"this run has {self.settings}; delete it to start anew"
+            )
+        for name, network in self.networks.items():
+            network.load_state_dict({k.split("/", 1)[1]: v for k, v in tensors.items() if k.startswith(f"{name}/")})
+        for i, optimiser in enumerate(self.optimisers):
+            state = optimiser.state_dict()
+            for key, value in tensors.items():
+                if key.startswith(f"optimiser{i}/"):
+                    _, p, k = key.split("/")
+                    state["state"].setdefault(int(p), {})[k] = value
+            optimiser.load_state_dict(state)
+        if meta["step"] > steps:
+            raise artifacts.ArtifactError(
+                f"{self.path.name} holds {meta['step']} steps, more than the {steps} asked for; delete it to start anew"
+            )
+        return meta["step"], meta["curve"]
 
 
-def restore_state(
-    path: Path,
-    networks: dict[str, torch.nn.Module],
-    optimisers: list[torch.optim.Optimizer],
-    settings: dict,
-    steps: int,
-) -> tuple[int, list[dict[str, float]]]:
-    """Load what ``store_state`` wrote into networks and optimisers; return the steps taken so far and the curve.
+class Steps:
+    """The steps of a training, counted from 0, whose losses are checked and kept in a curve.
+
+    Iterating yields the steps that are left, and stores the state behind those that ask for it.
+
+    Args:
+        n: of all steps.
+        wrong: the error's message if a loss is not finite; it may name ``{step}``, each loss, and ``{losses}``.
+        label: of the progress bar; without one there is none.
+        every: steps from one row of the curve to the next; the last step, and each one stored, have a row, too.
+        check: steps from one check of the losses to the next, as ``every`` if absent; a GPU is waited for each time.
+        state: what is stored, and resumed before the first step.
 
     Raises:
-        ArtifactError: the file is damaged, of other settings, or holds more than ``steps`` steps.
+        ArtifactError: as ``State.restore``.
+    """
+
+    def __init__(
+        self,
+        n: int,
+        *,
+        wrong: str,
+        label: str = "",
+        every: int = 50,
+        check: int | None = None,
+        state: State | None = None,
+    ):
+        self.n, self.wrong, self.label, self.every, self.check, self.state = n, wrong, label, every, check, state
+        self.step, self.curve = state.restore(n) if state else (0, [])
+
+    def __iter__(self) -> Iterator[int]:
+        left = range(self.step, self.n)
+        for step in runtime.progress(left, self.label) if self.label else left:
+            self.step = step
+            yield step
+            if self.stored():
+                self.state.store(self.step + 1, self.curve)
+
+    def due(self, every: int) -> bool:
+        """Return whether something that is done every so many steps, and after the last, is done after this one."""
+        return (self.step + 1) % every == 0 or self.step + 1 == self.n
+
+    def stored(self) -> bool:
+        """Return whether the state is stored after this step."""
+        return self.state is not None and self.state.path is not None and self.due(self.state.every)
+
+    def note(self, **losses: torch.Tensor) -> None:
+        """Check the losses of this step, and add them to the curve, wherever that is due.
+
+        Raises:
+            FloatingPointError: a loss is not finite.
+        """
+        kept = self.due(self.every) or self.stored()
+        if not kept and not self.due(self.check or self.every):
+            return
+        row = {"step": self.step + 1} | {name: loss.item() for name, loss in losses.items()}
+        if not all(map(math.isfinite, row.values())):
+            raise FloatingPointError(self.wrong.format(losses=row, **row))
+        if kept:
+            self.curve.append(row)
+
+
+def save_network(path: Path, network: nn.Module, meta: dict, *, half: bool = False) -> str:
+    """Write a network's weights and what is to be known of it, atomically; return the weights' digest.
+
+    Args:
+        half: write the weights in half precision.
+    """
+    tensors = network.state_dict()
+    if half:
+        tensors = {name: tensor.half() if tensor.is_floating_point() else tensor for name, tensor in tensors.items()}
+    return artifacts.save_tensors(path, tensors, meta)
+
+
+def freeze(network: nn.Module, tensors: dict[str, torch.Tensor], device: torch.device | str = "cpu") -> nn.Module:
+    """Return a network with these weights, in eval mode and without gradients; half precision becomes its own."""
+    network.load_state_dict(tensors)
+    return network.to(device).eval().requires_grad_(False)
+
+
+def load_network(
+    path: Path,
+    build: Callable[[dict, dict[str, torch.Tensor]], nn.Module],
+    *,
+    what: str,
+    device: torch.device | str = "cpu",
+) -> nn.Module:
+    """Return a frozen network in eval mode with its ``meta``.
+
+    Args:
+        build: takes ``meta`` and the weights, returns the untrained network.
+        what: the file should hold, for the message.
+
+    Raises:
+        FileNotFoundError, ArtifactError: the file is missing, truncated, altered or holds something else.
     """
     tensors, meta = artifacts.load_tensors(path)
-    if meta.get("settings") != settings:
-        raise artifacts.ArtifactError(
-            f"{paths.shown(path)} was made with other settings {meta.get('settings')}, "
-            f"this run has {settings}; delete it to start anew"
-        )
-    for name, network in networks.items():
-        network.load_state_dict({k.split("/", 1)[1]: v for k, v in tensors.items() if k.startswith(f"{name}/")})
-    for i, optimiser in enumerate(optimisers):
-        state = optimiser.state_dict()
-        for key, value in tensors.items():
-            if key.startswith(f"optimiser{i}/"):
-                _, p, k = key.split("/")
-                state["state"].setdefault(int(p), {})[k] = value
-        optimiser.load_state_dict(state)
-    if meta["step"] > steps:
-        raise artifacts.ArtifactError(
-            f"{path.name} holds {meta['step']} steps, more than the {steps} asked for; delete it to start anew"
-        )
-    return meta["step"], meta["curve"]
+    try:
+        network = freeze(build(meta, tensors), tensors, device)
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise artifacts.ArtifactError(f"{paths.shown(path)} holds no {what}") from error
+    network.meta = meta
+    return network

@@ -12,6 +12,17 @@ import yaml
 
 from sega_utils.core import paths
 
+# The data sets of data/catalogue.py, which needs torch. A comment may say DATASETS instead of listing them.
+DATASETS = (
+    "fashion-mnist",
+    "fashion-mnist-full",
+    "mnist",
+    "cifar-10",
+    "cifar-100",
+    "svhn",
+    "tiny-imagenet",
+    "tiny-imagenet-64",
+)
 # What the part after the last ";" of a parameter's comment may look like, by the type of the literal.
 _NUMBER = r"\S+ \.\. \S+|one of: .+"
 _GRAMMAR = {bool: "true or false", int: _NUMBER, float: _NUMBER, str: "any text|one of: .+", list: "list of: .+"}
@@ -63,6 +74,7 @@ def declared(source: str) -> dict[str, Parameter]:
         try:
             (target,), default = node.targets, ast.literal_eval(node.value)
             meaning, _, allowed = (part.strip() for part in comments.get(node.end_lineno, "").rpartition(";"))
+            allowed = re.sub(r"\bDATASETS\b", " | ".join(DATASETS), allowed)
             if not meaning or not re.fullmatch(_GRAMMAR[type(default)], allowed):
                 raise ValueError("the comment does not end in '; allowed'")
             parse(default, default, allowed)

@@ -30,9 +30,9 @@ ARTIFACTS = {
     "pools": ("pools", None),
     "shards": ("shards", None),
     "records": ("records", None),
-    "tables": ("tables", "10_report"),
-    "figures": ("figures", "10_report"),
-    "report": ("report.html", "10_report"),
+    "tables": ("tables", "14_report"),
+    "figures": ("figures", "14_report"),
+    "report": ("report.html", "14_report"),
     "notebooks": ("notebooks", None),
 }
 

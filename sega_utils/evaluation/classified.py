@@ -5,7 +5,7 @@ from statistics import mean, stdev
 
 import torch
 
-from sega_utils.core import artifacts, numbers, paths, records
+from sega_utils.core import artifacts, learning, numbers, paths, records
 from sega_utils.core.artifacts import ArtifactError
 from sega_utils.training import classifiers, recipes
 from sega_utils.training.recipes import BASELINE
@@ -21,17 +21,11 @@ def load_classifier(run: str, dataset: str, arm: str, seed: int) -> tuple[torch.
     path = paths.require(run, dataset, "classifiers") / f"{recipes.slug(arm)}-seed{seed}.safetensors"
     if not path.exists():
         raise FileNotFoundError(f"{paths.shown(path)} is missing; {recipes.how_to_train(run, dataset, arm, seed)}")
-    weights, meta = artifacts.load_tensors(path)
-    try:
-        shape = {name: meta[name] for name in ("n_classes", "channels", "side")}
-        model = classifiers.build(meta["classifier"], **shape)
-        model.load_state_dict(weights)
-    except (KeyError, RuntimeError) as error:
-        raise artifacts.ArtifactError(
-            f"{paths.shown(path)} holds no classifier, or other weights than it says; delete "
-            "it and run 05_training again"
-        ) from error
-    return model.eval().requires_grad_(False), meta["sha256"]
+    shape = ("n_classes", "channels", "side")
+    build = lambda meta, _: classifiers.build(meta["classifier"], **{name: meta[name] for name in shape})
+    what = "classifier, or other weights than it says; delete it and run 05_training again"
+    model = learning.load_network(path, build, what=what)
+    return model, model.meta["sha256"]
 
 
 def evaluate(

@@ -1,6 +1,6 @@
 """Filters: scores of images, and the mask of those worth keeping; a CLIP is an argument.
 
-Notebooks use: apply_filters, blur_score, calibrate, class_scores, clip_score, near_duplicates.
+Notebooks use: near_duplicates, rules.thresholds.
 """
 
 from sega_utils.filters.duplicates import near_duplicates

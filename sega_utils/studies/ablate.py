@@ -12,7 +12,7 @@ from sega_utils.core import artifacts, records
 from sega_utils.data import catalogue
 from sega_utils.evaluation import classified
 from sega_utils.evaluation.classified import trained
-from sega_utils.studies import entries
+from sega_utils.studies import altered, entries
 from sega_utils.studies.entries import OF_A_SEED, Entry
 from sega_utils.training import arms, classifiers, recipes
 
@@ -64,13 +64,14 @@ def train_entry(run: str, dataset: str, entry: Entry, seed: int) -> dict:
         pool = None
         if settings["synthetic"] == "filtered":
             pool = pool_of(run, dataset, round(settings["amount"] * inputs["n_syn"]), **recipe)
-        model, test = arms.fit(inputs | {"candidates": pool}, settings, seed), catalogue.load(dataset, "test")
+        model, test = arms.fit(inputs | {"synthetic": pool}, settings, seed), catalogue.load(dataset, "test")
         accuracy = classifiers.accuracy(model, test.images, test.labels)
         weights = artifacts.digest(model.state_dict())
         return {"accuracy": accuracy, "weights": weights} | (pool_metrics(pool) if pool else {})
 
     pool_parameters = {f"pool_{name}": value for name, value in recipe.items()}
-    files = inputs["digests"] | {"clip": inputs["clip"].sha256}
+    # its images are chosen from candidates, whatever 04_synthesis chose of them
+    files = {name: digest for name, digest in inputs["digests"].items() if name != "synthetic"}
     return record(run, dataset, entry, seed, reference, settings | pool_parameters | {"from_run": run}, files, measure)
 
 
@@ -113,7 +114,7 @@ def record(run, dataset, entry, seed, reference, parameters, inputs, measure) ->
 @cache
 def pool_of(run: str, dataset: str, n: int, **recipe) -> dict:
     """Return the pool of a recipe, made once for all seeds of an entry."""
-    return pools.make_pool(run, dataset, pools.load_inputs(run, dataset), recipe, n=n)
+    return altered.make_pool(run, dataset, pools.load_inputs(run, dataset), recipe, n=n)
 
 
 def pool_metrics(pool: dict) -> dict[str, float]:
@@ -139,7 +140,7 @@ def run_of(run: str, dataset: str, entry: Entry, seed: int) -> str:
 
 def how_to_make(run: str, dataset: str, entry: Entry) -> str:
     """Return the command that makes the run of a fraction."""
-    return f"make run RUN={run} DATASET={dataset} PARAMS=notebooks/params/fraction-{entry.value:g}.yaml"
+    return f"make run RUN={run} DATASET={dataset} PARAMS=notebooks/params/fraction.yaml FRACTION={entry.value:g}"
 
 
 def alike(one: dict, other: dict) -> bool:

@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from sega_utils.augmenters import base
-from sega_utils.augmenters.pools import VARIANTS, load_networks, produce
+from sega_utils.augmenters import base, pools
+from sega_utils.augmenters.pools import VARIANTS, produce
 from sega_utils.core import artifacts, paths, records, runtime
 from sega_utils.data import catalogue
 from sega_utils.data.images import Dataset, from_uint8, to_uint8
@@ -48,7 +48,8 @@ def measure_variant(
         FileNotFoundError, ArtifactError: as ``load_inputs``.
     """
     _, networks, filtered = VARIANTS[variant]
-    inputs = load_networks(run, dataset, networks=networks, pipeline=pipeline, device=device)
+    inputs = pools.load_inputs(run, dataset, networks, device, pipeline)
+    inputs = inputs | {"recipe": pools.recipe_of(run, dataset)}
     parameters = {
         "variant": variant,
         "n": n,
@@ -76,7 +77,7 @@ def measure_variant(
                 "drawn": len(kept),
                 "kept": int(kept.sum()),
                 "seconds_per_kept_image": pool["cost"]["seconds"] / int(kept.sum()),
-                "params_millions": sum(count(inputs[network]) for network in networks) / 1e6,
+                "params_millions": sum(count(inputs[name]) for name in networks) / 1e6,
             }
         )
 

@@ -47,7 +47,7 @@ ABLATIONS = {
     "amount": ([0.1, 100], lambda value, own: ({"amount": value}, {})),
     "labels": (("class", "clip"), lambda value, own: ({"labels": value}, {})),
     "mixing": (tuple(augment.MIXING), lambda value, own: ({"mixing": value}, {})),
-    "sigma": ([0, 4], lambda value, own: ({}, {"sigma": value, "draw_sigma": value})),
+    "sigma": ([0, 4], lambda value, own: ({}, {"sigma": value})),
     "tau": ([0.001, 10], lambda value, own: ({}, {"tau": value})),
     "lam": ([0, 10], lambda value, own: ({}, {"lam": value})),
     "m": (range(1, 21), lambda value, own: ({}, {"m": value})),

@@ -30,8 +30,9 @@ def read(file: Path = FILE, params: Path = PARAMS) -> Grid:
     """Return the grid: a file of data sets, fractions and classifiers, and the arms and seeds given to 05_training.
 
     Raises:
-        FileNotFoundError: no such file, or no settings of a classifier.
-        ValueError: not such a file, or a name or number that is not allowed; the message lists what is.
+        FileNotFoundError: no such file, or none of settings beside it.
+        ValueError: not such a file, or a name or number that is not allowed, or a classifier or an arm without
+            settings; the message lists what there is.
     """
     content = parameters.load_yaml(file)
     if (
@@ -68,31 +69,25 @@ def runs(grid: Grid, name: str = "paper") -> list[str]:
     return [f"{base}@{classifier}" for base, classifier in product(bases(grid, name), grid.classifiers)]
 
 
-def settings_file(grid: Grid, classifier: str) -> Path:
-    """Return where a classifier's settings are: beside the grid's file."""
-    return grid.folder / f"tuned-{classifier}.yaml"
+def settings_file(grid: Grid) -> Path:
+    """Return where the settings of the classifiers are: beside the grid's file."""
+    return grid.folder / "classifiers.yaml"
 
 
 def settings(grid: Grid, classifier: str) -> dict[str, dict]:
     """Return the complete settings of the grid's arms with a classifier, by arm.
 
     Raises:
-        FileNotFoundError: the classifier has no file of settings.
-        ValueError: the file lacks an arm, or its settings are unknown or of another classifier.
+        FileNotFoundError: there is no file of settings.
+        ValueError: the file lacks the classifier or an arm, or its settings are unknown or of another classifier.
     """
-    file = settings_file(grid, classifier)
-    if not file.is_file():
-        there = ", ".join(sorted(path.stem.partition("-")[2] for path in grid.folder.glob("tuned-*.yaml")))
-        raise FileNotFoundError(
-            f"the classifier {classifier} needs its settings of each arm in {paths.shown(file)}; "
-            f"there are those of {there or 'none'}"
-        )
-    tuned = parameters.load_yaml(file)
+    file = settings_file(grid)
+    tuned, shown = recipes.read(file, classifier), paths.shown(file)
     if missing := [name for name in grid.arms if name not in tuned]:
-        raise ValueError(f"{paths.shown(file)} lacks the arm {missing[0]!r}")
+        raise ValueError(f"{shown} lacks the arm {missing[0]!r}")
     found = {name: recipes.settings_of(name, tuned[name]) for name in grid.arms}
     if strange := {s["classifier"] for s in found.values()} - {classifier}:
-        raise ValueError(f"{paths.shown(file)} is for {classifier} but names {strange.pop()}")
+        raise ValueError(f"{shown} is for {classifier} but names {strange.pop()}")
     return found
 
 

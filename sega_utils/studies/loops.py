@@ -10,7 +10,7 @@ from PIL import Image
 from torch.utils.data import DataLoader
 from torchvision.transforms import v2
 
-from sega_utils.core import numbers, parameters, paths, records, runtime
+from sega_utils.core import numbers, paths, records, runtime
 from sega_utils.core.numbers import interval, spread
 from sega_utils.data import catalogue
 from sega_utils.data.images import Dataset, to_uint8
@@ -168,6 +168,7 @@ def compare(
     tuned: Path,
     asked: dict,
     *,
+    classifier: str = "",
     precisions: list[str] | None,
     workers: list[int],
     turns: int,
@@ -176,13 +177,14 @@ def compare(
     """Measure both loops for each precision and number of workers, and return the records.
 
     Args:
-        tuned: YAML of settings by arm, of which those of ``ARM`` are taken.
+        tuned: a file for ``recipes.read``, of which the settings of ``ARM`` are taken.
         asked: settings to replace; a value of None is not.
+        classifier: which one, of a file of several.
 
     Raises:
         ValueError: the file lacks the arm; as ``measure_loops``.
     """
-    settings = parameters.load_yaml(tuned)
+    settings = recipes.read(tuned, classifier)
     if ARM not in settings:
         raise ValueError(f"{paths.shown(tuned)} lacks the arm {ARM!r}")
     own = recipes.SPEED | settings[ARM] | {name: value for name, value in asked.items() if value is not None}

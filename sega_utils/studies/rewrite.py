@@ -101,11 +101,20 @@ def of_attacks(record: dict) -> dict:
 
 
 def of_ablation(record: dict) -> dict:
-    """Return a record of 08_ablations: of a fraction, the arm is a parameter of its own."""
+    """Return a record of 08_ablations: of a fraction, the arm is a parameter of its own.
+
+    Drawing takes the projector's sigma, and images are chosen from the candidates, whatever 04_synthesis chose.
+    """
     name, _, arm = record["param_ablation"].partition(": ")
-    return record | {"param_ablation": name, "param_arm": arm} if arm else record
+    record |= {"param_ablation": name, "param_arm": arm} if arm else {}
+    if record.get("param_pool_draw_sigma", record.get("param_pool_sigma")) == record.get("param_pool_sigma"):
+        record.pop("param_pool_draw_sigma", None)
+    if name != "fraction":
+        record.pop("input_synthetic", None)
+    return record
 
 
 def of_shards(record: dict) -> dict:
-    """Return a record of shards: ``rejected`` by filter."""
+    """Return a record of shards: ``rejected`` by filter; the sigma of drawing is called as everywhere."""
+    record |= {"param_sigma": record.pop("param_draw_sigma")} if "param_draw_sigma" in record else {}
     return under(record, "rejected", taken(record, "rejected_"))

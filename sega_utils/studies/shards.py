@@ -12,11 +12,11 @@ from pathlib import Path
 import torch
 
 from sega_utils import filters
-from sega_utils.augmenters import base, sega
-from sega_utils.augmenters.pools import VARIANTS, load_networks, produce
+from sega_utils.augmenters import pools
+from sega_utils.augmenters.pools import VARIANTS, produce
 from sega_utils.core import artifacts, numbers, paths, records, runtime
 from sega_utils.core.numbers import aligned
-from sega_utils.data.images import from_uint8, to_uint8
+from sega_utils.data.images import from_uint8
 from sega_utils.filters import rules
 from sega_utils.filters.duplicates import better_copies
 from sega_utils.filters.hashes import pack
@@ -96,7 +96,7 @@ def read_column(shards: tuple[dict, ...], column: str, rows: torch.Tensor | None
 # Candidates that are drawn and scored together. A shard is whole blocks, for sums run in another order in a batch of
 # another size: so no bit depends on the number of shards. A multiple of the batches of generator and CLIP.
 BLOCK = 10_000
-RULE = ("draw_seed", "draw_sigma", "alignment_percentile", "blur_percentile", "max_distance", "min_ssim", "use")
+RULE = ("draw_seed", "sigma", "alignment_percentile", "blur_percentile", "max_distance", "min_ssim", "use")
 
 
 def draw_shard(run: str, dataset: str, shard: int, *, of: int, n: int, device: torch.device | str = "cpu") -> dict:
@@ -148,30 +148,13 @@ def draw_block(inputs: dict, start: int, n: int, thresholds: dict) -> tuple[dict
     Columns: ``index``, ``class_ids``, ``prompt_ids``, ``seeds`` and ``hashes`` (packed) int64 (N,), ``clip_score`` and
     ``blur_score`` float32 (N,), ``images`` uint8 (N, C, S, S).
     """
-    recipe, device, clip = inputs["recipe"], inputs["device"], inputs["clip"]
-    plan = base.plan(inputs["prompts"]["class_ids"], n, seed=recipe["draw_seed"], start=start)
-    drawn = sega.draw(
-        inputs["generator"],
-        inputs["projector"],
-        sigma=recipe["draw_sigma"],
-        embeddings=inputs["prompts"]["embeddings"].to(device),
-        **plan,
-    )
-    stored = to_uint8(drawn)
-    images = from_uint8(stored)
-    kept, table = filters.apply_filters(
-        images,
-        plan["class_ids"],
-        real_images=inputs["real"].images,
-        max_distance=recipe["max_distance"],
-        class_scores=filters.class_scores(images, clip=clip, class_embeddings=inputs["class_embeddings"]),
-        min_ssim=recipe["min_ssim"],
-        use=set(recipe["use"].split()) - {"duplicate"},
-        **thresholds,
-    )
+    recipe = inputs["recipe"]
+    pool = pools.draw(inputs, recipe, n, start=start)
+    others = " ".join(name for name in recipe["use"].split() if name != "duplicate")
+    kept, table = pools.judge(pool, inputs, recipe | {"use": others}, thresholds)
     scores = {name: torch.tensor(table[name]) for name in ("clip_score", "blur_score")}
-    columns = {"index": torch.arange(start, start + n)} | plan | scores
-    columns |= {"hashes": pack(filters.phash(images)), "images": stored}
+    columns = {"index": torch.arange(start, start + n)} | pool | scores
+    columns |= {"hashes": pack(filters.phash(from_uint8(pool["images"])))}
     return {name: column.cpu()[kept.cpu()] for name, column in columns.items()}, [r for r in table["reason"] if r]
 
 
@@ -219,7 +202,8 @@ def merge(run: str, dataset: str, *, of: int, n: int, device: torch.device | str
 
 def load_shard_inputs(run: str, dataset: str, n: int, device: torch.device | str) -> tuple[dict, dict]:
     """Return what candidates are drawn and filtered with, and what they depend on."""
-    inputs = load_networks(run, dataset, networks=VARIANTS["SEGA-Net"][1], device=device)
+    inputs = pools.load_inputs(run, dataset, VARIANTS["SEGA-Net"][1], device)
+    inputs = inputs | {"recipe": pools.recipe_of(run, dataset)}
     rule = {name: inputs["recipe"][name] for name in RULE}
     return inputs, {"candidates": n, "block": BLOCK, "rule": rule, "inputs": inputs["digests"]}
 
@@ -238,7 +222,8 @@ def measure_growth(run: str, dataset: str, n: int, seed: int = 0, device: torch.
 
     Peak memory is the process's: call it in one of its own.
     """
-    inputs = load_networks(run, dataset, networks=VARIANTS["SEGA-Net"][1], device=device)
+    inputs = pools.load_inputs(run, dataset, VARIANTS["SEGA-Net"][1], device)
+    inputs = inputs | {"recipe": pools.recipe_of(run, dataset)}
     pool = produce(inputs, "SEGA-Net", n, seed=seed)
     values = {"kept": int(pool["kept"].sum()), "drawing": pool["drawing"], "filtering": pool["filtering"]}
     return records.write(

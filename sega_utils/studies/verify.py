@@ -81,9 +81,10 @@ def read(file: Path) -> dict[str, object]:
         found = records.comparable(artifacts.load_json(file))
         return {key: value for key, value in found.items() if key not in TIMED | {"run", "param_from_run"}}
     if file.suffix == ".csv":
+        same = lambda row: [value for key, value in row.items() if key not in TIMED]  # some are sorted by time
         return {
             f"row {i}, {key}": value
-            for i, row in enumerate(artifacts.load_csv(file), 1)
+            for i, row in enumerate(sorted(artifacts.load_csv(file), key=same), 1)
             for key, value in row.items()
             if key not in TIMED and not value.endswith(" times")
         }

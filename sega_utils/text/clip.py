@@ -8,7 +8,7 @@ import torch
 from timm.models import build_model_with_cfg
 from timm.models.byobnet import ByoBlockCfg, ByobNet, ByoModelCfg
 
-from sega_utils.core import artifacts, paths
+from sega_utils.core import artifacts, learning, paths
 from sega_utils.data.images import resize
 from sega_utils.text import attributes
 
@@ -91,26 +91,26 @@ def load_clip(name: str | Path, device: torch.device | str = "cpu") -> Clip:
         ValueError: no such model or tag; FileNotFoundError, ArtifactError: no such or a damaged checkpoint.
     """
     if str(name).endswith(".safetensors") and ":" not in str(name):
-        tensors, meta = artifacts.load_tensors(Path(name))
-        try:
-            model = build_clip(meta["vocabulary"])
-            model.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in tensors.items()})
-        except (KeyError, RuntimeError) as error:
-            raise artifacts.ArtifactError(f"{Path(name).name} holds no CLIP of this package: {error}") from error
-        clip = Clip(
-            model.to(device),
-            Vocabulary(meta["vocabulary"]),
-            image_size=SIDE,
-            mean=[0.5],
-            std=[0.5],
-            sha256=meta["sha256"],
-        )
-        clip.meta = meta
-        return clip
-    model_name, _, pretrained = str(name).partition(":")
+        return load_own(Path(name), device)
+    return load_foreign(str(name), device)
+
+
+def load_own(path: Path, device: torch.device | str) -> Clip:
+    """Load a checkpoint of the embedded architecture, with its ``meta``; errors as of ``learning.load_network``."""
+    build = lambda meta, _: build_clip(meta["vocabulary"])
+    model = learning.load_network(path, build, what="CLIP of this package", device=device)
+    tokenize = Vocabulary(model.meta["vocabulary"])
+    clip = Clip(model, tokenize, image_size=SIDE, mean=[0.5], std=[0.5], sha256=model.meta["sha256"])
+    clip.meta = model.meta
+    return clip
+
+
+def load_foreign(name: str, device: torch.device | str) -> Clip:
+    """Load an open_clip model by its ``MODEL:PRETRAINED``; arguments and errors are those of ``load_clip``."""
+    model_name, _, pretrained = name.partition(":")
     if model_name not in open_clip.list_models() or not pretrained:
         raise ValueError(
-            f"unknown CLIP {str(name)!r}; give a .safetensors file of this project or MODEL:PRETRAINED "
+            f"unknown CLIP {name!r}; give a .safetensors file of this project or MODEL:PRETRAINED "
             f"with MODEL one of open_clip.list_models(), e.g. 'ViT-B-32:laion2b_s34b_b79k'"
         )
     if not Path(pretrained).exists() and pretrained not in open_clip.list_pretrained_tags_by_model(model_name):
@@ -155,8 +155,7 @@ def load_run_clip(run: str, dataset: str, device: torch.device | str = "cpu") ->
 
 def save_clip(path: Path, model: torch.nn.Module, vocabulary: list[int], meta: dict) -> str:
     """Write the embedded architecture's weights, in half precision, atomically; return their digest."""
-    tensors = {k: v.half() if v.is_floating_point() else v for k, v in model.state_dict().items()}
-    return artifacts.save_tensors(path, tensors, meta | {"vocabulary": vocabulary})
+    return learning.save_network(path, model, meta | {"vocabulary": vocabulary}, half=True)
 
 
 def build_clip(vocabulary: list[int]) -> open_clip.CustomTextCLIP:

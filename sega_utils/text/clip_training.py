@@ -1,20 +1,21 @@
 """Train the embedded CLIP stand-in on captions made of class names and measured attributes."""
 
 import copy
-import math
 import random
+from collections.abc import Iterator
 
 import torch
 from torch.nn import functional as F
 
 from sega_utils.core import runtime
-from sega_utils.core.learning import one_cycle, shuffled
+from sega_utils.core.learning import Steps, follow, one_cycle, shuffled, update
 from sega_utils.data import augment
 from sega_utils.data.images import Dataset, resize
 from sega_utils.text import attributes
 from sega_utils.text.clip import SIDE, Clip, Vocabulary, build_clip, embed, vocabulary_of
 
 BARE = "a photo of a {}"  # the zero-shot prompt: Radford et al. 2021, section 3.1.4
+WRONG = "the CLIP loss is {loss} at step {step}; lower the learning rate"
 
 
 def caption(class_name: str | None, bins: list[int], rng: random.Random) -> tuple[str, list[int]]:
@@ -58,11 +59,7 @@ def train_clip(
     ema: float = 0.998,
     device: torch.device | str = "cpu",
 ) -> tuple[torch.nn.Module, list[int], list[dict[str, float]]]:
-    """Train a small CLIP from scratch on the run's own training subset.
-
-    Every caption that is true of an image is a positive for it, whoever it was written for; all others in the batch
-    are negatives. Every image is also contrasted with the bare captions of all classes. Images are blended in pairs
-    (MixUp), and what is true of them with them: on a few hundred images, this keeps the image tower from overfitting.
+    """Train a small CLIP from scratch; return the averaged model in eval mode, its vocabulary, and the loss curve.
 
     Args:
         data: the run's training subset; nothing else is seen.
@@ -72,13 +69,8 @@ def train_clip(
         unnamed: share of captions that leave the class unsaid, so that attribute words mean something on their own.
         ema: decay of the averaged weights that are returned.
 
-    Returns:
-        The averaged model in eval mode, its vocabulary, and the loss curve.
-
     Raises:
         FloatingPointError: the loss is not finite.
-
-    Source: CLIP, Radford et al. 2021; several positives, Yang et al. 2022 (UniCL), equation 3.
     """
     torch.manual_seed(seed)
     grey = data.images.mean(1, keepdim=True)  # the stand-in sees no colours
@@ -88,52 +80,82 @@ def train_clip(
     names = tokenize([BARE.format(name) for name in data.class_names]).to(device)
     model = build_clip(vocabulary).to(device).train()
     average = copy.deepcopy(model).requires_grad_(False)
+    optimisers = optimisers_of(model, lr, weight_decay, lr_text)
+    cycle = lambda step: one_cycle((step + 1) / (steps + 1))
+    schedules = tuple(torch.optim.lr_scheduler.LambdaLR(optimiser, cycle) for optimiser in optimisers)
+    run = Steps(steps, label="CLIP", wrong=WRONG, every=25, check=1)
+    batches = captioned(data, size=batch_size, unnamed=unnamed, seed=seed)
+    for step, (pixels, texts, true) in zip(run, batches, strict=False):
+        loss = loss_of(model, pixels.to(device), tokenize(texts).to(device), names, true.to(device), contrast=contrast)
+        run.note(loss=loss)
+        update(loss, *optimisers, schedules=schedules)
+        follow(average, model, step, ema, statistics=True)
+    return average.eval(), vocabulary, run.curve
+
+
+def optimisers_of(
+    model: torch.nn.Module, lr: float, weight_decay: float, lr_text: float
+) -> tuple[torch.optim.Optimizer, ...]:
+    """Return the image tower's optimiser, and that of the text tower and the temperature."""
     image_tower, rest = list(model.visual.parameters()), [p for n, p in model.named_parameters() if "visual" not in n]
-    optimisers = (
+    return (
         torch.optim.SGD(image_tower, lr, momentum=0.9, nesterov=True, weight_decay=weight_decay),
         torch.optim.AdamW(rest, lr_text, weight_decay=0.05),
     )
-    cycle = lambda step: one_cycle((step + 1) / (steps + 1))
-    schedules = [torch.optim.lr_scheduler.LambdaLR(optimiser, cycle) for optimiser in optimisers]
+
+
+def captioned(
+    data: Dataset, *, size: int, unnamed: float, seed: int
+) -> Iterator[tuple[torch.Tensor, list[str], torch.Tensor]]:
+    """Yield batches of shifted and blended images, a caption for each, and what is true of them.
+
+    Images are blended in pairs (MixUp), and what is true of them with them: on a few hundred images, this keeps the
+    image tower from overfitting.
+
+    Yields:
+        Images float32 (size, 1, SIDE, SIDE) in [0, 1], texts, and float32 (size, size + n_classes): how true of each
+        image each caption is, whoever it was written for, and each class.
+    """
     bins = attributes.terciles(attributes.measure(data.images), data.labels)
     classes = F.one_hot(data.labels, len(data.class_names)).float()
-    words, rng, curve = random.Random(seed), runtime.generator(seed), []
-    batches = shuffled(len(data.labels), batch_size, rng)
-    for step in runtime.progress(range(steps), "CLIP"):
-        pick = next(batches)
-        named = [words.random() >= unnamed for _ in range(batch_size)]
-        texts, said = zip(
-            *(
-                caption(data.class_names[data.labels[i]] if name else None, bins[i].tolist(), words)
-                for i, name in zip(pick.tolist(), named, strict=True)
-            ),
-            strict=True,
-        )
-        said, named = torch.tensor(said), torch.tensor(named)
+    words, rng = random.Random(seed), runtime.generator(seed)
+    for pick in shuffled(len(data.labels), size, rng):
+        named = [words.random() >= unnamed for _ in range(size)]
+        told = [
+            caption(data.class_names[data.labels[i]] if name else None, bins[i].tolist(), words)
+            for i, name in zip(pick.tolist(), named, strict=True)
+        ]
+        said, named = torch.tensor([claims for _, claims in told]), torch.tensor(named)
         true = ((said[None] == bins[pick][:, None]) | (said[None] < 0)).all(2)
         true &= (data.labels[pick][:, None] == data.labels[pick][None]) | ~named[None]
         shifted = augment.shift(data.images[pick], rng, pad=2, flip=data.mirrors)
         pixels, targets = augment.mixup(shifted, torch.cat((true, classes[pick]), 1))
-        true, target = targets.to(device).split((batch_size, len(names)), 1)
-        image = model.encode_image((pixels.to(device) - 0.5) / 0.5, normalize=True)
-        text = model.encode_text(tokenize(list(texts)).to(device), normalize=True)
-        scale = model.logit_scale.exp().clamp(max=100)
-        logits = image @ text.T * scale
-        loss = contrast * (soft_cross_entropy(logits, true) + soft_cross_entropy(logits.T, true.T))
-        loss = loss + F.cross_entropy(image @ model.encode_text(names, normalize=True).T * scale, target)
-        if not math.isfinite(loss.item()):
-            raise FloatingPointError(f"the CLIP loss is {loss.item()} at step {step + 1}; lower the learning rate")
-        model.zero_grad(set_to_none=True)
-        loss.backward()
-        for part in (*optimisers, *schedules):
-            part.step()
-        with torch.no_grad():
-            decay = min(ema, (step + 1) / (step + 10))
-            for a, b in zip(average.state_dict().values(), model.state_dict().values(), strict=True):
-                a.lerp_(b, 1 - decay) if a.is_floating_point() else a.copy_(b)
-        if (step + 1) % 25 == 0 or step + 1 == steps:
-            curve.append({"step": step + 1, "loss": loss.item()})
-    return average.eval(), vocabulary, curve
+        yield pixels, [text for text, _ in told], targets
+
+
+def loss_of(
+    model: torch.nn.Module,
+    pixels: torch.Tensor,
+    texts: torch.Tensor,
+    names: torch.Tensor,
+    targets: torch.Tensor,
+    *,
+    contrast: float,
+) -> torch.Tensor:
+    """Return the loss of a batch of ``captioned``, whose texts are token indices, beside the bare captions ``names``.
+
+    Every caption that is true of an image is a positive for it; all others in the batch are negatives. Every image is
+    also contrasted with the bare captions of all classes.
+
+    Source: CLIP, Radford et al. 2021; several positives, Yang et al. 2022 (UniCL), equation 3.
+    """
+    true, target = targets.split((len(texts), len(names)), 1)
+    image = model.encode_image((pixels - 0.5) / 0.5, normalize=True)
+    text = model.encode_text(texts, normalize=True)
+    scale = model.logit_scale.exp().clamp(max=100)
+    logits = image @ text.T * scale
+    loss = contrast * (soft_cross_entropy(logits, true) + soft_cross_entropy(logits.T, true.T))
+    return loss + F.cross_entropy(image @ model.encode_text(names, normalize=True).T * scale, target)
 
 
 def soft_cross_entropy(logits: torch.Tensor, true: torch.Tensor) -> torch.Tensor:

@@ -1,5 +1,5 @@
 """Training: how a classifier comes to be, and what attacks it may meet.
 
-Notebooks use: arms.chosen_of, arms.run_arm, attacks.ATTACKS, classifiers.build, recipes.differences,
+Notebooks use: arms.chosen_of, arms.run_arm, attacks.ATTACKS, classifiers.build, recipes.differences, recipes.read,
 recipes.settings_of.
 """

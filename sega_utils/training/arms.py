@@ -36,7 +36,7 @@ def fit(inputs: dict, settings: dict, seed: int, device: str = "cpu") -> torch.n
         labels = torch.tensor([c for c, k in enumerate(quota(n, n_classes)) for _ in range(k)])
         images = generate(inputs["generator"], labels, seed=1)
     elif settings["synthetic"] == "filtered":
-        pool, chosen = inputs["candidates"], chosen_of(inputs, settings)
+        pool, chosen = inputs["synthetic"], chosen_of(inputs, settings)
         images, labels = from_uint8(pool["images"][chosen]), pool["class_ids"][chosen]
     targets_of = lambda x, y: F.one_hot(y, n_classes).float()
     if settings["labels"] == "clip":
@@ -55,15 +55,21 @@ def fit(inputs: dict, settings: dict, seed: int, device: str = "cpu") -> torch.n
 
 
 def chosen_of(inputs: dict, settings: dict) -> torch.Tensor:
-    """Return which candidates an arm with complete settings trains on, int64 (amount * n_syn,); none for most arms.
+    """Return which synthetic images an arm with complete settings trains on, int64 (amount * n_syn,); for most, none.
 
     Raises:
-        ValueError: the filters kept too few of a class; known here before anything is trained.
+        ValueError: 04_synthesis chose fewer; known here before anything is trained.
     """
     if settings["synthetic"] != "filtered":
         return torch.empty(0, dtype=torch.int64)
-    pool, n = inputs["candidates"], round(settings["amount"] * inputs["n_syn"])
-    return select(pool["kept"], pool["class_ids"], n=n, n_classes=len(inputs["real"].class_names))
+    pool, n = inputs["synthetic"], round(settings["amount"] * inputs["n_syn"])
+    kept = pool.get("kept", torch.ones(len(pool["class_ids"]), dtype=torch.bool))
+    if n > int(kept.sum()):
+        raise ValueError(
+            f"the arm takes {settings['amount']:g} times {inputs['n_syn']} synthetic images, but there are "
+            f"{int(kept.sum())}; raise AMOUNT of 04_synthesis, or lower the arm's amount"
+        )
+    return select(kept, pool["class_ids"], n=n, n_classes=len(inputs["real"].class_names))
 
 
 def run_arm(run: str, dataset: str, arm: str, seed: int, tuned: dict, device: str = "cpu") -> dict:
@@ -72,7 +78,7 @@ def run_arm(run: str, dataset: str, arm: str, seed: int, tuned: dict, device: st
     Raises:
         ValueError, FileNotFoundError, ArtifactError, FloatingPointError: as its parts do.
     """
-    settings, inputs = settings_of(arm, tuned), pools.load_inputs(run, dataset, device)
+    settings, inputs = settings_of(arm, tuned), pools.load_inputs(run, dataset, device=device)
     name = f"{slug(arm)}-seed{seed}"
     file = paths.artifact(run, dataset, "classifiers") / f"{name}.safetensors"
     asked = settings | inputs["real"].unusual()

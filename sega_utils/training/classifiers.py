@@ -1,7 +1,6 @@
 """Classifiers for small images in [0, 1]: their networks, one training of a fixed number of steps, their accuracy."""
 
-import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import nn
@@ -174,27 +173,41 @@ def train_classifier(
     """Train a classifier and return it in eval mode.
 
     Args:
-        real: the run's training subset.
+        real: the run's training subset; ``real_targets`` float32 (N, n_classes) replace its labels.
         synthetic: images float32 (M, C, S, S) and targets float32 (M, n_classes), each row a distribution.
-        real_targets: float32 (N, n_classes) instead of the labels, e.g. CLIP's class distribution.
-        lr: peak learning rate of SGD with Nesterov momentum 0.9 (AdamW for a transformer); one cosine cycle after 10 %
-            of warm-up.
-        pixel: crop (up to a sixteenth of the side) real and synthetic images, and flip them where ``real.mirrors``.
-        policy: a key of ``augment.POLICIES``, applied image by image after crop and flip.
-        mixing: a key of ``augment.MIXING``.
         batch_size: images a step sees, real and synthetic together: arms of one batch size cost the same.
+        lr: peak of ``learning.one_cycle``, for SGD with Nesterov momentum 0.9 (AdamW for a transformer).
+        pixel, policy, mixing: see ``augmented``. precision, compile: see ``prepare``.
         ratio: synthetic share of every batch, 0 .. 1 exclusive; the poster's is 0.3.
-        precision: of the classifier's forward and backward pass, see ``runtime.autocast``; loss, optimiser, and the
-            model that is returned are float32.
-        compile: fuse the classifier's operations with torch.compile, which takes minutes at first and rounds otherwise.
         device: where images, augmentation and mixing stay for all steps.
 
     Raises:
-        ValueError: unknown pixel, policy, mixing or classifier, a ratio outside its range, or as
-            ``runtime.autocast``.
+        ValueError: an unknown option, a ratio outside its range, or as ``runtime.autocast``.
         FloatingPointError: the loss is not finite.
 
     Source: poster, Robust Training with Augmentation (70:30, pixel-based and mixing-based augmentation).
+    """
+    check_options(pixel=pixel, policy=policy, mixing=mixing, ratio=ratio)
+    setting = {"precision": precision, "compile": compile, "seed": seed, "device": device}
+    model, optimise = prepare(real, classifier=classifier, steps=steps, lr=lr, weight_decay=weight_decay, **setting)
+    if real_targets is None:
+        real_targets = F.one_hot(real.labels, len(real.class_names)).float()
+    rng = runtime.generator(seed, device)
+    drawn = batches((real.images, real_targets), synthetic, size=batch_size, ratio=ratio, rng=rng)
+    run = learning.Steps(
+        steps, every=100, wrong=f"the loss is {{loss}} at step {{step}}; lower the learning rate ({lr})"
+    )
+    for _, batch in zip(run, drawn):
+        batch = augmented(*batch, pixel=pixel, policy=policy, mixing=mixing, mirrors=real.mirrors, rng=rng)
+        run.note(loss=optimise(*batch))
+    return model.eval()
+
+
+def check_options(*, pixel: bool, policy: str, mixing: str, ratio: float) -> None:
+    """Refuse options of ``train_classifier`` that are unknown, or a ratio outside its range.
+
+    Raises:
+        ValueError: the message lists what is allowed.
     """
     if policy not in augment.POLICIES:
         raise ValueError(f"policy is {policy!r}; allowed are {', '.join(augment.POLICIES)}")
@@ -204,43 +217,61 @@ def train_classifier(
         raise ValueError(f"pixel is {pixel!r}; allowed are true and false")
     if not 0 < ratio < 1:
         raise ValueError(f"ratio is {ratio}; allowed is 0 .. 1, both excluded; leave synthetic away for none")
-    model, optimise = prepare(
-        real,
-        classifier=classifier,
-        steps=steps,
-        lr=lr,
-        weight_decay=weight_decay,
-        precision=precision,
-        compile=compile,
-        seed=seed,
-        device=device,
-    )
-    if real_targets is None:
-        real_targets = F.one_hot(real.labels, len(real.class_names)).float()
-    sources = [(real.images, real_targets, batch_size)]
+
+
+def batches(
+    real: tuple[torch.Tensor, torch.Tensor],
+    synthetic: tuple[torch.Tensor, torch.Tensor] | None,
+    *,
+    size: int,
+    ratio: float,
+    rng: torch.Generator,
+) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    """Yield batches of images and targets, real and synthetic, on the device of ``rng``, where all images stay.
+
+    Raises:
+        ValueError: a ratio that leaves no room for one of both kinds, or no images to draw from.
+    """
+    sources = [(*real, size)]
     if synthetic is not None:
-        extra = round(ratio * batch_size)
-        if extra in {0, batch_size}:
+        extra = round(ratio * size)
+        if extra in {0, size}:
             raise ValueError(
-                f"ratio {ratio} puts {extra} synthetic images into a batch of {batch_size}; choose one "
+                f"ratio {ratio} puts {extra} synthetic images into a batch of {size}; choose one "
                 "that leaves room for both kinds"
             )
-        sources = [(real.images, real_targets, batch_size - extra), (*synthetic, extra)]
-    rng = runtime.generator(seed, device)
-    streams = [(x.to(device), y.to(device), learning.shuffled(len(x), n, rng)) for x, y, n in sources]
-    for step in range(steps):
+        sources = [(*real, size - extra), (*synthetic, extra)]
+    streams = [(x.to(rng.device), y.to(rng.device), learning.shuffled(len(x), n, rng)) for x, y, n in sources]
+    while True:
         picked = [(x[i], y[i]) for x, y, stream in streams for i in [next(stream)]]
         images, targets = (torch.cat(parts) for parts in zip(*picked, strict=True))
-        if pixel:
-            images = augment.shift(images, rng, pad=images.shape[-1] // 16, flip=real.mirrors)
-        images = augment.POLICIES[policy](images)
-        if mixing != "none":
-            order = torch.randperm(len(images), generator=rng, device=device)  # partners across real and synthetic
-            images, targets = augment.MIXING[mixing](images[order], targets[order])
-        loss = optimise(images, targets)
-        if ((step + 1) % 100 == 0 or step + 1 == steps) and not math.isfinite(loss.item()):
-            raise FloatingPointError(f"the loss is {loss.item()} at step {step + 1}; lower the learning rate ({lr})")
-    return model.eval()
+        yield images, targets
+
+
+def augmented(
+    images: torch.Tensor,
+    targets: torch.Tensor,
+    *,
+    pixel: bool,
+    policy: str,
+    mixing: str,
+    mirrors: bool,
+    rng: torch.Generator,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return a batch augmented image by image, and then mixed with itself.
+
+    Args:
+        pixel: crop (up to a sixteenth of the side) real and synthetic images, and flip them where ``mirrors``.
+        policy: a key of ``augment.POLICIES``, applied image by image after crop and flip.
+        mixing: a key of ``augment.MIXING``.
+    """
+    if pixel:
+        images = augment.shift(images, rng, pad=images.shape[-1] // 16, flip=mirrors)
+    images = augment.POLICIES[policy](images)
+    if mixing == "none":
+        return images, targets
+    order = torch.randperm(len(images), generator=rng, device=rng.device)  # partners across real and synthetic
+    return augment.MIXING[mixing](images[order], targets[order])
 
 
 def prepare(
@@ -257,7 +288,15 @@ def prepare(
 ) -> tuple[nn.Module, Callable[[torch.Tensor, torch.Tensor], torch.Tensor]]:
     """Return a new classifier, and what takes a batch and its targets, makes one of ``steps`` and returns the loss.
 
-    Arguments and errors are those of ``train_classifier``; targets are distributions or int64 labels.
+    Targets are distributions or int64 labels; all other arguments are those of ``train_classifier``.
+
+    Args:
+        precision: of the classifier's forward and backward pass, see ``runtime.autocast``; loss, optimiser, and the
+            model that is returned are float32.
+        compile: fuse the classifier's operations with torch.compile, which takes minutes at first and rounds otherwise.
+
+    Raises:
+        ValueError: an unknown classifier, or as ``runtime.autocast``.
     """
     autocast = runtime.autocast(precision, device)
     torch.manual_seed(seed)
@@ -273,10 +312,7 @@ def prepare(
         with autocast:
             logits = forward(images)
         loss = F.cross_entropy(logits.float(), targets)
-        optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        optimiser.step()
-        schedule.step()
+        learning.update(loss, optimiser, schedules=(schedule,))
         return loss
 
     return model, optimise

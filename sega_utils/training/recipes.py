@@ -1,5 +1,9 @@
 """The arms that are compared and their settings: plain data, so that planning a grid needs no torch."""
 
+from pathlib import Path
+
+from sega_utils.core import parameters, paths
+
 # What makes an arm itself; of the other SETTINGS, classifier, steps and batch_size are the budget and the same for all,
 # and the rest is tuned for each arm alike. The poster trains SEGA-Net with pixel-based and mixing-based augmentation
 # ("Robust Training"): beside the arm on real images that mixes alike, only the images differ.
@@ -51,6 +55,38 @@ def settings_of(arm: str, tuned: dict | None = None) -> dict:
         raise ValueError(f"unknown settings {sorted(unknown)}; known are {', '.join(SETTINGS | SPEED)}")
     settings = SETTINGS | (tuned or {}) | ARMS[arm]
     return {name: value for name, value in settings.items() if name in SETTINGS or value != SPEED[name]}
+
+
+def read(file: Path, classifier: str = "") -> dict[str, dict]:
+    """Return what a file says of each arm's settings, by arm.
+
+    Either the file holds these as they are, or under ``arms`` those that differ from arm to arm and under
+    ``classifiers`` what each classifier is trained with, whatever the arm.
+
+    Args:
+        classifier: which one, of a file of several.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: not a file of settings, or it does not have the classifier, or has several and none is asked for.
+    """
+    content, shown = parameters.load_yaml(file), paths.shown(file)
+    several = isinstance(content, dict) and set(content) == {"arms", "classifiers"}
+    groups = list(content.values()) if several else [content]
+    if not all(isinstance(g, dict) and all(isinstance(s, dict | None) for s in g.values()) for g in groups):
+        raise ValueError(f"{shown} must hold settings by arm, or those in a section arms beside a section classifiers")
+    if not several:
+        if classifier:
+            raise ValueError(f"{shown} holds settings by arm and no classifiers, so it has no {classifier}")
+        return {arm: own or {} for arm, own in content.items()}
+    known = content["classifiers"]
+    if classifier not in known:
+        asked = f"lacks the classifier {classifier}" if classifier else "needs a classifier to be named"
+        raise ValueError(f"{shown} {asked}; there are {', '.join(known) or 'none'}")
+    return {
+        arm: {"classifier": classifier} | (known[classifier] or {}) | (own or {})
+        for arm, own in content["arms"].items()
+    }
 
 
 def differences(names: list[str], tuned: dict[str, dict]) -> dict[str, dict]:

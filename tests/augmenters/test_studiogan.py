@@ -3,12 +3,13 @@ import torch
 from torch.nn import functional as F
 
 from sega_utils.__main__ import main
-from sega_utils.augmenters import base, biggan, pools, sega
+from sega_utils.augmenters import base, biggan, sega
 from sega_utils.augmenters.base import generate
 from sega_utils.augmenters.biggan import load_studiogan
 from sega_utils.augmenters.pools import load_generator
 from sega_utils.core import artifacts, paths
 from sega_utils.core.artifacts import ArtifactError
+from sega_utils.studies.altered import without_classes
 
 N_CLASSES, SHARED, PART = 3, 6, 2
 CHANNELS = {3: [16, 16, 16, 16], 4: [64, 32, 16, 8, 4]}  # by the number of blocks: of 32 pixels and of 64
@@ -159,7 +160,7 @@ def test_the_generator_is_frozen_and_can_be_steered(path, prompts):
     plan = base.plan(prompts["class_ids"], 6, seed=0)
     images = sega.draw(generator, network, embeddings=prompts["embeddings"], sigma=0.5, **plan)
     assert images.shape == (6, 3, 32, 32) and 0 <= images.min() < images.max() <= 1
-    same = generate(pools.without_classes(generator), torch.arange(3), z=torch.ones(3, 4 * PART))
+    same = generate(without_classes(generator), torch.arange(3), z=torch.ones(3, 4 * PART))
     torch.testing.assert_close(same[0], same[2])
 
 

@@ -3,6 +3,7 @@ import pytest
 from nbformat import v4
 
 from sega_utils.core import parameters
+from sega_utils.data import catalogue
 
 CELL = """\
 # why these
@@ -93,6 +94,16 @@ def test_a_choice_that_ends_in_path_admits_any_path():
     for value in ("folder:", "folder: ", "folder", "build/digits", "xfolder:y"):
         with pytest.raises(ValueError, match="allowed is text: one of: a | folder:PATH"):
             parameters.check({"DATASET": value}, known)
+
+
+def test_a_comment_may_name_all_data_sets_at_once_and_they_are_those_of_the_catalogue():
+    assert parameters.DATASETS == tuple(catalogue.DATASETS)
+    known = parameters.declared('DATASET = "mnist"  # data set; one of: DATASETS | folder:PATH')
+    assert known["DATASET"].allowed == f"one of: {' | '.join(parameters.DATASETS)} | folder:PATH"
+    for value in (*catalogue.DATASETS, "folder:mine"):
+        assert parameters.check({"DATASET": value}, known) == {"DATASET": value}
+    with pytest.raises(ValueError, match=r"allowed is text: one of: fashion-mnist \| .* \| folder:PATH \(data set\)"):
+        parameters.check({"DATASET": "DATASETS"}, known)
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from sega_utils.data import catalogue
 from sega_utils.data.images import from_uint8, to_uint8
 from sega_utils.evaluation import classified
 from sega_utils.report import comparisons
-from sega_utils.studies import ablate, entries
+from sega_utils.studies import ablate, altered, entries
 from sega_utils.studies.entries import Entry
 from sega_utils.text import clip
 from sega_utils.training import arms, recipes
@@ -54,7 +54,7 @@ def run(tiny, clip_model, generator, prompts, monkeypatch):
     planned = base.plan(prompts["class_ids"], 60, seed=2)
     images = to_uint8(generate(generator, planned["class_ids"], seed=5))
     artifacts.save_tensors(place("candidates"), planned | {"images": images, "kept": torch.arange(60) % 4 > 0})
-    artifacts.save_tensors(place("synthetic"), {"images": images[:3], "labels": planned["class_ids"][:3]})
+    artifacts.save_tensors(place("synthetic"), {"images": images, "class_ids": planned["class_ids"]}, {"n_syn": 3})
     write = functools.partial(records.write, *RUN, metrics={}, inputs={}, cost=COST)
     write("prompts", "prompts", parameters={"n_prompts": 4, "m": 2, "seed": 0})
     write("projector", "projector", parameters=OWN)
@@ -141,7 +141,7 @@ def test_entries_are_chosen_by_name_or_by_name_and_value():
 
 
 def test_a_pool_like_the_runs_own_is_the_runs_own(run):
-    pool = pools.make_pool(*RUN, inputs(), pools.recipe_of(*RUN), n=3)
+    pool = altered.make_pool(*RUN, inputs(), pools.recipe_of(*RUN), n=3)
     assert torch.equal(pool["images"], inputs()["candidates"]["images"])
 
 
@@ -152,17 +152,17 @@ def test_a_run_that_leaves_filters_out_leaves_them_out_of_its_recipe(run):
 
 
 def test_a_redrawn_pool_is_what_the_synthesis_draws(run, prompts, generator):
-    recipe = pools.recipe_of(*RUN) | {"draw_sigma": 0.5, "use": ""}
-    pool = pools.make_pool(*RUN, inputs(), recipe, n=3)
-    plan = base.plan(prompts["class_ids"], 60, seed=2)
+    recipe = pools.recipe_of(*RUN) | {"draw_seed": 9, "use": ""}
+    pool = altered.make_pool(*RUN, inputs(), recipe, n=3)
+    plan = base.plan(prompts["class_ids"], 60, seed=9)
     network = sega.load_projector(paths.artifact(*RUN, "projector"))
-    images = sega.draw(generator, network, embeddings=prompts["embeddings"], sigma=0.5, **plan)
+    images = sega.draw(generator, network, embeddings=prompts["embeddings"], sigma=recipe["sigma"], **plan)
     assert torch.equal(pool["images"], to_uint8(images)) and torch.equal(pool["class_ids"], plan["class_ids"])
 
 
 def test_what_is_kept_is_what_04_would_keep(run):
     recipe = pools.recipe_of(*RUN) | {"latents": "plain", "alignment_percentile": 25, "use": "alignment blur"}
-    pool = pools.drawn(*RUN, inputs(), recipe, pools.recipe_of(*RUN), [1, 1, 1])
+    pool = altered.drawn(*RUN, inputs(), recipe, pools.recipe_of(*RUN), [1, 1, 1])
     real, labels, *_ = inputs()["real"]
     known = {"clip": inputs()["clip"], "class_embeddings": inputs()["class_embeddings"]}
     alignment, blur = (
@@ -171,20 +171,20 @@ def test_what_is_kept_is_what_04_would_keep(run):
     )
     images, ids = from_uint8(pool["images"]), pool["class_ids"]
     expected = (filters.clip_score(images, ids, **known) >= alignment[ids]) & (filters.blur_score(images) >= blur[ids])
-    assert torch.equal(pools.keep(pool, inputs(), recipe), expected)
+    assert torch.equal(altered.keep(pool, inputs(), recipe), expected)
 
 
 def test_a_pool_is_drawn_once_and_then_read(run, monkeypatch):
     recipe = pools.recipe_of(*RUN) | {"latents": "plain", "use": ""}
-    first = pools.make_pool(*RUN, inputs(), recipe, n=3)
-    monkeypatch.setattr(pools, "generate", mock.Mock(side_effect=AssertionError("drawn again")))
-    again = pools.make_pool(*RUN, inputs(), recipe, n=3)
+    first = altered.make_pool(*RUN, inputs(), recipe, n=3)
+    monkeypatch.setattr(altered, "generate", mock.Mock(side_effect=AssertionError("drawn again")))
+    again = altered.make_pool(*RUN, inputs(), recipe, n=3)
     assert torch.equal(first["images"], again["images"]) and first["kept"].all()
     assert len(list(paths.artifact(*RUN, "pools").glob("*"))) == 1
 
 
 def test_plain_latents_need_neither_prompts_nor_projector(run, generator, prompts):
-    pool = pools.make_pool(*RUN, inputs(), pools.recipe_of(*RUN) | {"latents": "plain", "use": ""}, n=3)
+    pool = altered.make_pool(*RUN, inputs(), pools.recipe_of(*RUN) | {"latents": "plain", "use": ""}, n=3)
     plan = base.plan(prompts["class_ids"], 60, seed=2)
     noise = base.noise_of(plan["seeds"], generator.z_dim)
     assert torch.equal(pool["images"], to_uint8(generate(generator, plan["class_ids"], z=noise)))
@@ -193,10 +193,10 @@ def test_plain_latents_need_neither_prompts_nor_projector(run, generator, prompt
 @pytest.mark.parametrize("change", [{"sigma": 0.5}, {"tau": 0.2}, {"lam": 0.5}, {"m": 1}, {"n_prompts": 2}], ids=str)
 def test_a_projector_is_trained_again_only_where_it_would_differ(run, monkeypatch, change):
     calls, train = [], sega.train_projector
-    monkeypatch.setattr(pools, "train_projector", lambda *a, **options: calls.append(options) or train(*a, **options))
-    pools.make_pool(*RUN, inputs(), pools.recipe_of(*RUN) | {"draw_sigma": 0.5, "use": ""}, n=3)
+    monkeypatch.setattr(altered, "train_projector", lambda *a, **options: calls.append(options) or train(*a, **options))
+    altered.make_pool(*RUN, inputs(), pools.recipe_of(*RUN) | {"draw_seed": 9, "use": ""}, n=3)
     assert not calls
-    pools.make_pool(*RUN, inputs(), pools.recipe_of(*RUN) | change | {"use": ""}, n=3)
+    altered.make_pool(*RUN, inputs(), pools.recipe_of(*RUN) | change | {"use": ""}, n=3)
     options = calls[0]
     assert len(calls) == 1 and options["seed"] == 0 and options["steps"] == 2
     assert {k: v for k, v in change.items() if k in options}.items() <= options.items()
@@ -205,7 +205,7 @@ def test_a_projector_is_trained_again_only_where_it_would_differ(run, monkeypatc
 
 
 def test_without_classes_a_generator_draws_the_same_for_every_label(generator):
-    plain = pools.without_classes(generator)
+    plain = altered.without_classes(generator)
     z = torch.randn(1, 8, generator=torch.Generator().manual_seed(0)).expand(3, 8)
     labels = torch.arange(3)
     told, untold = generate(generator, labels, z=z), generate(plain, labels, z=z)
@@ -216,7 +216,7 @@ def test_without_classes_a_generator_draws_the_same_for_every_label(generator):
 
 def test_shuffled_prompts_are_those_of_every_other_class_each_once():
     class_ids = torch.arange(40) // 8
-    index = pools.others(class_ids)
+    index = altered.others(class_ids)
     assert sorted(index.tolist()) == list(range(40))
     assert (class_ids[index] != class_ids).all()
     assert all(len(class_ids[index][class_ids == c].unique()) == 4 for c in range(5))
@@ -226,31 +226,31 @@ def test_the_random_control_keeps_as_many_of_each_class_but_others():
     class_ids = torch.arange(300) % 3
     kept = torch.arange(300) < 90
     kept[class_ids == 2] = False
-    control = pools.at_random(kept, class_ids, seed=0)
+    control = altered.at_random(kept, class_ids, seed=0)
     assert [int(control[class_ids == c].sum()) for c in range(3)] == [30, 30, 0]
-    assert not torch.equal(control, kept) and torch.equal(control, pools.at_random(kept, class_ids, seed=0))
+    assert not torch.equal(control, kept) and torch.equal(control, altered.at_random(kept, class_ids, seed=0))
 
 
 def test_a_pool_that_is_too_small_grows_and_its_first_images_stay(run):
     recipe = pools.recipe_of(*RUN) | {"latents": "plain", "use": ""}
-    small, large = (pools.make_pool(*RUN, inputs(), recipe, n=n) for n in (60, 63))
+    small, large = (altered.make_pool(*RUN, inputs(), recipe, n=n) for n in (60, 63))
     assert len(small["kept"]) == 60 and len(large["kept"]) == 120
     assert torch.equal(large["images"][:60], small["images"])
     message = r"of 1,920 candidates too few are kept, in each class \[640, 640, 640\], for 1921 images"
     with pytest.raises(ValueError, match=message):
-        pools.make_pool(*RUN, inputs(), recipe, n=1921)
+        altered.make_pool(*RUN, inputs(), recipe, n=1921)
 
 
 def test_only_a_class_that_keeps_too_few_is_drawn_more(run, monkeypatch):
     yields = lambda images, ids, **_: ((torch.arange(len(ids)) % 8 == 0) | (ids != 2), {})
     monkeypatch.setattr(filters, "apply_filters", yields)
-    pool = pools.make_pool(*RUN, inputs(), pools.recipe_of(*RUN) | {"latents": "plain"}, n=15)
+    pool = altered.make_pool(*RUN, inputs(), pools.recipe_of(*RUN) | {"latents": "plain"}, n=15)
     assert pool["class_ids"].bincount().tolist() == [20, 20, 40]
 
 
 def test_more_prompts_than_there_are_is_an_error(run):
     with pytest.raises(ValueError, match="n_prompts is 5, but a class has only 4"):
-        pools.make_pool(*RUN, inputs(), pools.recipe_of(*RUN) | {"n_prompts": 5}, n=3)
+        altered.make_pool(*RUN, inputs(), pools.recipe_of(*RUN) | {"n_prompts": 5}, n=3)
 
 
 @pytest.mark.parametrize("stage", ["prompts", "projector", "synthesis"])
@@ -300,7 +300,7 @@ def test_every_component_trains_on_a_pool_of_its_own(run, fitted, value, monkeyp
     keep = lambda images, *_, use, **__: (torch.arange(len(images)) % 5 < 5 - len(use) // 2, {})
     monkeypatch.setattr(filters, "apply_filters", keep)
     record = measure("components", value)[0]
-    pool = fitted[0][0]["candidates"]
+    pool = fitted[0][0]["synthetic"]
     assert pool["kept"].all() == (value in {"GAN-only", "LLM-only", "GAN+LLM"})
     assert record["kept_share"] == pool["kept"].float().mean().item() or record["kept"] == int(pool["kept"].sum())
     assert record["param_pool_latents"] == ("plain" if value in {"GAN-only", "GAN+Filter"} else "prompt")
@@ -321,8 +321,8 @@ def test_a_finished_entry_is_not_repeated_and_another_seed_is_added(run, fitted)
 
 
 def test_the_seeds_of_an_entry_share_one_pool(run, monkeypatch):
-    calls, make = [], pools.make_pool
-    monkeypatch.setattr(pools, "make_pool", lambda *a, **k: calls.append(a) or make(*a, **k))
+    calls, make = [], altered.make_pool
+    monkeypatch.setattr(altered, "make_pool", lambda *a, **k: calls.append(a) or make(*a, **k))
     measure("components", "GAN-only", [0, 1])
     assert len(calls) == 1
 
@@ -336,8 +336,8 @@ def test_a_repeated_entry_ends_with_the_same_record(run):
 
 def test_records_of_other_files_are_replaced_and_never_averaged_with_new_ones(run):
     measure("mixing", "none", [0, 1])
-    synthetic, meta = artifacts.load_tensors(paths.artifact(*RUN, "synthetic"))
-    artifacts.save_tensors(paths.artifact(*RUN, "synthetic"), synthetic | {"more": torch.ones(1)}, meta)
+    candidates, meta = artifacts.load_tensors(paths.artifact(*RUN, "candidates"))
+    artifacts.save_tensors(paths.artifact(*RUN, "candidates"), candidates | {"more": torch.ones(1)}, meta)
     pools.load_inputs.cache_clear()
     with pytest.raises(ArtifactError, match="sega-net-seed0.json of run mine is of other files than those there now"):
         measure("mixing", "none")
@@ -390,7 +390,7 @@ def test_the_runs_own_fraction_is_its_own_record(run):
 
 
 def test_a_fraction_that_was_not_run_names_the_command(run):
-    message = "make run RUN=mine-fraction-0.02 .*PARAMS=notebooks/params/fraction-0.02.yaml"
+    message = "make run RUN=mine-fraction-0.02 .*PARAMS=notebooks/params/fraction.yaml FRACTION=0.02"
     with pytest.raises(FileNotFoundError, match=message):
         measure("fraction", 0.02, arm="Std Aug")
 
@@ -402,11 +402,15 @@ def test_a_run_of_another_fraction_than_its_name_says_is_refused(low):
         measure("fraction", 0.05, arm="Std Aug")
 
 
-def test_every_fraction_has_its_file_of_parameters():
-    values = {entry.value for entry in entries.read(entries.FILE)[0] if entry.name == entries.FRACTION}
-    for value in values - {0.01}:
-        content = parameters.load_yaml(paths.PARAMS / f"fraction-{value:g}.yaml")
-        assert content["00_data"] == {"FRACTION": value}
+def test_every_fraction_is_one_that_the_named_command_can_make():
+    found = [entry for entry in entries.read(entries.FILE)[0] if entry.name == entries.FRACTION]
+    notebook = paths.NOTEBOOKS / "00_data.ipynb"
+    for entry in found:
+        _, file, fraction = ablate.how_to_make(*RUN, entry).rsplit(maxsplit=2)
+        given = parameters.read_file(paths.ROOT / file.partition("=")[2], notebook)
+        assert "FRACTION" not in given  # one file for every fraction
+        given |= {"FRACTION": fraction.partition("=")[2]}
+        assert parameters.check(given, parameters.read(notebook))["FRACTION"] == entry.value
 
 
 # tables

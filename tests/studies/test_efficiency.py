@@ -16,7 +16,7 @@ from sega_utils.training import classifiers
 
 RUN = ("small", "fashion-mnist")
 RECIPE = {
-    "draw_sigma": 1.0,
+    "sigma": 1.0,
     "alignment_percentile": 0,
     "blur_percentile": 0,
     "max_distance": 0,
@@ -67,11 +67,11 @@ def test_a_variant_is_measured_on_the_images_that_are_kept(run, variant, pipelin
 
 
 def test_only_what_the_filters_keep_is_counted_and_chosen(run, monkeypatch):
-    monkeypatch.setattr(pools, "keep", lambda pool, *_: torch.arange(len(pool["images"])) >= 18)
+    monkeypatch.setattr(pools, "judge", lambda pool, *_: (torch.arange(len(pool["images"])) >= 18, {}))
     record = measure("SEGA-Net")
     assert (record["drawn"], record["kept"]) == (36, 18)
     assert record["seconds_per_kept_image"] == pytest.approx(record["seconds"] / 18)
-    inputs = pools.load_networks(*RUN, networks=pools.VARIANTS["SEGA-Net"][1])
+    inputs = pools.load_inputs(*RUN, pools.VARIANTS["SEGA-Net"][1]) | {"recipe": RECIPE}
     drawn = pools.produce(inputs, "SEGA-Net", 36, seed=0)["images"]
     kept = artifacts.load_tensors(efficiency.images_of(*RUN, "SEGA-Net"))[0]["images"]
     assert sorted(map(bytes, kept.numpy())) == sorted(map(bytes, drawn[18:27].numpy()))

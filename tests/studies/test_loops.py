@@ -128,6 +128,12 @@ def test_the_command_prints_a_pair_of_rows_for_each_precision_and_number_of_work
     assert main(["loops", *arguments, "--tuned", str(file)]) == 0
     lines = capsys.readouterr().out.strip().splitlines()
     assert len(lines) == 1 + 2 * 2 and all("bfloat16" in line for line in lines[1:])
+    file.write_text("arms: {Std Aug: {batch_size: 8}}\nclassifiers: {resnet18: {lr: 0.025}, resnet8-half: {lr: 0.2}}")
+    assert main(["loops", *arguments, "--tuned", str(file), "--classifier", "resnet8-half"]) == 0
+    found = {(record["param_classifier"], record["param_lr"]) for record in records.read(*RUN, "efficiency")}
+    assert ("resnet8-half", 0.2) in found and "resnet18" not in {name for name, _ in found}
+    assert main(["loops", *arguments, "--tuned", str(file)]) == 1
+    assert "needs a classifier to be named; there are resnet18, resnet8-half" in capsys.readouterr().err
     file.write_text("No Aug: {}")
     assert main(["loops", *arguments, "--tuned", str(file)]) == 1
     assert "tuned.yaml lacks the arm 'Std Aug'" in capsys.readouterr().err

@@ -25,7 +25,7 @@ from sega_utils.text import clip
 RUN, N = ("small", "fashion-mnist"), 150
 RECIPE = {
     "draw_seed": 2,
-    "draw_sigma": 1.0,
+    "sigma": 1.0,
     "alignment_percentile": 20,
     "blur_percentile": 20,
     "max_distance": 8,
@@ -53,17 +53,18 @@ def run(tiny, prompts, clip_model, generator, monkeypatch):
     save()
     images[:9] = candidates()[1][60:69]
     save()
+    pools.load_inputs.cache_clear()
 
 
 def candidates():
     """Return the inputs, all images at once, and their plan, drawn as in 04_synthesis."""
-    inputs = pools.load_networks(*RUN, networks=pools.VARIANTS["SEGA-Net"][1])
+    inputs = pools.load_inputs(*RUN, pools.VARIANTS["SEGA-Net"][1]) | {"recipe": RECIPE}
     plan = base.plan(inputs["prompts"]["class_ids"], N, seed=RECIPE["draw_seed"])
     drawn = sega.draw(
         inputs["generator"],
         inputs["projector"],
         embeddings=inputs["prompts"]["embeddings"],
-        sigma=RECIPE["draw_sigma"],
+        sigma=RECIPE["sigma"],
         **plan,
     )
     return inputs, to_uint8(drawn), plan
@@ -164,7 +165,7 @@ def test_a_whole_shard_is_not_drawn_again_and_any_other_is(run, monkeypatch):
     path.write_bytes(intact[:-1] + bytes([intact[-1] ^ 1]))
     draw(2)
     assert drawn == [80, 100, 120, 140] and path.read_bytes() == intact, "the damaged one"
-    monkeypatch.setitem(RECIPE, "draw_sigma", 0.5)
+    monkeypatch.setitem(RECIPE, "sigma", 0.5)
     draw(2)
     assert len(drawn) == 4 + 8, "both, by another rule"
 
@@ -187,7 +188,7 @@ def test_what_cannot_be_merged_names_the_command(run, monkeypatch, capsys):
         shards.merge(*RUN, of=2, n=N)
     assert main(["shard-draw", *arguments[1:], "--shard", "1"]) == 0
     assert main(arguments) == 0 and "kept" in capsys.readouterr().out
-    monkeypatch.setitem(RECIPE, "draw_sigma", 0.5)
+    monkeypatch.setitem(RECIPE, "sigma", 0.5)
     with pytest.raises(artifacts.ArtifactError, match="0-of-2.safetensors was drawn for other rule; .*--shard 0"):
         shards.merge(*RUN, of=2, n=N)
 

@@ -33,7 +33,9 @@ def run(tiny, clip_model, generator, prompts, monkeypatch):
     images = to_uint8(generate(generator, planned["class_ids"], seed=5))
     kept = torch.arange(60) % 4 > 0
     artifacts.save_tensors(place("candidates"), planned | {"images": images, "kept": kept})
-    artifacts.save_tensors(place("synthetic"), {"images": images[:15], "labels": planned["class_ids"][:15]})
+    chosen = base.select(kept, planned["class_ids"], n=30, n_classes=3)
+    selection = {"images": images[chosen], "class_ids": planned["class_ids"][chosen]}
+    artifacts.save_tensors(place("synthetic"), selection, {"n_syn": 15})
     monkeypatch.setattr(catalogue, "load", lambda dataset, split: tiny)
 
 
@@ -143,8 +145,15 @@ def test_sega_net_sees_only_kept_candidates_balanced(run, trained):
     assert targets.sum(0).tolist() == [10, 10, 10] and pool["kept"][chosen].all()
 
 
-def test_more_images_than_the_pool_holds_are_an_error(run):
-    with pytest.raises(ValueError, match="the candidate pool is exhausted .*OVERSAMPLE"):
+def test_a_smaller_amount_takes_the_first_of_each_class_of_what_04_chose(run, trained):
+    run_arm("SEGA-Net", amount=1)
+    pool = artifacts.load_tensors(paths.artifact(*RUN, "candidates"))[0]
+    chosen = base.select(pool["kept"], pool["class_ids"], n=15, n_classes=3)
+    assert torch.equal(trained[0]["synthetic"][0], from_uint8(pool["images"][chosen]))
+
+
+def test_more_images_than_04_chose_are_an_error(run):
+    with pytest.raises(ValueError, match="takes 4 times 15 synthetic images, but there are 30; raise AMOUNT"):
         run_arm("SEGA-Net", amount=4)
 
 
@@ -152,7 +161,7 @@ def test_what_an_arm_takes_of_the_pool_is_known_before_training(run):
     inputs = pools.load_inputs(*RUN)
     taken = {arm: len(arms.chosen_of(inputs, recipes.settings_of(arm, {"amount": 2}))) for arm in recipes.ARMS}
     assert taken == dict.fromkeys(recipes.ARMS, 0) | {"SEGA-Net": 30}
-    with pytest.raises(ValueError, match=r"exhausted \(class 0: \d+ kept, 20 needed"):
+    with pytest.raises(ValueError, match="there are 30; raise AMOUNT"):
         arms.chosen_of(inputs, recipes.settings_of("SEGA-Net", {"amount": 4}))
 
 

@@ -1,0 +1,111 @@
+"""What training loops share: steps that are counted, checked, kept and resumed; averages; networks on disk."""
+
+import pytest
+import torch
+from torch import nn
+
+from sega_utils.core import artifacts, learning, runtime
+from sega_utils.core.artifacts import ArtifactError
+
+
+def steps(n: int, **options) -> learning.Steps:
+    return learning.Steps(n, wrong="step {step}: a is {a}, all are {losses}", **options)
+
+
+def rows(run: learning.Steps) -> list[int]:
+    for step in run:
+        run.note(a=torch.tensor(float(step)))
+    assert all(row["a"] == row["step"] - 1 for row in run.curve)
+    return [row["step"] for row in run.curve]
+
+
+@pytest.fixture
+def state(tmp_path):
+    """Return a state of one network, stored every two steps."""
+    network = nn.Linear(2, 1)
+    optimiser = torch.optim.Adam(network.parameters())
+    return learning.State(tmp_path / "state.safetensors", 2, {"own": network}, [optimiser], {"seed": 0})
+
+
+@pytest.mark.parametrize(("n", "expected"), [(0, []), (1, [1]), (7, [3, 6, 7]), (6, [3, 6])])
+def test_the_curve_has_a_row_every_so_many_steps_and_at_the_last(n, expected):
+    assert rows(steps(n, every=3)) == expected
+
+
+def test_the_curve_has_a_row_of_each_step_that_is_stored(state):
+    assert rows(steps(5, every=3, state=state)) == [2, 3, 4, 5]
+    assert rows(steps(5, every=3, state=state._replace(path=None))) == [3, 5]
+
+
+@pytest.mark.parametrize(("check", "at"), [(None, 3), (1, 1), (2, 2)])
+def test_a_loss_that_is_not_finite_is_told_at_the_next_check(check, at):
+    run = steps(5, every=3, check=check)
+    with pytest.raises(FloatingPointError, match=f"step {at}: a is nan, all are {{'step': {at}, 'a': nan}}"):
+        for _ in run:
+            run.note(a=torch.tensor(float("nan")))
+    assert run.curve == []
+
+
+def test_without_a_label_there_is_no_progress_bar(monkeypatch):
+    labels = []
+    monkeypatch.setattr(runtime, "progress", lambda items, label: labels.append(label) or items)
+    assert list(steps(2)) == list(steps(2, label="GAN")) == [0, 1] and labels == ["GAN"]
+
+
+def test_stored_steps_are_not_taken_again_and_their_curve_is_kept(state):
+    run = steps(9, every=1, state=state)
+    for step in run:
+        if step == 5:
+            break  # what was taken after the fourth step is lost
+        run.note(a=torch.tensor(1.0))
+    resumed = steps(9, every=1, state=state)
+    assert [row["step"] for row in resumed.curve] == [1, 2, 3, 4] and list(resumed) == [4, 5, 6, 7, 8]
+
+
+def test_more_steps_than_asked_for_or_other_settings_are_refused(state):
+    list(steps(4, state=state))
+    with pytest.raises(ArtifactError, match="holds 4 steps, more than the 3 asked for"):
+        steps(3, state=state)
+    with pytest.raises(ArtifactError, match="made with other settings {'seed': 0}, this run has {'seed': 1}"):
+        steps(4, state=state._replace(settings={"seed": 1}))
+
+
+def test_an_update_moves_weights_and_then_the_rate():
+    network = nn.Linear(1, 1, bias=False)
+    before = network.weight.item()
+    optimiser = torch.optim.SGD(network.parameters(), 0.1)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: 1 / (step + 1))
+    for _ in range(2):  # a gradient that was left over would count twice
+        learning.update(network.weight.sum(), optimiser, schedules=(schedule,))
+    assert network.weight.item() == pytest.approx(before - 0.1 - 0.05)
+
+
+@pytest.mark.parametrize("statistics", [False, True])
+def test_weights_are_averaged_and_statistics_where_asked(statistics):
+    average, network = nn.BatchNorm1d(1), nn.BatchNorm1d(1)
+    for module, value in ((average, 0), (network, 8)):
+        for tensor in module.state_dict().values():
+            tensor.fill_(value)
+    learning.follow(average, network, 1000, 0.75, statistics=statistics)
+    assert average.weight == average.bias == 2 and average.num_batches_tracked == 8
+    assert average.running_mean == average.running_var == (2 if statistics else 8)
+
+
+@pytest.mark.parametrize("half", [False, True])
+def test_a_saved_network_comes_back_frozen_with_what_is_known_of_it(tmp_path, half):
+    network, path = nn.BatchNorm1d(3), tmp_path / "network.safetensors"
+    nn.init.normal_(network.weight)
+    sha256 = learning.save_network(path, network, {"width": 3}, half=half)
+    loaded = learning.load_network(path, lambda meta, _: nn.BatchNorm1d(meta["width"]), what="norm")
+    assert loaded.meta == {"width": 3, "sha256": sha256} and not loaded.training and not loaded.weight.requires_grad
+    expected = network.weight.half().float() if half else network.weight
+    assert torch.equal(loaded.weight, expected) and loaded.num_batches_tracked.dtype == torch.int64
+
+
+@pytest.mark.parametrize("meta", [{}, {"width": 2}, {"width": None}])
+def test_a_file_of_another_kind_is_refused(tmp_path, meta):
+    path = tmp_path / "network.safetensors"
+    artifacts.save_tensors(path, nn.BatchNorm1d(3).state_dict(), meta)
+    with pytest.raises(ArtifactError, match="network.safetensors holds no norm"):
+        build = lambda meta, _: nn.BatchNorm1d(meta["width"])
+        learning.load_network(path, build, what="norm", refused=(TypeError,))
