@@ -9,7 +9,7 @@ from published_files import tiny_imagenet
 
 from sega_utils.core import artifacts, parameters, paths, records, runtime
 from sega_utils.data import folders
-from sega_utils.evaluation import robustness
+from sega_utils.evaluation import masking
 from sega_utils.training import attacks
 
 KEPT = 40  # images of each digit
@@ -79,7 +79,7 @@ def run_on(results, tmp_path, monkeypatch):
     """Return a function that runs every notebook on a data set and returns the folder of its results."""
     monkeypatch.setattr(runtime, "map_workers", lambda function, jobs, **_: [function(*job) for job in jobs])
     # of a dozen images, two that withstand one step and many alike already look masked; test_masking has the check
-    monkeypatch.setattr(robustness, "refuse", lambda *_: None)
+    monkeypatch.setattr(masking, "refuse", lambda *_: None)
     tuned = tmp_path / "arms.yaml"
     tuned.write_text(yaml.safe_dump({arm: BRIEF for arm in ARMS}))
 

@@ -113,3 +113,37 @@ def test_a_door_says_what_notebooks_use_and_runs_no_code(room):
         node for node in tree.body[1:] if not (room == "filters" and isinstance(node, (ast.ImportFrom, ast.Assign)))
     ]
     assert not code, "a door must not import: planning with training.recipes would cost torch"
+
+
+# Functions that are longer than the house allows, most by their arguments, one a line. None may join them.
+LONG = {
+    "augmenters/stable_diffusion:synthesise",
+    "evaluation/masking:signs",
+    "evaluation/robustness:measure_attacks",
+    "execute:execute",
+    "filters/bands:_losses",
+    "filters/rules:apply_filters",
+    "report/pictures:at_a_glance",
+    "studies/benchmark:measure_kernel",
+    "studies/efficiency:measure_variant",
+    "studies/loops:measure_loops",
+    "text/prompts:expand",
+    "training/autoattack:auto_attack",
+}
+
+
+@pytest.mark.parametrize("file", FILES, ids=place)
+def test_files_and_functions_are_short(file):
+    text = file.read_text()
+    assert len(text.splitlines()) <= 350
+    functions = [node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.FunctionDef)]
+    long = {f"{place(file)[:-3]}:{node.name}" for node in functions if node.end_lineno - node.lineno >= 50}
+    assert long == {name for name in LONG if name.startswith(f"{place(file)[:-3]}:")}
+
+
+@pytest.mark.parametrize("notebook", sorted(paths.NOTEBOOKS.glob("*.ipynb")), ids=lambda path: path.stem)
+def test_lines_of_notebooks_fit_a_screen(notebook):
+    """All but parameters, which stand with their meaning and what is allowed on one line each."""
+    for cell in json.loads(notebook.read_text())["cells"]:
+        if cell["cell_type"] == "code" and "parameters" not in cell["metadata"].get("tags", []):
+            assert max(map(len, "".join(cell["source"]).splitlines())) <= 120

@@ -88,46 +88,42 @@ def report_html(run: str, dataset: str) -> Path:
             claims.BESIDE,
         ),
     ]
-    for name, (heading, note) in NOTES.items():
-        table, columns = tables.TABLES[name]
-        parts.append(section(heading, note, table(run, dataset), columns))
-    parts.append(
-        section(
-            "The training loop beside a plain one",
-            "Milliseconds a step with quartiles, and the accuracy "
-            "that each reaches; the plain one is torchvision's transforms and a DataLoader.",
-            loops.loop_rows(tables.costed(run, dataset)),
-        )
-    )
-    parts += by_fraction(run, dataset) + by_severity(run, dataset) + under_attack(run, dataset)
-    parts.append(
-        section(
-            "The poster's costs",
-            "On an unnamed GPU, with a true FID and grades from 1 to 5 by unnamed "
-            "graders: none of these compares with ours.",
-            artifacts.load_csv(paths.DATA / "paper" / "efficiency.csv"),
-        )
-    )
-    parts.append(
-        section(
-            "Where the poster contradicts itself",
-            "What it says, and what speaks against it.",
-            artifacts.load_csv(paths.DATA / "paper" / "contradictions.csv"),
-        )
-    )
+    parts += noted(run, dataset) + by_fraction(run, dataset) + by_severity(run, dataset) + under_attack(run, dataset)
+    parts += published()
     parts.append(section("What ran", "", provenance(run, dataset)))
-    page = "\n".join(part for part in parts if part)
     path = paths.artifact(run, dataset, "report")
-    artifacts.save_text(
-        path,
-        (
-            '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-            '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-            f"<title>SEGA-Net, {escape(run)}, {escape(dataset)}</title>\n<style>\n{STYLE}\n</style>\n</head>\n"
-            f"<body>\n{page}\n</body>\n</html>\n"
-        ),
-    )
+    artifacts.save_text(path, whole(f"SEGA-Net, {run}, {dataset}", "\n".join(part for part in parts if part)))
     return path
+
+
+def whole(title: str, body: str) -> str:
+    """Return the page of a title and a body."""
+    return (
+        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f"<title>{escape(title)}</title>\n<style>\n{STYLE}\n</style>\n</head>\n"
+        f"<body>\n{body}\n</body>\n</html>\n"
+    )
+
+
+def noted(run: str, dataset: str) -> list[str]:
+    """Return the sections of ``NOTES``, and the comparison of training loops."""
+    found = [(*note, tables.TABLES[name]) for name, note in NOTES.items()]
+    parts = [section(heading, note, table(run, dataset), columns) for heading, note, (table, columns) in found]
+    note = "Milliseconds a step with quartiles, and the accuracy that each reaches; the plain one is torchvision's "
+    note += "transforms and a DataLoader."
+    return [*parts, section("The training loop beside a plain one", note, loops.loop_rows(tables.costed(run, dataset)))]
+
+
+def published() -> list[str]:
+    """Return the sections of what the poster says and we do not measure."""
+    folder = paths.DATA / "paper"
+    costs = "On an unnamed GPU, with a true FID and grades by unnamed graders: none of these compares with ours."
+    doubt = "What it says, and what speaks against it."
+    return [
+        section("The poster's costs", costs, artifacts.load_csv(folder / "efficiency.csv")),
+        section("Where the poster contradicts itself", doubt, artifacts.load_csv(folder / "contradictions.csv")),
+    ]
 
 
 def section(heading: str, note: str, rows: list[dict], columns: tuple[str, ...] | None = None) -> str:

@@ -20,7 +20,7 @@ from sega_utils.augmenters.pools import load_generator
 from sega_utils.core import paths, records, runtime
 from sega_utils.data.images import from_uint8, to_grey8, to_uint8
 from sega_utils.studies import shards
-from sega_utils.training import attacks, recipes
+from sega_utils.training import autoattack, recipes
 
 MAX_DISTANCE = 6  # pHash bits, as in 04_synthesis
 
@@ -196,7 +196,7 @@ def compare_with_reference(
     hook = model.register_forward_pre_hook(lambda module, inputs: seen.append(len(inputs[0])))
     try:
         began = time.perf_counter()
-        _, fell_to = attacks.auto_attack(model, images, labels, eps=eps, norm=norm, seed=seed, batch=batch)
+        _, fell_to = autoattack.auto_attack(model, images, labels, eps=eps, norm=norm, seed=seed, batch=batch)
         ours, n_ours = time.perf_counter() - began, sum(seen)
         seen.clear()
         began = time.perf_counter()
@@ -205,7 +205,7 @@ def compare_with_reference(
         theirs, n_theirs = time.perf_counter() - began, sum(seen)
     finally:
         hook.remove()
-    stands = (fell_to == len(attacks.STANDARD)), (predicted == labels)
+    stands = (fell_to == len(autoattack.STANDARD)), (predicted == labels)
     return {
         "seconds_ours": ours,
         "seconds_reference": theirs,

@@ -63,23 +63,10 @@ def measure_variant(
     file = images_of(run, dataset, variant)
 
     def measure() -> dict:
-        pool = produce(inputs, variant, n * parameters["oversample"], seed=seed, sampling_steps=sampling_steps)
-        kept, labels = pool["kept"].cpu(), pool["class_ids"]
-        chosen = base.select(kept, labels, n=n, n_classes=len(inputs["real"].class_names))
-        images, labels = pool["images"].cpu()[chosen], labels[chosen]
-        worth = quality(images, labels, catalogue.load(dataset, "test"), inputs, inception=inception)
+        images, labels, values = drawn(inputs, parameters)
+        values["params_millions"] = sum(count(inputs[name]) for name in networks) / 1e6
         artifacts.save_tensors(file, {"images": images, "labels": labels}, {"variant": variant})
-        return (
-            pool["cost"]
-            | worth
-            | {
-                "seconds_per_image": pool["drawing"] / len(kept),
-                "drawn": len(kept),
-                "kept": int(kept.sum()),
-                "seconds_per_kept_image": pool["cost"]["seconds"] / int(kept.sum()),
-                "params_millions": sum(count(inputs[name]) for name in networks) / 1e6,
-            }
-        )
+        return values | quality(images, labels, catalogue.load(dataset, "test"), inputs, inception=inception)
 
     return records.once(
         run,
@@ -90,6 +77,29 @@ def measure_variant(
         inputs=inputs["digests"],
         measure=measure,
         is_whole=lambda record: file.exists(),
+    )
+
+
+def drawn(inputs: dict, asked: dict) -> tuple[torch.Tensor, torch.Tensor, dict[str, float]]:
+    """Return ``n`` kept images of a variant, uint8 (n, C, S, S), their labels int64 (n,), and what they cost.
+
+    Args:
+        inputs: as for ``pools.produce``; asked: ``variant``, ``n``, ``oversample``, ``seed`` and ``sampling_steps``.
+    """
+    options = {name: asked[name] for name in ("seed", "sampling_steps")}
+    pool = produce(inputs, asked["variant"], asked["n"] * asked["oversample"], **options)
+    kept, labels = pool["kept"].cpu(), pool["class_ids"]
+    chosen = base.select(kept, labels, n=asked["n"], n_classes=len(inputs["real"].class_names))
+    return (
+        pool["images"].cpu()[chosen],
+        labels[chosen],
+        pool["cost"]
+        | {
+            "seconds_per_image": pool["drawing"] / len(kept),
+            "drawn": len(kept),
+            "kept": int(kept.sum()),
+            "seconds_per_kept_image": pool["cost"]["seconds"] / int(kept.sum()),
+        },
     )
 
 

@@ -3,7 +3,7 @@ import torch
 from tiny_net import tiny_net
 from torch import nn
 
-from sega_utils.evaluation import robustness
+from sega_utils.evaluation import masking
 from sega_utils.training import attacks
 
 EPS = 0.15
@@ -37,30 +37,28 @@ def task():
 
 
 def look(task, **parts):
-    return robustness.masking_signs(Changed(task[0], **parts).eval(), *task[1:], eps=EPS)
+    return masking.signs(Changed(task[0], **parts).eval(), *task[1:], eps=EPS)
 
 
 def test_nothing_is_found_in_an_ordinary_net(task):
     found = look(task)
-    assert robustness.masking_findings(found) == {}
+    assert masking.findings(found) == {}
     assert found["many_steps"] < 0.2 and found["unbounded"] == 0 and found["loss_attacked"] > found["loss_clean"] + 1
-    robustness.refuse(found, "the net")
+    masking.refuse(found, "the net")
 
 
 def test_the_budget_is_the_first_doubling_at_which_the_net_falls(task):
-    eps = robustness.masking_budget(*task)
+    eps = masking.budget(*task)
     steps = [8 / 255 * 2**k for k in range(5)]
-    stand = [robustness.masking_signs(*task, eps=each)["many_steps"] for each in steps[: steps.index(eps) + 1]]
+    stand = [masking.signs(*task, eps=each)["many_steps"] for each in steps[: steps.index(eps) + 1]]
     assert stand[-1] < 0.5 and all(share >= 0.5 for share in stand[:-1])
 
 
 @pytest.mark.parametrize("after", [lambda y: 1e4 * y, lambda y: (2 * y).round() / 2 + 0 * y])
 def test_a_net_that_masks_its_gradients_is_found_out_at_its_own_budget(task, after):
     masked = Changed(task[0], after=after).eval()
-    assert robustness.masking_findings(
-        robustness.masking_signs(masked, *task[1:], eps=robustness.masking_budget(masked, *task[1:]))
-    )
-    assert not robustness.masking_findings(robustness.masking_signs(*task, eps=robustness.masking_budget(*task)))
+    assert masking.findings(masking.signs(masked, *task[1:], eps=masking.budget(masked, *task[1:])))
+    assert not masking.findings(masking.signs(*task, eps=masking.budget(*task)))
 
 
 @pytest.mark.parametrize(("norm", "everything"), [("Linf", 1), ("L2", 32)])
@@ -68,16 +66,16 @@ def test_a_net_that_nothing_fools_is_judged_with_everything_in_reach(monkeypatch
     images, labels = torch.rand(3, 1, 32, 32), torch.zeros(3, dtype=torch.int64)  # it may recognise some, or none
     net = nn.Sequential(nn.Flatten(), nn.Linear(1024, 2)).eval()
     monkeypatch.setattr(attacks, "standing", lambda *_, **__: torch.ones(3, dtype=torch.bool))
-    assert robustness.masking_budget(net, images, labels, norm=norm) == everything
+    assert masking.budget(net, images, labels, norm=norm) == everything
 
 
 def test_saturated_logits_are_found_out_by_a_black_box(task):
     found = look(task, after=lambda y: 1e4 * y)
     names = {"black box beats white box", "unbounded epsilon does not reach 0", "loss not increasing"}
-    assert names <= robustness.masking_findings(found).keys()
-    with pytest.raises(robustness.MaskingError, match=r"No Aug, seed 3.*Square") as caught:
-        robustness.refuse(found, "No Aug, seed 3")
-    assert all(name in str(caught.value) for name in robustness.masking_findings(found))
+    assert names <= masking.findings(found).keys()
+    with pytest.raises(masking.MaskingError, match=r"No Aug, seed 3.*Square") as caught:
+        masking.refuse(found, "No Aug, seed 3")
+    assert all(name in str(caught.value) for name in masking.findings(found))
 
 
 def test_quantised_logits_are_found_out_by_every_gradient(task):
@@ -88,18 +86,18 @@ def test_quantised_logits_are_found_out_by_every_gradient(task):
         "loss not increasing",
         "padding out of reach",
     }
-    assert names <= robustness.masking_findings(found).keys()
+    assert names <= masking.findings(found).keys()
 
 
 def test_noise_at_the_input_is_found_out(task):
     rng = torch.Generator().manual_seed(0)
     found = look(task, before=lambda x: x + 0.01 * torch.randn(x.shape, generator=rng))
-    assert "outputs are random" in robustness.masking_findings(found)
+    assert "outputs are random" in masking.findings(found)
 
 
 def test_padding_that_the_model_does_not_see_is_found_out(task):
     found = look(task, before=lambda x: nn.functional.pad(x[..., 2:-2, 2:-2], (2, 2, 2, 2), value=0.5))
-    assert "padding out of reach" in robustness.masking_findings(found)
+    assert "padding out of reach" in masking.findings(found)
 
 
 @pytest.mark.parametrize(
@@ -116,18 +114,18 @@ def test_padding_that_the_model_does_not_see_is_found_out(task):
     ],
 )
 def test_each_check_finds_its_own_sign_and_only_that(name, seen):
-    assert robustness.masking_findings(SOUND) == {}
-    assert robustness.masking_findings(SOUND | seen).keys() == {name}
+    assert masking.findings(SOUND) == {}
+    assert masking.findings(SOUND | seen).keys() == {name}
 
 
 def test_the_border_is_the_padding_of_28_in_32():
-    mask = robustness.border(torch.zeros(1, 1, 32, 32))
+    mask = masking.border(torch.zeros(1, 1, 32, 32))
     assert mask.sum() == 32 * 32 - 28 * 28 and mask[:2].all() and mask[:, -2:].all() and not mask[2:30, 2:30].any()
 
 
 def test_the_loss_is_that_of_the_points_and_starts_at_the_images(task):
     model, images, labels = task
-    losses, points = robustness.climb(model, images, labels, eps=EPS, norm="Linf", steps=4)
+    losses, points = masking.climb(model, images, labels, eps=EPS, norm="Linf", steps=4)
     loss = lambda x: float(nn.functional.cross_entropy(model(x).double(), labels))
     assert len(losses) == 5 and losses[0] == pytest.approx(loss(images)) and losses[-1] == pytest.approx(loss(points))
     assert attacks.distance(points - images, "Linf").max() <= EPS + 1e-6

@@ -6,10 +6,10 @@ from tiny_net import tiny_net
 
 from sega_utils.__main__ import main
 from sega_utils.core import artifacts, paths, records
-from sega_utils.evaluation import robustness
+from sega_utils.evaluation import masking, robustness
 from sega_utils.report import claims
 from sega_utils.studies import benchmark
-from sega_utils.training import attacks, classifiers
+from sega_utils.training import attacks, autoattack, classifiers
 
 RUN, DATASET = "fake", "fashion-mnist"
 SOUND = {
@@ -38,14 +38,14 @@ def trained(monkeypatch):
             model.state_dict(),
             {"classifier": "resnet8-half", "n_classes": 10, "channels": 1, "side": 32},
         )
-    monkeypatch.setattr(robustness, "masking_signs", lambda *_, **__: dict(SOUND))
+    monkeypatch.setattr(masking, "signs", lambda *_, **__: dict(SOUND))
     calls = []
 
     def auto_attack(model, images, labels, **options):
         calls.append(options)
         return images, labels
 
-    monkeypatch.setattr(attacks, "auto_attack", auto_attack)
+    monkeypatch.setattr(autoattack, "auto_attack", auto_attack)
     return calls
 
 
@@ -99,8 +99,8 @@ def test_what_is_on_record_is_not_attacked_again_unless_asked_for_otherwise(trai
 
 
 def test_masked_gradients_stop_the_run_and_leave_no_record(trained, monkeypatch):
-    monkeypatch.setattr(robustness, "masking_signs", lambda *_, **__: SOUND | {"unbounded": 0.5})
-    with pytest.raises(robustness.MaskingError, match="Std Aug, seed 0.*unbounded"):
+    monkeypatch.setattr(masking, "signs", lambda *_, **__: SOUND | {"unbounded": 0.5})
+    with pytest.raises(masking.MaskingError, match="Std Aug, seed 0.*unbounded"):
         robustness.measure_attacks(RUN, DATASET, "Std Aug", 0, **SMALL)
     assert records.read(RUN, DATASET, "attacks") == []
 
