@@ -11,6 +11,10 @@ DATA = ROOT / "data"
 NOTEBOOKS = ROOT / "notebooks"
 PARAMS = NOTEBOOKS / "params"
 OWN = "folder:"  # what a DATASET begins with that is a folder of the user's own images
+# Stages, as records are kept by them: those that an image goes through before any classifier, the training, the rest.
+BEFORE = ("data", "clip", "prompts", "generator", "projector", "synthesis")
+STAGES = (*BEFORE, "training", "shift", "attacks", "ablation", "efficiency", "shards")
+
 # name: (file below results/<run>/<dataset>/, the notebook that writes it)
 ARTIFACTS = {
     "real": ("real.safetensors", "00_data"),

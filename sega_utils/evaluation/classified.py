@@ -1,7 +1,6 @@
 """Trained classifiers and their records: loaded, measured once, checked to belong together, and tabled by arm."""
 
 from collections.abc import Callable, Iterable
-from statistics import mean, stdev
 
 import torch
 
@@ -63,7 +62,7 @@ def evaluate(
     )
 
 
-STAGES = ("data", "clip", "prompts", "generator", "projector", "synthesis", "training")
+STAGES = (*paths.BEFORE, "training")  # whose records must belong together
 UNSAID = {f"param_{name}": value for name, value in recipes.SPEED.items()}  # in records that do not say it
 
 
@@ -225,14 +224,8 @@ def accuracy_rows(run: str, dataset: str, names: Iterable[str] = recipes.ARMS) -
         scores[record["param_arm"]][record["param_seed"]] = 100 * record["accuracy"]
     for arm, ours in scores.items():
         if ours:
-            row = {
-                "arm": arm,
-                "classifier": trained[0]["param_classifier"],
-                "fraction": trained[0]["fraction"],
-                "mean": mean(ours.values()),
-                "n": len(ours),
-            }
-            row |= {"std": stdev(ours.values())} if len(ours) > 1 else {}
+            first = {"arm": arm, "classifier": trained[0]["param_classifier"], "fraction": trained[0]["fraction"]}
+            row = first | numbers.summary(ours.values())
             row |= to_baseline(arm, ours, scores[BASELINE]) if arm != BASELINE and scores[BASELINE] else {}
             rows.append({name: row.get(name, "") for name in ACCURACY})
     return rows

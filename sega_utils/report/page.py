@@ -184,7 +184,7 @@ def under_attack(run: str, dataset: str) -> list[str]:
 def provenance(run: str, dataset: str) -> list[dict[str, str]]:
     """Return what each stage was asked for, on what, and what it cost; of several records, what is common to them."""
     rows = []
-    for stage in (*classified.STAGES, "shift", "attacks", "ablation", "efficiency", "shards"):
+    for stage in paths.STAGES:
         if found := records.read(run, dataset, stage):
             common = {k: v for k, v in found[0].items() if all(record.get(k) == v for record in found)}
             rows.append(

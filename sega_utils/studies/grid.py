@@ -11,7 +11,7 @@ from sega_utils.training import recipes
 
 FILE, PARAMS = paths.PARAMS / "grid.yaml", paths.PARAMS / "paper.yaml"
 AXES = ("datasets", "fractions", "classifiers")
-SHARED = ("data", "clip", "prompts", "generator", "projector", "synthesis")  # stages before any classifier
+SHARED = paths.BEFORE  # what all classifiers of a run have in common
 TRAINING = paths.NOTEBOOKS / "05_training.ipynb"
 
 

@@ -3,7 +3,6 @@
 from functools import partial
 from itertools import chain, islice, repeat
 from pathlib import Path
-from statistics import mean, stdev
 
 import torch
 from PIL import Image
@@ -110,7 +109,8 @@ def measure_loops(
                 accuracy[side][seed + turn] = classifiers.accuracy(model, test.images, test.labels)
     values = quartiles(list(zip(seconds["ours"], seconds["theirs"], strict=True)))
     for side, found in accuracy.items():
-        values |= {f"accuracy_{side}": mean(found.values()), f"std_{side}": stdev(found.values())}
+        summary = numbers.summary(found.values())
+        values |= {f"accuracy_{side}": summary["mean"], f"std_{side}": summary["std"]}
     paired = numbers.paired_difference(accuracy["ours"], accuracy["theirs"])
     values |= {name: paired[name] for name in ("difference", "ci_low", "ci_high")}
     name = "-".join(f"{options[k]}" for k in ("classifier", "batch_size", "precision"))
