@@ -12,7 +12,7 @@ A new augmenter is one file with these two functions and one line in ``AUGMENTER
 """
 
 from collections.abc import Callable
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -32,13 +32,8 @@ class Augmenter(NamedTuple):
     sample: Callable[..., torch.Tensor]
 
 
-def data_of(images: torch.Tensor, labels: torch.Tensor, num_classes: int) -> Dataset:
-    """Return images and labels as a data set whose classes are called by their numbers."""
-    base.check_labels(labels, num_classes)
-    return Dataset(images, labels, tuple(map(str, range(num_classes))))
-
-
-def fit_gan(
+def fit_by(
+    train: Callable,
     images: torch.Tensor,
     labels: torch.Tensor,
     *,
@@ -48,9 +43,10 @@ def fit_gan(
     checkpoint: Path | None = None,
     **settings: object,
 ) -> State:
-    """Train the class-conditional GAN; ``settings`` as for ``gan.train_gan``."""
-    data = data_of(images, labels, num_classes)
-    network, curve = gan.train_gan(data, seed=seed, device=device, checkpoint=checkpoint, **settings)
+    """Train by ``gan.train_gan`` or ``diffusion.train_diffusion``, whose arguments the settings are."""
+    base.check_labels(labels, num_classes)
+    data = Dataset(images, labels, tuple(map(str, range(num_classes))))
+    network, curve = train(data, seed=seed, device=device, checkpoint=checkpoint, **settings)
     return network.state_dict(), {"settings": network.settings, "curve": curve}
 
 
@@ -63,22 +59,6 @@ def sample_gan(
     base.check_labels(labels, network.n_classes)
     z = base.noise_of(base.seeds_of(seed, len(labels)), network.z_dim)
     return base.generate(network, labels, z=z, batch=batch).cpu()
-
-
-def fit_diffusion(
-    images: torch.Tensor,
-    labels: torch.Tensor,
-    *,
-    num_classes: int,
-    seed: int,
-    device: torch.device | str = "cpu",
-    checkpoint: Path | None = None,
-    **settings: object,
-) -> State:
-    """Train the denoiser; ``settings`` as for ``diffusion.train_diffusion``."""
-    data = data_of(images, labels, num_classes)
-    network, curve = diffusion.train_diffusion(data, seed=seed, device=device, checkpoint=checkpoint, **settings)
-    return network.state_dict(), {"settings": network.settings, "curve": curve}
 
 
 def sample_ddim(
@@ -118,7 +98,7 @@ def fit_sega(
     """Train the projector of prompts to latents of a frozen generator, which has seen the images.
 
     Args:
-        generator: a state of ``fit_gan``; clip: a ``text.clip.Clip``.
+        generator: a state of the GAN's ``fit``; clip: a ``text.clip.Clip``.
         embeddings, prompt_classes: float32 (P, d) and int64 (P,), the prompts, class by class.
         checkpoint: not needed: the training takes seconds.
         m: clusters a class; settings: as for ``sega.train_projector``.
@@ -208,9 +188,9 @@ def pipeline_of(name: str, device: torch.device | str) -> object:
 
 
 AUGMENTERS = {
-    "gan": Augmenter(fit_gan, sample_gan),
+    "gan": Augmenter(partial(fit_by, gan.train_gan), sample_gan),
     "biggan": Augmenter(None, sample_gan),  # its state is read by biggan.load_studiogan
-    "ddim": Augmenter(fit_diffusion, sample_ddim),
+    "ddim": Augmenter(partial(fit_by, diffusion.train_diffusion), sample_ddim),
     "sega": Augmenter(fit_sega, sample_sega),
     "stable-diffusion": Augmenter(None, sample_stable_diffusion),
 }
