@@ -1,10 +1,12 @@
-"""A small class-conditional diffusion model, from diffusers: the baseline for what an image costs."""
+"""A small class-conditional diffusion model, from diffusers: the baseline for what an image costs.
+
+diffusers is imported where it is used: it takes seconds, and most of what imports this module draws nothing by it.
+"""
 
 import copy
 from pathlib import Path
 
 import torch
-from diffusers import DDIMScheduler, DDPMScheduler, UNet2DModel
 from torch.nn import functional as F
 
 from sega_utils.core import artifacts, runtime
@@ -16,7 +18,7 @@ NOISE = {"num_train_timesteps": 1000, "beta_schedule": "squaredcos_cap_v2", "pre
 PATCH = 2  # pixels of 2x2 become channels: four times fewer positions, which makes a CPU fast enough
 
 
-def build_denoiser(*, n_classes: int, channels: int = 1, width: int = 24, side: int = 32) -> UNet2DModel:
+def build_denoiser(*, n_classes: int, channels: int = 1, width: int = 24, side: int = 32) -> torch.nn.Module:
     """Return an untrained denoiser of images whose 2x2 pixels are stacked into channels.
 
     Args:
@@ -30,6 +32,8 @@ def build_denoiser(*, n_classes: int, channels: int = 1, width: int = 24, side: 
     """
     if width < 8 or width % 8:
         raise ValueError(f"width is {width}; allowed are multiples of 8 from 8 on")
+    from diffusers import UNet2DModel
+
     stacked = channels * PATCH**2
     model = UNet2DModel(
         sample_size=side // PATCH,
@@ -59,7 +63,7 @@ def train_diffusion(
     device: torch.device | str = "cpu",
     checkpoint: Path | None = None,
     every: int = 250,
-) -> tuple[UNet2DModel, list[dict[str, float]]]:
+) -> tuple[torch.nn.Module, list[dict[str, float]]]:
     """Train a denoiser of noisy images; return the averaged one and its loss curve.
 
     Args:
@@ -72,6 +76,8 @@ def train_diffusion(
         FloatingPointError: a loss is not finite; the last checkpoint is untouched.
         ArtifactError: the checkpoint is damaged or belongs to other settings.
     """
+    from diffusers import DDPMScheduler
+
     torch.manual_seed(seed)
     model = build_denoiser(**data.shape(), width=width).to(device)
     average = copy.deepcopy(model).requires_grad_(False)
@@ -94,7 +100,7 @@ def train_diffusion(
 
 
 def velocity_loss(
-    model: UNet2DModel, noising: DDPMScheduler, images: torch.Tensor, labels: torch.Tensor, *, rng: torch.Generator
+    model: torch.nn.Module, noising: object, images: torch.Tensor, labels: torch.Tensor, *, rng: torch.Generator
 ) -> torch.Tensor:
     """Return how far the model is from the velocity of images (N, C, S, S) in [-1, 1], each noised at random.
 
@@ -110,7 +116,7 @@ def velocity_loss(
 
 @torch.no_grad()
 def sample_ddim(
-    model: UNet2DModel,
+    model: torch.nn.Module,
     labels: torch.Tensor,
     *,
     noise: torch.Tensor | None = None,
@@ -140,6 +146,8 @@ def sample_ddim(
         )
     if not 1 <= steps <= NOISE["num_train_timesteps"]:
         raise ValueError(f"steps is {steps}; allowed are 1 .. {NOISE['num_train_timesteps']}")
+    from diffusers import DDIMScheduler
+
     schedule = DDIMScheduler(**NOISE, timestep_spacing="trailing")
     schedule.set_timesteps(steps)
     rng, parts = runtime.generator(seed), [torch.empty(0, channels, side, side, device=model.device)]
@@ -152,17 +160,17 @@ def sample_ddim(
     return torch.cat(parts)
 
 
-def noise_shape(model: UNet2DModel) -> tuple[int, int, int]:
+def noise_shape(model: torch.nn.Module) -> tuple[int, int, int]:
     """Return the shape of the noise that one image begins as."""
     return model.settings["channels"] * PATCH**2, model.settings["side"] // PATCH, model.settings["side"] // PATCH
 
 
-def save_diffusion(path: Path, model: UNet2DModel, meta: dict) -> str:
+def save_diffusion(path: Path, model: torch.nn.Module, meta: dict) -> str:
     """Write a model's weights, in half precision, and settings atomically; return their digest."""
     return save_network(path, model, meta | {"settings": model.settings}, half=True)
 
 
-def load_diffusion(path: Path, device: torch.device | str = "cpu") -> UNet2DModel:
+def load_diffusion(path: Path, device: torch.device | str = "cpu") -> torch.nn.Module:
     """Return a frozen model in eval mode with ``settings`` and ``meta``; errors as of ``learning.load_network``."""
     build = lambda meta, _: build_denoiser(**meta["settings"])
     return load_network(path, build, what="diffusion model of this package", device=device)

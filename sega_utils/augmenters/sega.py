@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import torch
-from sklearn.cluster import KMeans
 from torch import nn
 from torch.nn import functional as F
 
@@ -146,6 +145,8 @@ def cluster(
 
     Source: poster, Algorithm 1, "clusters C_{y,j} (from cosine similarity, m = 3 fixed)".
     """
+    from sklearn.cluster import KMeans  # takes seconds to import, and only 01_prompts clusters
+
     if len(embeddings) != len(class_ids) or not len(class_ids):
         raise ValueError(f"{len(embeddings)} embeddings and {len(class_ids)} class ids; each embedding needs its class")
     points, class_ids = F.normalize(embeddings.detach().cpu().double(), dim=1), class_ids.cpu()

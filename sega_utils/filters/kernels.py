@@ -78,18 +78,21 @@ def mean_ssim(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
 
 
 def blur_score(images: torch.Tensor) -> torch.Tensor:
-    """Score sharpness as the variance of the Laplacian of the 8-bit grey image; higher is sharper.
+    """Score sharpness as the variance of the Laplacian over that of the 8-bit grey image; higher is sharper.
+
+    The variance of the Laplacian alone grows with the square of the contrast: it takes a sharp, dark image on black
+    for a blurred one. The ratio does not change when grey levels are multiplied or shifted, but for rounding.
 
     Args:
         images: float32 (N, C, S, S) in [0, 1], see ``check_images``.
 
     Returns:
-        float32 (N,), 0 for a flat image; equal to ``cv2.Laplacian(grey, cv2.CV_64F).var()``.
+        float32 (N,), 0 for a flat image; equal to ``cv2.Laplacian(grey, cv2.CV_64F).var() / grey.var()``.
 
     Raises:
         ValueError: not such images.
 
-    Source: Pech-Pacheco, Cristobal, Chamorro-Martinez and Fernandez-Valdivia 2000.
+    Source: Pech-Pacheco, Cristobal, Chamorro-Martinez and Fernandez-Valdivia 2000; the division is ours.
     """
     check_images(images)
     return batched(_blur_score, images)
@@ -98,8 +101,15 @@ def blur_score(images: torch.Tensor) -> torch.Tensor:
 def _blur_score(images: torch.Tensor) -> torch.Tensor:
     grey = to_grey8(images).float()
     second = _second_difference(grey.shape[-1]).to(images.device)
-    laplacian = (second @ grey + grey @ second.T).flatten(1)
-    return laplacian.square().mean(1) - laplacian.mean(1).square()
+    laplacian = second @ grey + grey @ second.T
+    sharpness, contrast = (_variance(levels.flatten(1)) for levels in (laplacian, grey))
+    return torch.where(contrast > 0, sharpness / contrast, 0)
+
+
+def _variance(rows: torch.Tensor) -> torch.Tensor:
+    """Return the variance of each row, about its rounded mean first, so that whole numbers stay exact."""
+    centred = rows - rows.mean(1, keepdim=True).round()
+    return centred.square().mean(1) - centred.mean(1).square()
 
 
 @cache

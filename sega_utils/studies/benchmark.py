@@ -44,9 +44,10 @@ def ssim_beside(images: torch.Tensor) -> tuple[Callable, Callable, Callable]:
 
 
 def sharpness_beside(images: torch.Tensor) -> tuple[Callable, Callable, Callable]:
-    """Variance of the Laplacian."""
+    """Variance of the Laplacian over that of the image."""
     pictures = to_grey8(images).cpu().numpy()
-    return lambda: filters.blur_score(images), lambda: [cv2.Laplacian(x, cv2.CV_64F).var() for x in pictures], largest
+    theirs = lambda: [cv2.Laplacian(x, cv2.CV_64F).var() / cv2.meanStdDev(x)[1].item() ** 2 for x in pictures]
+    return lambda: filters.blur_score(images), theirs, largest
 
 
 def duplicates_beside(images: torch.Tensor) -> tuple[Callable, Callable, Callable]:
