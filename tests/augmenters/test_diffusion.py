@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from diffusers import UNet2DModel
 
 from sega_utils.augmenters import diffusion
 from sega_utils.core import artifacts
@@ -50,8 +51,8 @@ def test_a_resumed_training_ends_in_the_same_weights(tiny, tmp_path, monkeypatch
             raise KeyboardInterrupt
         return forward(model, *args, **kwargs)
 
-    forward = diffusion.UNet2DModel.forward
-    monkeypatch.setattr(diffusion.UNet2DModel, "forward", killed)
+    forward = UNet2DModel.forward
+    monkeypatch.setattr(UNet2DModel, "forward", killed)
     with pytest.raises(KeyboardInterrupt):
         diffusion.train_diffusion(tiny, steps=6, checkpoint=path, every=2, **TINY)
     monkeypatch.undo()
