@@ -7,7 +7,7 @@ RUN ?= embedded
 DATASET ?= fashion-mnist
 CORES ?= all
 # What else stands on make's command line reaches the programs as their environment.
-KNOWN := PYTHON RUN DATASET PARAMS FRACTION PROFILE CORES ENTRIES MODEL BANK BASE_URL PRICES CI TMPDIR SEGA_% HF_% OPENAI_% OMP_% CUDA_%
+KNOWN := PYTHON RUN DATASET PARAMS FRACTION SUBSET PROFILE CORES ENTRIES MODEL BANK BASE_URL PRICES CI TMPDIR SEGA_% HF_% OPENAI_% OMP_% CUDA_%
 GIVEN := $(foreach name,$(.VARIABLES),$(if $(filter command,$(firstword $(origin $(name)))),$(name)))
 UNKNOWN := $(filter-out $(KNOWN),$(GIVEN))
 $(if $(UNKNOWN),$(error unknown variable $(UNKNOWN); known are $(KNOWN)))
@@ -15,7 +15,8 @@ $(if $(UNKNOWN),$(error unknown variable $(UNKNOWN); known are $(KNOWN)))
 BIN := .venv/bin
 READY := .venv/.ready
 NOTEBOOKS := $(sort $(wildcard notebooks/*.ipynb))
-CONFIG := run=$(RUN) dataset='$(DATASET)' $(if $(PARAMS),params=$(PARAMS)) $(if $(FRACTION),fraction='$(FRACTION)')
+CONFIG := run=$(RUN) dataset='$(DATASET)' $(if $(PARAMS),params=$(PARAMS)) $(if $(FRACTION),fraction='$(FRACTION)') \
+  $(if $(SUBSET),subset='$(SUBSET)')
 
 # Kernels come from this environment, never from one the user once installed.
 export JUPYTER_PREFER_ENV_PATH := 1
@@ -23,12 +24,14 @@ unexport JUPYTER_PATH
 # All that the embedded run needs is here; a download must be asked for (HF_HUB_OFFLINE=0), e.g. of CLIP weights.
 run test notebooks: export HF_HUB_OFFLINE ?= 1
 
-.PHONY: help install run ablations prompts paper paper-plan test lab notebooks clean
+.PHONY: help install run verify subsets ablations prompts paper paper-plan test lab notebooks clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make run        install, then execute the notebooks in order; a second run does nothing, a killed one resumes"
 	@echo "                (RUN, DATASET, PARAMS=notebooks/params/....yaml, FRACTION for another run than the embedded one)"
+	@echo "make verify     compare a run with the committed reference, and print the poster's claims with both verdicts"
+	@echo "make subsets    the comparison on two more subsets of the data, each with its own CLIP, GAN and projector; it resumes"
 	@echo "make ablations  make run, then every entry of notebooks/params/ablations.yaml, with the time left; it resumes"
 	@echo "make prompts    ask an LLM for the prompts of DATASET (MODEL, BASE_URL; the key in OPENAI_API_KEY) and record them"
 	@echo "make paper      the grid of notebooks/params/grid.yaml on every GPU; make paper-plan only shows its jobs"
@@ -36,7 +39,7 @@ help:
 	@echo "make lab        install, then open JupyterLab"
 	@echo "make install    put the locked environment into .venv (PYTHON=python3.12 for another Python)"
 	@echo "make notebooks  execute the notebooks at their defaults and write the outputs into them, to commit them"
-	@echo "make clean      delete what runs have made of the embedded run and what they remember, not .venv"
+	@echo "make clean      delete what runs have made, but for the committed reference, and what they remember, not .venv"
 
 install: $(READY)
 
@@ -55,6 +58,16 @@ $(READY): uv.lock pyproject.toml
 run: $(READY)
 	@$(BIN)/snakemake --cores $(CORES) --config $(CONFIG) --rerun-incomplete --nolock \
 	  --rerun-triggers mtime input params --max-checksum-file-size 100MB --quiet host rules reason
+
+verify: $(READY)
+	@$(BIN)/python -m sega_utils verify --run $(RUN) --dataset '$(DATASET)'
+
+# The seeds of the subsets were fixed before any was measured; the run's own subset has seed 0.
+subsets: export HF_HUB_OFFLINE ?= 1
+subsets: $(READY)
+	@for subset in 1 2; do $(BIN)/snakemake --cores $(CORES) --config run=$(RUN)-subset-$$subset dataset='$(DATASET)' \
+	  params=notebooks/params/subset.yaml subset=$$subset --rerun-incomplete --nolock --until training \
+	  --rerun-triggers mtime input params --max-checksum-file-size 100MB --quiet host rules reason; done
 
 # ENTRIES="components sigma=0.5" measures only these.
 ablations: export HF_HUB_OFFLINE ?= 1
@@ -100,5 +113,5 @@ environment.yml: uv.lock pyproject.toml $(READY)
 	    sed 's/.*/      - "&"/'; echo '      - "-e ."'; } > $@
 
 clean:
-	git clean -fdXq results/embedded
+	git clean -fdXq results
 	rm -rf .snakemake

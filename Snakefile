@@ -9,6 +9,7 @@ import json
 import os
 import shlex
 import sys
+import time
 from functools import cache
 from pathlib import Path
 
@@ -46,7 +47,13 @@ NOTEBOOKS = tuple(READS)
 RUN, DATASET = config.get("run", "embedded"), config.get("dataset", "fashion-mnist")
 NAMES = {paths.results_name(DATASET): DATASET}  # folder of the results: data set, which may be folder:PATH
 PARAMS = [config["params"]] if "params" in config else []
-FRACTIONS = {RUN: config["fraction"]} if "fraction" in config else {}  # run: what 00_data is given instead of its own
+# run: what notebooks are given beside the file of PARAMS, by their names; the grid has a fraction for each of its runs
+GIVEN = {RUN: {"00_data": {"FRACTION": config["fraction"]}}} if "fraction" in config else {}
+if "subset" in config:  # other images, and with them another CLIP, generator and projector
+    GIVEN = {RUN: {name: {"SEED": config["subset"]} for name in ("00_data", *list(READS)[1:6])}}
+
+
+STARTED = time.time()
 
 
 def shown(path):
@@ -145,9 +152,14 @@ def given(wildcards):
     return shlex.quote(NAMES[wildcards.dataset])
 
 
-def fraction(wildcards):
-    """Return the option that gives 00_data another fraction, if the run has one."""
-    return f"-p FRACTION {shlex.quote(str(FRACTIONS[wildcards.run]))}" if wildcards.run in FRACTIONS else ""
+def extra(notebook):
+    """Return what gives a rule's wildcards the options that only this notebook of the run gets."""
+
+    def options(wildcards):
+        given = GIVEN.get(wildcards.run, {}).get(notebook, {})
+        return " ".join(f"-p {name} {shlex.quote(str(value))}" for name, value in given.items())
+
+    return options
 
 
 def command(notebook="{params.notebook}"):
@@ -197,17 +209,7 @@ rule all:
         expand([file for notebook in NOTEBOOKS for file in written(notebook)], run=RUN, dataset=list(NAMES)),
 
 
-rule data:
-    input: needed("00_data")
-    output: outputs("00_data")
-    threads: os.cpu_count()
-    params:
-        dataset=given,
-        fraction=fraction,
-    shell: command("00_data") + " {params.fraction}"
-
-
-for notebook in NOTEBOOKS[1:]:
+for notebook in NOTEBOOKS:
 
     rule:
         name: notebook.partition("_")[2]
@@ -217,13 +219,17 @@ for notebook in NOTEBOOKS[1:]:
         params:
             dataset=given,
             notebook=notebook,
-        shell: command()  # read once the loop is over
+            extra=extra(notebook),
+        shell: command() + " {params.extra}"  # read once the loop is over
 
 
 onsuccess:
-    report = paths.artifact(RUN, DATASET, "report")
+    report, run = paths.artifact(RUN, DATASET, "report"), f"--run {RUN} --dataset {shlex.quote(DATASET)}"
     if report.exists():  # it does not after a run of the first few notebooks only
-        shell(f"{sys.executable} -m sega_utils tables --run {RUN} --dataset {shlex.quote(DATASET)}")
+        shell(f"{sys.executable} -m sega_utils tables {run}")
+        reference = f"{paths.REFERENCE}/{RUN}"
+        if paths.artifact(reference, DATASET, "records").exists():  # what differs is shown, and no failure of the run
+            shell(f"{sys.executable} -m sega_utils verify {run} --reference {reference} --since {STARTED} || true")
 
 
 onerror:

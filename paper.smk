@@ -24,7 +24,7 @@ include: "Snakefile"
 GRID = grid.read(Path(config.get("grid", "notebooks/params/grid.yaml")), Path(config["params"]))
 NAMES = {paths.results_name(dataset): dataset for dataset in GRID.datasets}
 BASES, RUNS = grid.bases(GRID, RUN), grid.runs(GRID, RUN)
-FRACTIONS |= BASES
+GIVEN |= {base: {"00_data": {"FRACTION": fraction}} for base, fraction in BASES.items()}
 SETTINGS = shown(grid.settings_file(GRID).resolve())
 CELLS = {f"{recipes.slug(arm)}-seed{seed}": (arm, seed) for arm, seed in product(GRID.arms, GRID.seeds)}
 SHARED = [file for notebook in NOTEBOOKS if notebook < "05" for file in written(notebook)]

@@ -38,35 +38,56 @@ def verb(name: str, *arguments: tuple) -> Callable:
     return register
 
 
-@verb("tables", *RUN, ("--readme", {"action": "store_true", "help": "write the tables into README.md instead"}))
+@verb("tables", *RUN, ("--readme", {"action": "store_true", "help": "write the committed ones into README.md"}))
 def show_tables(args: argparse.Namespace) -> None:
     """Print a run's accuracies, and what SEGA-Net is ahead of."""
     from sega_utils.report import tables
 
     if args.readme:
-        print(f"wrote the table into {paths.shown(tables.update_readme(args.run, args.dataset))}")
+        run = args.run if paths.is_reference(args.run) else f"{paths.REFERENCE}/{args.run}"
+        print(f"wrote the tables of {run} into {paths.shown(tables.update_readme(run, args.dataset))}")
     else:
         print(tables.accuracy_text(args.run, args.dataset))
 
 
-@verb("verify", *RUN, ("--reference", {"type": Path, "required": True, "help": "results/<run>/<dataset> of another"}))
+@verb(
+    "verify",
+    *RUN,
+    ("--reference", {"default": "reference/embedded", "help": "reference/NAME, or the name of another run"}),
+    ("--bits", {"action": "store_true", "help": "bit for bit, but for times, memory and commit"}),
+    ("--since", {"type": float, "help": "also count the records that are older, in seconds since 1970"}),
+)
 def verify_run(args: argparse.Namespace) -> int:
-    """Compare a run with another, but for times, memory and commit; the status is 0 if nothing differs."""
+    """Compare a run with the committed reference, a line for each claim; the status is 0 if all is within tolerance."""
     from sega_utils.core.numbers import aligned
-    from sega_utils.studies import verify
+    from sega_utils.report import tables
+    from sega_utils.studies import reproduce, verify
 
-    ours = paths.artifact(args.run, args.dataset, "records").parent
-    rows, n = verify.compare(ours, paths.located(str(args.reference)))
-    print(*([aligned(rows), ""] if rows else []), f"{n} files compared, {len(rows)} differences", sep="\n")
-    return int(bool(rows))
+    if args.bits:
+        folders = [paths.artifact(run, args.dataset, "records").parent for run in (args.run, args.reference)]
+        rows, n = verify.compare(*folders)
+        print(*([aligned(rows), ""] if rows else []), f"{n} files compared, {len(rows)} differences", sep="\n")
+        return int(bool(rows))
+    told, agrees = reproduce.text(args.run, args.dataset, args.reference, since=args.since)
+    print(told, aligned(tables.verdicts_beside(args.run, args.dataset, args.reference)), sep="\n\n")
+    return int(not agrees)
 
 
-@verb("rewrite", ("--results", {"type": Path, "help": "folder of all results; the project's if absent"}))
+@verb("publish", *RUN)
+def publish_run(args: argparse.Namespace) -> None:
+    """Make a run's records, tables and figures the committed reference, in results/reference."""
+    from sega_utils.studies import publish
+
+    count = publish.publish(args.run, args.dataset)
+    print(f"{count['copied']} files copied to results/{paths.REFERENCE}/{args.run}, {count['deleted']} deleted there")
+
+
+@verb("rewrite", ("--results", {"type": Path, "help": "folder of runs; the committed ones if absent"}))
 def rewrite_records(args: argparse.Namespace) -> None:
     """Rewrite records of version 0.1 in today's form, values and digests unchanged."""
     from sega_utils.studies import rewrite
 
-    print(f"{rewrite.rewrite_all(args.results or paths.results_root())} records rewritten")
+    print(f"{rewrite.rewrite_all(args.results or paths.reference_root())} records rewritten")
 
 
 @verb(

@@ -2,15 +2,12 @@
 
 import hashlib
 import logging
-import shutil
-import subprocess
 
 import pytest
 import torch
 
 from sega_utils.augmenters import pools
 from sega_utils.augmenters.gan import ConditionalBatchNorm, Generator
-from sega_utils.core import paths
 from sega_utils.data import downloads
 from sega_utils.data.images import Dataset
 from sega_utils.text import clip
@@ -30,20 +27,6 @@ def results(tmp_path, monkeypatch):
     monkeypatch.setenv("CI", "1")
     pools.load_inputs.cache_clear()
     return tmp_path / "results"
-
-
-@pytest.fixture
-def tracked(tmp_path, monkeypatch):
-    """Return a copy of the project as git tracks it, whose results are now those that are read and written.
-
-    A run of one's own replaces the records on disk, so git's index is asked for those of the project.
-    """
-    folder = tmp_path / "tracked"
-    subprocess.run(["git", "checkout-index", "-a", "--prefix", f"{folder}/"], cwd=paths.ROOT, capture_output=True)
-    if not (folder / "README.md").exists():  # an archive of the project is no repository
-        shutil.copytree(paths.ROOT, folder, ignore=shutil.ignore_patterns(".venv", ".git"), dirs_exist_ok=True)
-    monkeypatch.setenv("SEGA_RESULTS", str(folder / "results"))
-    return folder
 
 
 @pytest.fixture(scope="session")

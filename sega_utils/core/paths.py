@@ -10,6 +10,7 @@ ROOT = Path(__file__).resolve().parents[2]
 DATA = ROOT / "data"
 NOTEBOOKS = ROOT / "notebooks"
 PARAMS = NOTEBOOKS / "params"
+REFERENCE = "reference"  # folder of the committed results: a run reference/NAME is read there, and never written
 OWN = "folder:"  # what a DATASET begins with that is a folder of the user's own images
 # Stages, as records are kept by them: those that an image goes through before any classifier, the training, the rest.
 BEFORE = ("data", "clip", "prompts", "generator", "projector", "synthesis")
@@ -46,6 +47,11 @@ def results_root() -> Path:
     return Path(os.environ.get("SEGA_RESULTS") or ROOT / "results").resolve()
 
 
+def reference_root() -> Path:
+    """Return the folder of the committed results, which come with the project wherever a run's own are."""
+    return ROOT / "results" / REFERENCE
+
+
 def downloads() -> Path:
     """Return the folder of published data sets: ``$SEGA_DATA`` if set, else ``data/downloads``."""
     return Path(os.environ.get("SEGA_DATA") or DATA / "downloads").resolve()
@@ -73,7 +79,7 @@ def artifact(run: str, dataset: str, name: str) -> Path:
     """Return where an artifact of a run lives, whether or not it exists.
 
     Args:
-        run: name of the run, e.g. ``embedded``; no path separators.
+        run: name of the run, e.g. ``embedded``; no path separators, but for ``reference/embedded``: what is committed.
         dataset: name of the data set, e.g. ``fashion-mnist``, or ``folder:PATH``.
         name: a key of ``ARTIFACTS``.
 
@@ -82,15 +88,22 @@ def artifact(run: str, dataset: str, name: str) -> Path:
     """
     if name not in ARTIFACTS:
         raise ValueError(f"unknown artifact {name!r}; known are {', '.join(ARTIFACTS)}")
-    dataset = results_name(dataset)
+    dataset, root = results_name(dataset), results_root()
+    if is_reference(run):
+        root, run = reference_root(), run.removeprefix(f"{REFERENCE}/")
     for what, value in (("run", run), ("dataset", dataset)):
         # shells and Snakemake take such a name as it stands; {run} and {dataset} are what the Snakefile fills in
-        if not re.fullmatch(rf"\w[\w.+@-]*|{{{what}}}", value, re.ASCII):
+        if not re.fullmatch(rf"\w[\w.+@-]*|{{{what}}}", value, re.ASCII) or (what, value) == ("run", REFERENCE):
             raise ValueError(
                 f"{what} is {value!r}; it must be the name of one folder: letters, digits and any of "
-                "_ . + @ - after the first, e.g. 'embedded'"
+                f"_ . + @ - after the first, e.g. 'embedded', and not {REFERENCE!r}"
             )
-    return results_root() / run / dataset / ARTIFACTS[name][0]
+    return root / run / dataset / ARTIFACTS[name][0]
+
+
+def is_reference(run: str) -> bool:
+    """Return whether a run's name is of committed results, which come with the project and are only read."""
+    return run.startswith(f"{REFERENCE}/")
 
 
 def require(run: str, dataset: str, name: str) -> Path:
@@ -130,7 +143,8 @@ def pretrained(dataset: str, kind: str, given: str = "") -> Path:
 def shown(path: Path) -> str:
     """Return a path as outputs may show it: relative to the project, to the results or to the downloads."""
     path = Path(path).resolve()
-    for base, prefix in ((results_root(), "results"), (ROOT, ""), (downloads(), "$SEGA_DATA")):
+    committed = reference_root(), f"results/{REFERENCE}"
+    for base, prefix in (committed, (results_root(), "results"), (ROOT, ""), (downloads(), "$SEGA_DATA")):
         if path.is_relative_to(base):
             return str(Path(prefix) / path.relative_to(base))
     return path.name

@@ -29,8 +29,10 @@ def write(
         cost: what ``runtime.measure`` yielded.
 
     Raises:
-        ValueError: a metric that is not a finite number.
+        ValueError: a metric that is not a finite number, or a run whose records are only read.
     """
+    if paths.is_reference(run):
+        raise ValueError(f"{run} holds committed records, which are only read; give a run a name of its own")
     for key, value in metrics.items():
         if isinstance(value, str) or not all(map(is_finite, leaves(value))):
             raise ValueError(f"metric {key!r} of record {stage}/{name} is {value!r}; it must be a finite number")

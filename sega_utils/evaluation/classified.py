@@ -242,16 +242,21 @@ def to_baseline(arm: str, ours: dict[int, float], theirs: dict[int, float]) -> d
     return {"diff_to_std_aug": paired["difference"], "ci_low": paired["ci_low"], "ci_high": paired["ci_high"]}
 
 
-def is_current(found: dict) -> bool:
-    """Return whether the SEGA-Net that a record was paired with is the one that its run has now."""
+def is_current(found: dict, prefix: str = "") -> bool:
+    """Return whether the SEGA-Net that a record was paired with is the one that its run has now.
+
+    Args:
+        prefix: what the names of committed runs begin with.
+    """
     name = f"{recipes.slug(recipes.OURS)}-seed{found['param_seed']}"
-    path = records.path(found["param_from_run"], found["dataset"], "training", name)
+    path = records.path(prefix + found["param_from_run"], found["dataset"], "training", name)
     return path.exists() and artifacts.load_json(path)["input_weights"] == found["input_reference"]
 
 
 def current(run: str, dataset: str) -> list[dict]:
     """Return a run's ablation records whose SEGA-Net is the present one."""
-    return [record for record in records.read(run, dataset, "ablation") if is_current(record)]
+    prefix = f"{paths.REFERENCE}/" if paths.is_reference(run) else ""
+    return [record for record in records.read(run, dataset, "ablation") if is_current(record, prefix)]
 
 
 def trained(run: str, dataset: str, arm: str, seed: int) -> dict:

@@ -48,6 +48,15 @@ def claimed(run: str, dataset: str) -> list[dict]:
     return claims.claim_rows(found, efficiency.efficiency_rows(costed(run, dataset)))
 
 
+def verdicts_beside(run: str, dataset: str, reference: str) -> list[dict]:
+    """Return each of the poster's claims with a run's verdict and the reference's."""
+    ours, theirs = ({row["claim"]: row["verdict"] for row in claimed(name, dataset)} for name in (run, reference))
+    return [
+        {"claim": claim, "verdict": verdict, "reference": theirs.get(claim, ""), "same": verdict == theirs.get(claim)}
+        for claim, verdict in ours.items()
+    ]
+
+
 def ahead(run: str, dataset: str) -> list[dict[str, str]]:
     """Return SEGA-Net's lead over each other arm, on clean and on corrupted images, see ``claims.ahead``."""
     return claims.ahead(belonging(run, dataset) | {"shift": evaluated(run, dataset, "shift")}, recipes.ARMS)

@@ -224,11 +224,11 @@ def test_a_readme_without_its_markers_is_left_alone(run, tmp_path, text):
     assert readme.read_text() == text and list(tmp_path.glob(".README*")) == []
 
 
-def test_the_readme_of_the_project_shows_what_its_tracked_records_give(tracked, tmp_path):
-    shown = (tracked / "README.md").read_text(encoding="utf-8")
+def test_the_readme_of_the_project_shows_what_its_committed_records_give(tmp_path):
+    shown = (paths.ROOT / "README.md").read_text(encoding="utf-8")
     readme = tmp_path / "README.md"
     readme.write_text(shown, encoding="utf-8")
-    tables.update_readme("embedded", "fashion-mnist", readme)
+    tables.update_readme("reference/embedded", "fashion-mnist", readme)
     assert readme.read_text(encoding="utf-8") == shown, "run: python -m sega_utils tables --readme"
 
 

@@ -279,11 +279,11 @@ def test_one_table_holds_every_finished_run(results, tmp_path, capsys):
     ]
 
 
-def test_the_table_of_the_grid_for_a_cpu_shows_what_its_tracked_records_give(tracked):
-    shown = (tracked / "results" / "cpu.csv").read_text()
+def test_the_table_of_the_grid_for_a_cpu_shows_what_its_committed_records_give(results):
     folder = paths.PARAMS / "cpu"
-    told = grid_results.accuracies_text(grid.read(folder / "grid.yaml", folder / "arms.yaml"), "cpu")
-    assert "4 of 4 runs are finished" in told and (tracked / "results" / "cpu.csv").read_text() == shown
+    told = grid_results.accuracies_text(grid.read(folder / "grid.yaml", folder / "arms.yaml"), "reference/cpu")
+    assert "4 of 4 runs are finished" in told
+    assert (results / "reference/cpu.csv").read_text() == (paths.reference_root() / "cpu.csv").read_text()
 
 
 def test_the_grid_that_slurm_is_tried_with_is_one(tmp_path):

@@ -1,6 +1,6 @@
 import pytest
 
-from sega_utils.core import artifacts
+from sega_utils.core import artifacts, paths
 from sega_utils.studies import rewrite
 
 SAME = {"run": "r", "dataset": "d", "seconds": 1.5, "input_real": "ab", "param_seed": 0}
@@ -65,6 +65,6 @@ def test_every_record_below_a_folder_is_rewritten_once(results):
     assert rewrite.rewrite_all(results) == 0
 
 
-def test_the_committed_records_have_todays_form(tracked):
-    found = [artifacts.load_json(file) for file in (tracked / "results").glob("*/*/records/*/*.json")]
+def test_the_committed_records_have_todays_form():
+    found = [artifacts.load_json(file) for file in paths.reference_root().glob("*/*/records/*/*.json")]
     assert len(found) > 400 and all(rewrite.rewrite(record) == record for record in found)

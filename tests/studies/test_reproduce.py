@@ -1,0 +1,91 @@
+import json
+
+import pytest
+from fake_run import DATASET, RUN, change, write_run
+
+from sega_utils.__main__ import main
+from sega_utils.core import artifacts, paths, records
+from sega_utils.studies import publish, reproduce
+
+REFERENCE = f"reference/{RUN}"
+
+
+@pytest.fixture
+def published(tmp_path, monkeypatch):
+    """Write a run, publish it into a reference folder of the test's own, and return that folder."""
+    monkeypatch.setattr(paths, "reference_root", lambda: tmp_path / "project" / "results" / "reference")
+    write_run()
+    assert publish.publish(RUN, DATASET)["deleted"] == 0
+    return paths.reference_root() / RUN / DATASET
+
+
+def of(found, stage, quantity):
+    return [row for row in found if (row["stage"], row["quantity"]) == (stage, quantity)]
+
+
+def test_a_run_is_within_tolerance_of_itself_and_says_what_was_re_used(published, capsys):
+    assert main(["verify", "--run", RUN, "--dataset", DATASET, "--reference", REFERENCE, "--since", "0"]) == 0
+    said = capsys.readouterr().out
+    total = len(list((paths.results_root() / RUN / DATASET / "records").glob("*/*.json")))
+    assert f"0 of {total} records are re-used from an earlier run of yours, {total} measured now." in said
+    assert "NO" not in said and "claim" in said
+    main(["verify", "--run", RUN, "--dataset", DATASET, "--reference", REFERENCE, "--since", "9e9"])
+    assert f"{total} of {total} records are re-used" in capsys.readouterr().out
+
+
+def test_a_measurement_may_differ_as_the_seeds_of_the_reference_do_and_no_more(published, capsys):
+    row = of(reproduce.rows(RUN, DATASET, REFERENCE), "training", "accuracy")[0]
+    name, shift = f"{row['of']}-seed0", row["tolerance"] * row["n"]
+    found = artifacts.load_json(records.path(RUN, DATASET, "training", name))["accuracy"]
+    for factor, agrees in ((0.9, True), (1.1, False)):
+        change("training", name, accuracy=found + factor * shift)
+        row = of(reproduce.rows(RUN, DATASET, REFERENCE), "training", "accuracy")[0]
+        assert row["within"] is agrees
+    assert main(["verify", "--run", RUN, "--dataset", DATASET, "--reference", REFERENCE]) == 1
+    assert "Outside:" in capsys.readouterr().out
+
+
+def test_a_fact_must_be_equal(published):
+    change("synthesis", "synthesis", input_real="0" * 64)
+    assert of(reproduce.rows(RUN, DATASET, REFERENCE), "synthesis", "input_real")[0]["within"] is False
+
+
+def test_records_of_other_parameters_are_not_compared_and_named(published):
+    change("synthesis", "synthesis", param_oversample=7)
+    rows = [row for row in reproduce.rows(RUN, DATASET, REFERENCE) if row["stage"] == "synthesis"]
+    assert [row["quantity"] for row in rows] == ["not compared, other OVERSAMPLE"]
+
+
+@pytest.mark.parametrize("n, half", [(2, 0.02 * 636.6192), (4, 0.02 * 12.9240)])
+def test_the_tolerance_is_that_of_the_difference_of_two_means(n, half):
+    values = [0.5 + 0.02 * (i % 2 * 2 - 1) * ((n - 1) / n) ** 0.5 for i in range(n)]  # standard deviation 0.02
+    expected = half * (2 / n) ** 0.5 + reproduce.ROUNDING * 0.5
+    assert reproduce.tolerance(values, [], n) == pytest.approx(expected, rel=1e-4)
+
+
+def test_runs_of_other_seeds_show_the_spread_of_what_was_measured_once(published):
+    first = artifacts.load_json(published / "records/projector/projector.json")
+    other = paths.reference_root() / f"{RUN}-seed-1" / DATASET / "records/projector/projector.json"
+    other.parent.mkdir(parents=True)
+    value = first["effects"]["prompts"][0]["effect"]
+    other.write_text(json.dumps(first).replace(str(value), str(value * 0.9)))
+    quantity = f"effects prompts {first['effects']['prompts'][0]['attribute']} effect"
+    row = of(reproduce.rows(RUN, DATASET, REFERENCE), "projector", quantity)[0]
+    assert row["tolerance"] > 0.1 * value and row["n_reference"] == 1
+
+
+def test_the_reference_is_read_and_never_written(published):
+    with pytest.raises(ValueError, match="only read"):
+        records.write(REFERENCE, DATASET, "data", "x", parameters={}, metrics={}, inputs={}, cost={})
+    with pytest.raises(ValueError, match="not 'reference'"):
+        paths.artifact("reference", DATASET, "records")
+
+
+def test_publishing_leaves_out_what_was_measured_on_classifiers_that_are_gone(published):
+    cost = {"seconds": 1.0, "peak_memory_gb": 0.5}
+    for name, weights in (("gone-seed0", "f" * 64), ("sega-net-seed0", "SEGA-Net0")):
+        records.write(
+            RUN, DATASET, "shift", name, parameters={}, metrics={"n_test": 3}, inputs={"weights": weights}, cost=cost
+        )
+    assert publish.publish(RUN, DATASET)["deleted"] == 1
+    assert [file.name for file in (published / "records/shift").glob("*.json")] == ["sega-net-seed0.json"]
