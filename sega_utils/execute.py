@@ -12,7 +12,11 @@ import os
 import re
 import signal
 import sys
+import tempfile
 import textwrap
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import nbformat
@@ -66,20 +70,21 @@ def execute(
             if not in_place:
                 output.unlink(missing_ok=True)  # an earlier run's success would hide this one's failure
             try:
-                # papermill saves after each cell: under a name that is true whenever and however the run is stopped
-                executed = papermill.execute_notebook(
-                    str(notebook.resolve()),
-                    str(failed),
-                    given,
-                    kernel_name="python3",
-                    language="python",
-                    cwd=paths.ROOT,
-                    progress_bar=not os.environ.get("CI"),
-                    coalesce_streams=True,
-                    start_timeout=300,
-                    config=Config({"KernelManager": {"transport_encryption": "auto"}}),
-                    shutdown_kernel="immediate",
-                )
+                with shown_progress():
+                    # papermill saves after each cell: under a name that is true whenever and however the run is stopped
+                    executed = papermill.execute_notebook(
+                        str(notebook.resolve()),
+                        str(failed),
+                        given,
+                        kernel_name="python3",
+                        language="python",
+                        cwd=paths.ROOT,
+                        progress_bar=not os.environ.get("CI"),
+                        coalesce_streams=True,
+                        start_timeout=300,
+                        config=Config({"KernelManager": {"transport_encryption": "auto"}}),
+                        shutdown_kernel="immediate",
+                    )
                 code = [cell for cell in executed.cells if cell.cell_type == "code" and cell.source.strip()]
                 if any(cell.execution_count is None for cell in code):
                     raise RuntimeError("it stopped itself before its last cell")
@@ -94,6 +99,27 @@ def execute(
             artifacts.save_text(output, clean(nbformat.writes(executed)) + "\n")
             failed.unlink()
     return output
+
+
+@contextmanager
+def shown_progress() -> Iterator[None]:
+    """Show on the terminal what loops in the kernel tell of their progress, see ``runtime.progress``."""
+    with tempfile.NamedTemporaryFile("r", prefix="sega-progress-") as file:
+        os.environ["SEGA_PROGRESS"] = file.name
+        done = threading.Event()
+
+        def follow() -> None:
+            while not done.wait(1):
+                sys.stderr.write(file.read())
+
+        thread = threading.Thread(target=follow, daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            done.set()
+            thread.join()
+            del os.environ["SEGA_PROGRESS"]
 
 
 def wait_for(claim: object, notebook: Path) -> None:

@@ -6,7 +6,7 @@ import resource
 import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from multiprocessing import get_context, parent_process
 from threading import Thread
 
@@ -82,9 +82,27 @@ def measure() -> Iterator[dict[str, float]]:
     cost["peak_memory_gb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
 
 
+TOLD = "SEGA_PROGRESS"  # environment: a file for lines on how far a loop is, which execute shows on the terminal
+EVERY = 10  # seconds from one line to the next
+
+
 def progress(items: Iterable, label: str) -> Iterable:
-    """Wrap an iterable in a progress bar, which stays silent in CI and under nbval."""
-    return tqdm(items, desc=label, leave=False, disable=bool(os.environ.get("CI")))
+    """Wrap an iterable in a progress bar, which stays silent in CI and under nbval; see also ``TOLD``."""
+    bar = tqdm(items, desc=label, leave=False, disable=bool(os.environ.get("CI")))
+    return told(bar, label, len(items)) if os.environ.get(TOLD) and hasattr(items, "__len__") else bar
+
+
+def told(items: Iterable, label: str, total: int) -> Iterator:
+    """Yield the items, and append to the file ``TOLD`` how many are done and about how long the rest will take."""
+    began = last = time.monotonic()
+    for done, item in enumerate(items, 1):
+        yield item
+        now = time.monotonic()
+        if now - last >= EVERY:
+            last, left = now, (now - began) / done * (total - done)
+            wait = f"{left / 60:.0f} min" if left > 90 else f"{left:.0f} s"
+            with suppress(OSError), open(os.environ[TOLD], "a") as file:  # a run is worth more than its progress
+                file.write(f"{label}: {done:,} of {total:,}, about {wait} left\n")
 
 
 def map_workers(function: Callable, jobs: list[tuple], *, workers: int, label: str) -> list:
@@ -104,4 +122,5 @@ def _begin_worker() -> None:
     Two workers on two cores beat two threads on small networks, and results do not depend on the number of cores.
     """
     torch.set_num_threads(1)
+    os.environ.pop(TOLD, None)  # the parent counts what its workers do
     Thread(target=lambda: (parent_process().join(), os._exit(1)), daemon=True).start()

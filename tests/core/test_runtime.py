@@ -116,6 +116,18 @@ def test_progress_yields_everything_and_is_silent_in_ci(monkeypatch, capsys, ci,
     assert (capsys.readouterr().err == "") == silent
 
 
+def test_a_long_loop_tells_how_far_it_is_and_what_is_left(monkeypatch, tmp_path):
+    file = tmp_path / "told"
+    clock = iter(range(0, 1000, 60))
+    monkeypatch.setenv("SEGA_PROGRESS", str(file))
+    monkeypatch.setattr(runtime.time, "monotonic", lambda: next(clock))
+    assert list(runtime.progress(range(4), "classifiers")) == [0, 1, 2, 3]
+    assert file.read_text().splitlines()[:2] == [
+        "classifiers: 1 of 4, about 3 min left",
+        "classifiers: 2 of 4, about 2 min left",
+    ]
+
+
 # workers
 
 
