@@ -61,6 +61,15 @@ def verify_run(args: argparse.Namespace) -> int:
     return int(bool(rows))
 
 
+@verb("metadata", *RUN)
+def write_metadata(args: argparse.Namespace) -> None:
+    """Describe a run's synthetic set in Croissant's format; for the published run, write ARTIFACT.md and all cards."""
+    from sega_utils.report import metadata
+
+    for path in metadata.write(args.run, args.dataset):
+        print(f"wrote {paths.shown(path)}")
+
+
 @verb("rewrite", ("--results", {"type": Path, "help": "folder of all results; the project's if absent"}))
 def rewrite_records(args: argparse.Namespace) -> None:
     """Rewrite records of version 0.1 in today's form, values and digests unchanged."""
