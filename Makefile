@@ -24,7 +24,7 @@ unexport JUPYTER_PATH
 # All that the embedded run needs is here; a download must be asked for (HF_HUB_OFFLINE=0), e.g. of CLIP weights.
 run test notebooks: export HF_HUB_OFFLINE ?= 1
 
-.PHONY: help install run verify subsets ablations prompts paper paper-plan test lab notebooks clean
+.PHONY: help install run verify subsets ablations prompts paper paper-plan test lab notebooks sbom clean
 .DEFAULT_GOAL := help
 
 help:
@@ -39,6 +39,7 @@ help:
 	@echo "make lab        install, then open JupyterLab"
 	@echo "make install    put the locked environment into .venv (PYTHON=python3.12 for another Python)"
 	@echo "make notebooks  execute the notebooks at their defaults and write the outputs into them, to commit them"
+	@echo "make sbom       write the software bill of materials (CycloneDX 1.5) to build/sbom.json"
 	@echo "make clean      delete what runs have made, but for the committed reference, and what they remember, not .venv"
 
 install: $(READY)
@@ -111,6 +112,10 @@ environment.yml: uv.lock pyproject.toml $(READY)
 	  echo "  - python=3.11"; echo "  - pip"; echo "  - pip:"; \
 	  $(BIN)/uv export --quiet --frozen --all-groups --no-hashes --no-emit-project --no-annotate --no-header | \
 	    sed 's/.*/      - "&"/'; echo '      - "-e ."'; } > $@
+
+sbom: $(READY)
+	@mkdir -p build && $(BIN)/uv export --quiet --frozen --all-groups --format cyclonedx1.5 --output-file build/sbom.json
+	@echo "wrote build/sbom.json"
 
 clean:
 	git clean -fdXq results

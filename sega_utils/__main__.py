@@ -82,6 +82,19 @@ def publish_run(args: argparse.Namespace) -> None:
     print(f"{count['copied']} files copied to results/{paths.REFERENCE}/{args.run}, {count['deleted']} deleted there")
 
 
+@verb(
+    "metadata",
+    ("--run", {"default": f"{paths.REFERENCE}/embedded", "help": "of the committed run all documents, else its own"}),
+    RUN[1],
+)
+def write_metadata(args: argparse.Namespace) -> None:
+    """Describe a run's synthetic set in Croissant's format; for the published run, write ARTIFACT.md and all cards."""
+    from sega_utils.report import metadata
+
+    for path in metadata.write(args.run, args.dataset):
+        print(f"wrote {paths.shown(path)}")
+
+
 @verb("rewrite", ("--results", {"type": Path, "help": "folder of runs; the committed ones if absent"}))
 def rewrite_records(args: argparse.Namespace) -> None:
     """Rewrite records of version 0.1 in today's form, values and digests unchanged."""

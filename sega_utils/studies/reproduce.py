@@ -159,6 +159,18 @@ def accuracies(found: list[dict]) -> list[dict[str, str]]:
     ]
 
 
+def allowed(run: str, dataset: str) -> list[dict[str, str]]:
+    """Return what the arms' accuracies of a repetition with as many seeds may differ by: claim, value, tolerance."""
+    return [
+        {
+            "claim": f"accuracy of {row['arm']} (%), mean of {row['n'].split()[0]} seeds",
+            "value": row["reference"],
+            "tolerance": f"± {row['tolerance']}",
+        }
+        for row in accuracies(rows(run, dataset, run))
+    ]
+
+
 def reused(run: str, dataset: str, since: float) -> tuple[int, int]:
     """Return how many of a run's records are older than a time (seconds since 1970), and how many there are."""
     files = list(paths.artifact(run, dataset, "records").glob("*/*.json"))
