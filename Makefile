@@ -7,7 +7,7 @@ RUN ?= embedded
 DATASET ?= fashion-mnist
 CORES ?= all
 # What else stands on make's command line reaches the programs as their environment.
-KNOWN := PYTHON RUN DATASET PARAMS FRACTION SUBSET PROFILE CORES ENTRIES MODEL BANK BASE_URL PRICES CI TMPDIR SEGA_% HF_% OPENAI_% OMP_% CUDA_%
+KNOWN := PYTHON RUN DATASET PARAMS FRACTION SET UNTIL PROFILE CORES ENTRIES MODEL BANK BASE_URL PRICES CI TMPDIR SEGA_% HF_% OPENAI_% OMP_% CUDA_%
 GIVEN := $(foreach name,$(.VARIABLES),$(if $(filter command,$(firstword $(origin $(name)))),$(name)))
 UNKNOWN := $(filter-out $(KNOWN),$(GIVEN))
 $(if $(UNKNOWN),$(error unknown variable $(UNKNOWN); known are $(KNOWN)))
@@ -16,7 +16,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 NOTEBOOKS := $(sort $(wildcard notebooks/*.ipynb))
 CONFIG := run=$(RUN) dataset='$(DATASET)' $(if $(PARAMS),params=$(PARAMS)) $(if $(FRACTION),fraction='$(FRACTION)') \
-  $(if $(SUBSET),subset='$(SUBSET)')
+  $(if $(SET),set='$(SET)')
 
 # Kernels come from this environment, never from one the user once installed.
 export JUPYTER_PREFER_ENV_PATH := 1
@@ -29,7 +29,8 @@ run test notebooks: export HF_HUB_OFFLINE ?= 1
 
 help:
 	@echo "make run        install, then execute the notebooks in order; a second run does nothing, a killed one resumes"
-	@echo "                (RUN, DATASET, PARAMS=notebooks/params/....yaml, FRACTION for another run than the embedded one)"
+	@echo "                (RUN, DATASET, PARAMS=notebooks/params/....yaml, FRACTION, SET=\"03_projector.SIGMA=0.5\" for another run"
+	@echo "                than the embedded one; UNTIL=04_synthesis stops there)"
 	@echo "make verify     compare a run with the committed reference, and print the poster's claims with both verdicts"
 	@echo "make subsets    the comparison on two more subsets of the data, each with its own CLIP, GAN and projector; it resumes"
 	@echo "make ablations  make run, then every entry of notebooks/params/ablations.yaml, with the time left; it resumes"
@@ -58,6 +59,7 @@ $(READY): uv.lock pyproject.toml
 
 run: $(READY)
 	@$(BIN)/snakemake --cores $(CORES) --config $(CONFIG) --rerun-incomplete --nolock \
+	  $(if $(UNTIL),--until $(lastword $(subst _, ,$(UNTIL)))) \
 	  --rerun-triggers mtime input params --max-checksum-file-size 100MB --quiet host rules reason
 
 verify: $(READY)

@@ -47,13 +47,30 @@ NOTEBOOKS = tuple(READS)
 RUN, DATASET = config.get("run", "embedded"), config.get("dataset", "fashion-mnist")
 NAMES = {paths.results_name(DATASET): DATASET}  # folder of the results: data set, which may be folder:PATH
 PARAMS = [config["params"]] if "params" in config else []
-# run: what notebooks are given beside the file of PARAMS, by their names; the grid has a fraction for each of its runs
-GIVEN = {RUN: {"00_data": {"FRACTION": config["fraction"]}}} if "fraction" in config else {}
-if "subset" in config:  # other images, and with them another CLIP, generator and projector
-    GIVEN = {RUN: {name: {"SEED": config["subset"]} for name in ("00_data", *list(READS)[1:6])}}
-
-
 STARTED = time.time()
+
+
+def given_alone():
+    """Return what single notebooks of this run get beside the file of PARAMS, by their names.
+
+    ``set`` holds words NOTEBOOK.NAME=VALUE; ``fraction`` is 00_data's; ``subset`` seeds the choice of the images, and
+    with them all that is made of them before any classifier.
+    """
+    found = {}
+    for word in str(config.get("set", "")).split():
+        notebook, dot, (name, equals, value) = *word.partition(".")[:2], word.partition(".")[2].partition("=")
+        if notebook not in READS or not (dot and name and equals):
+            raise WorkflowError(f"SET has {word!r}; a word of it must be NOTEBOOK.NAME=VALUE, e.g. "
+                                f"03_projector.SIGMA=0.5, and NOTEBOOK one of {', '.join(READS)}")
+        found.setdefault(notebook, {})[name] = value
+    if "fraction" in config:
+        found.setdefault("00_data", {})["FRACTION"] = config["fraction"]
+    for notebook in list(READS)[:6] if "subset" in config else ():
+        found.setdefault(notebook, {})["SEED"] = config["subset"]
+    return found
+
+
+GIVEN = {RUN: given_alone()}  # the grid has a fraction for each of its runs
 
 
 def shown(path):
@@ -227,7 +244,8 @@ onsuccess:
     report, run = paths.artifact(RUN, DATASET, "report"), f"--run {RUN} --dataset {shlex.quote(DATASET)}"
     if report.exists():  # it does not after a run of the first few notebooks only
         shell(f"{sys.executable} -m sega_utils tables {run}")
-        reference = f"{paths.REFERENCE}/{RUN}"
+        named = paths.artifact(f"{paths.REFERENCE}/{RUN}", DATASET, "records").exists()
+        reference = f"{paths.REFERENCE}/{RUN if named else 'embedded'}"
         if paths.artifact(reference, DATASET, "records").exists():  # what differs is shown, and no failure of the run
             shell(f"{sys.executable} -m sega_utils verify {run} --reference {reference} --since {STARTED} || true")
 
