@@ -6,7 +6,7 @@ import torch
 
 from sega_utils.core import numbers
 
-FOREGROUND = 0.1  # pixels brighter than this belong to the object; the background is black
+FOREGROUND = 0.1  # pixels that differ from the background by more than this belong to the object
 # attribute: its words for the lowest, middle and highest third of a class; an empty word is never said
 WORDS = {
     "brightness": ("dark", "grey", "light"),
@@ -17,7 +17,30 @@ WORDS = {
 }
 
 
-def measure(images: torch.Tensor) -> torch.Tensor:
+def background(images: torch.Tensor) -> torch.Tensor:
+    """Return the colour of each image's background: the median of its outermost pixels, float32 (N, C).
+
+    What is no brighter than ``FOREGROUND`` counts as black, so that noise on a black ground moves nothing.
+    """
+    images = images.float()
+    rim = torch.cat((images[:, :, 0], images[:, :, -1], images[:, :, 1:-1, 0], images[:, :, 1:-1, -1]), 2)
+    colour = rim.median(2).values
+    return colour * (colour.mean(1, keepdim=True) > FOREGROUND)
+
+
+def foreground(images: torch.Tensor, threshold: float = FOREGROUND) -> torch.Tensor:
+    """Return which pixels differ from the background, in the mean over the channels; bool (N, H, W).
+
+    On a black background these are the pixels brighter than the threshold.
+
+    Args:
+        images: float (N, C, H, W) in [0, 1].
+        threshold: 0 .. 1.
+    """
+    return (images.float() - background(images)[:, :, None, None]).abs().mean(1) > threshold
+
+
+def measure(images: torch.Tensor, threshold: float = FOREGROUND) -> torch.Tensor:
     """Measure every attribute of every image, in the order of ``WORDS``.
 
     Brightness is the mean intensity of the object; width and length are its extents, as four standard deviations of
@@ -26,12 +49,13 @@ def measure(images: torch.Tensor) -> torch.Tensor:
 
     Args:
         images: float (N, C, H, W) in [0, 1].
+        threshold: of ``foreground``.
 
     Returns:
         float32 (N, 5).
     """
     grey = images.float().mean(1)
-    mask = (grey > FOREGROUND).float()
+    mask = foreground(images, threshold).float()
     count = mask.sum((1, 2)).clamp(min=1)
     brightness = (grey * mask).sum((1, 2)) / count
 
@@ -71,6 +95,8 @@ def terciles(values: torch.Tensor, class_ids: torch.Tensor) -> torch.Tensor:
 
 def plural(name: str) -> str:
     """Return the plural of a class name, as captions use it."""
+    if re.search("[^aeiou]y$", name):
+        return name[:-1] + "ies"
     return name + ("es" if name.endswith(("s", "x", "ch", "sh")) else "s")
 
 
