@@ -37,7 +37,12 @@ def foreground(images: torch.Tensor, threshold: float = FOREGROUND) -> torch.Ten
         images: float (N, C, H, W) in [0, 1].
         threshold: 0 .. 1.
     """
-    return (images.float() - background(images)[:, :, None, None]).abs().mean(1) > threshold
+    return contrast(images) > threshold
+
+
+def contrast(images: torch.Tensor) -> torch.Tensor:
+    """Return how much each pixel differs from the background, in the mean over the channels; float32 (N, H, W)."""
+    return (images.float() - background(images)[:, :, None, None]).abs().mean(1)
 
 
 def measure(images: torch.Tensor, threshold: float = FOREGROUND) -> torch.Tensor:
@@ -45,7 +50,7 @@ def measure(images: torch.Tensor, threshold: float = FOREGROUND) -> torch.Tensor
 
     Brightness is the mean intensity of the object; width and length are its extents, as four standard deviations of
     its pixels' columns and rows, in pixels; fill is its share of its bounding box; texture is the mean absolute
-    Laplacian over its brightness. An empty image measures 0 throughout.
+    Laplacian over its contrast to the background, on black its brightness. An empty image measures 0 throughout.
 
     Args:
         images: float (N, C, H, W) in [0, 1].
@@ -67,10 +72,11 @@ def measure(images: torch.Tensor, threshold: float = FOREGROUND) -> torch.Tensor
 
     columns, rows = mask.sum(1), mask.sum(2)
     box = (_span(columns) * _span(rows)).clamp(min=1)
-    laplacian = (
-        grey[:, :-2, 1:-1] + grey[:, 2:, 1:-1] + grey[:, 1:-1, :-2] + grey[:, 1:-1, 2:] - 4 * grey[:, 1:-1, 1:-1]
-    ).abs()
-    texture = (laplacian * mask[:, 1:-1, 1:-1]).sum((1, 2)) / count / brightness.clamp(min=FOREGROUND)
+    x = images.float()
+    laplacian = x[..., :-2, 1:-1] + x[..., 2:, 1:-1] + x[..., 1:-1, :-2] + x[..., 1:-1, 2:] - 4 * x[..., 1:-1, 1:-1]
+    against = (contrast(images) * mask).sum((1, 2)) / count
+    edges = laplacian.abs().mean(1) * mask[:, 1:-1, 1:-1]
+    texture = edges.sum((1, 2)) / count / against.clamp(min=FOREGROUND)
     return torch.stack((brightness, extent(columns), extent(rows), mask.sum((1, 2)) / box, texture), 1)
 
 
