@@ -72,13 +72,10 @@ def write(data: Dataset, *, bank: Path, n_prompts: int, seed: int) -> list[dict]
             stacklevel=2,
         )
     banks.save_bank(bank, records)
-    n = len(data.class_names)
-    colour = {
-        "attribute": "colour",
-        "classes": f"{coloured} of {n}",
-        "refused": "-" if coloured == n else "one at most",
-    }
-    return looks.summary(found) + ([colour] if data.images.shape[1] == 3 else [])
+    rows, n = looks.summary(found), len(data.class_names)
+    refused = "-" if coloured == n else "one colour at most"
+    colour = dict.fromkeys(rows[0], "") | {"attribute": "colour", "classes": f"{coloured} of {n}", "refused": refused}
+    return rows + ([colour] if data.images.shape[1] == 3 else [])
 
 
 def described(data: Dataset, found: list[looks.Look], colours: list[str]) -> list[tuple[str, ...]]:

@@ -270,4 +270,4 @@ def _advice(error: openai.OpenAIError) -> str:
             return "the server kept failing or answered too late; wait or raise timeout, then run again: it resumes"
         case openai.APIConnectionError():
             return "the server cannot be reached; check base_url, the network and the variables for proxies"
-    return "the request failed; check model and base_url"
+    return "the request failed; check model, base_url and what the server says of it"
