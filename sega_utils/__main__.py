@@ -106,17 +106,24 @@ def rewrite_records(args: argparse.Namespace) -> None:
 @verb(
     "prompts",
     ("--dataset", {"default": "fashion-mnist"}),
-    ("--model", {"default": "gpt-4o-mini"}),
-    ("--bank", {"type": Path, "help": "JSONL file; the data set's own in data/prompts if absent"}),
+    ("--model", {"default": "gpt-4o-mini", "help": "an LLM, or template, which needs no key"}),
+    (
+        "--bank",
+        {"type": Path, "help": "JSONL file, the data set's own if absent; or prompts in a text file to put there"},
+    ),
     ("--base-url", {"help": "of any server compatible with OpenAI's"}),
     ("--n-prompts", {"type": int, "default": 12, "help": "prompts a class"}),
+    ("--fraction", {"type": float, "help": "of the training images that the template looks at, that of 00_data"}),
     ("--prices", {"type": float, "nargs": 2, "metavar": ("READ", "WRITTEN"), "help": "of a million tokens"}),
 )
 def record_prompts(args: argparse.Namespace) -> None:
     """Record a data set's prompts and print their cost; the key is read from OPENAI_API_KEY."""
     from sega_utils.data import catalogue
-    from sega_utils.text import prompts
+    from sega_utils.text import authored, prompts
 
+    if args.model == "template" or (args.bank and args.bank.suffix == ".txt"):
+        print(authored.record(args.dataset, bank=args.bank, n_prompts=args.n_prompts, fraction=args.fraction))
+        return
     bank = args.bank or catalogue.about(args.dataset)[1]
     used = prompts.record_prompts(
         args.dataset, model=args.model, bank=args.bank, base_url=args.base_url, n_prompts=args.n_prompts
