@@ -34,7 +34,8 @@ help:
 	@echo "make verify     compare a run with the committed reference, and print the poster's claims with both verdicts"
 	@echo "make subsets    the comparison on two more subsets of the data, each with its own CLIP, GAN and projector; it resumes"
 	@echo "make ablations  make run, then every entry of notebooks/params/ablations.yaml, with the time left; it resumes"
-	@echo "make prompts    ask an LLM for the prompts of DATASET (MODEL, BASE_URL; the key in OPENAI_API_KEY) and record them"
+	@echo "make prompts    ask an LLM for the prompts of DATASET (MODEL, BASE_URL; the key in OPENAI_API_KEY) and record them;"
+	@echo "                MODEL=template, or BANK=file.txt with lines CLASS: prompt, needs no key"
 	@echo "make paper      the grid of notebooks/params/grid.yaml on every GPU; make paper-plan only shows its jobs"
 	@echo "make test       install, then unit tests and every notebook against its committed outputs (nbval)"
 	@echo "make lab        install, then open JupyterLab"
@@ -82,7 +83,7 @@ ablations: run
 
 # PRICES="0.15 0.60": of a million tokens read and written, for the cost.
 prompts: $(READY)
-	@$(BIN)/python -m sega_utils prompts --dataset '$(DATASET)' $(if $(MODEL),--model '$(MODEL)') \
+	@$(BIN)/python -m sega_utils prompts --dataset '$(DATASET)' $(if $(FRACTION),--fraction '$(FRACTION)') $(if $(MODEL),--model '$(MODEL)') \
 	  $(if $(BANK),--bank '$(BANK)') $(if $(BASE_URL),--base-url '$(BASE_URL)') $(if $(PRICES),--prices $(PRICES))
 
 GRID := $(BIN)/snakemake --snakefile paper.smk --workflow-profile profiles/paper

@@ -206,13 +206,16 @@ def hold(folder):
 
 def need_prompts():
     """Refuse a user's own images without prompts now, and not after CLIP was trained on them."""
+    from sega_utils.text import prompts  # takes seconds, which only own images need
+
     told = {name: value for file in map(Path, PARAMS) if file.exists()
             for name, value in ((yaml.safe_load(file.read_text()) or {}).get("01_prompts") or {}).items()}
-    folder = paths.own_folder(DATASET)
-    recorded = (folder / "prompts.jsonl", paths.artifact(RUN, DATASET, "bank"))
-    if folder.is_dir() and not (told.get("LIVE") or told.get("BANK") or any(path.exists() for path in recorded)):
-        raise WorkflowError(f"{shown(recorded[0])} is missing; record the prompts with: make prompts "
-                            f"DATASET={shlex.quote(DATASET)}; or give 01_prompts a BANK or LIVE in the file of PARAMS")
+    told |= GIVEN[RUN].get("01_prompts", {})
+    asked = {name.lower(): told[name] for name in ("BANK", "MODEL", "N_PROMPTS", "LIVE") if name in told}
+    try:
+        prompts.check_bank(DATASET, RUN, **asked)
+    except (OSError, ValueError, RuntimeError) as error:
+        raise WorkflowError(str(error)) from error
 
 
 if workflow.is_main_process:

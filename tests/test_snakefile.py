@@ -47,6 +47,12 @@ path.parent.mkdir(exist_ok=True)
 path.write_text(name)
 """
 
+CHECK = """
+def check_bank(dataset, run, **asked):
+    if asked not in ({"live": True}, {"model": "template", "n_prompts": 4}):
+        raise FileNotFoundError(f"{dataset} {run} {asked} has no prompts; make prompts")
+"""
+
 
 @pytest.fixture
 def project(tmp_path):
@@ -242,20 +248,17 @@ def test_a_results_folder_that_cannot_be_is_named(project):
 
 def test_own_images_without_prompts_are_refused_before_anything_runs(project):
     (project / "mine/shirt").mkdir(parents=True)
+    (project / "sega_utils/text").mkdir()
+    (project / "sega_utils/text/prompts.py").write_text(CHECK)
     params = project / "notebooks/params/mine.yaml"
     params.write_text("00_data: {FRACTION: 1.0}\n01_prompts:\n")
     options = ["--config", "run=mine", "dataset=folder:mine", "params=notebooks/params/mine.yaml"]
     process = start(project, *options)
-    assert (
-        "mine/prompts.jsonl is missing; record the prompts with: make prompts DATASET=folder:mine"
-        in process.communicate()[0]
-    )
+    assert "folder:mine mine {} has no prompts; make prompts" in process.communicate()[0]
     assert process.returncode != 0 and not (project / "executed").exists()
-    params.write_text("01_prompts: {LIVE: true}\n")
-    assert "prompts" in run(project, *options, "--dry-run")[0]
-    params.write_text("")
-    (project / "mine/prompts.jsonl").touch()
-    assert "prompts" in run(project, *options, "--dry-run")[0]
+    for given in ("LIVE: true", "MODEL: template, N_PROMPTS: 4"):
+        params.write_text(f"01_prompts: {{{given}}}\n")
+        assert "prompts" in run(project, *options, "--dry-run")[0]
 
 
 def test_a_fraction_is_given_to_the_notebook_of_the_data_alone_and_another_one_makes_them_again(project):
