@@ -61,9 +61,9 @@ def verify_run(args: argparse.Namespace) -> int:
     return int(bool(rows))
 
 
-@verb("rewrite", ("--results", {"type": Path, "help": "folder of all results; the project's if absent"}))
+@verb("rewrite", ("--results", {"type": Path, "help": "folder of any records; all results if absent"}))
 def rewrite_records(args: argparse.Namespace) -> None:
-    """Rewrite records of version 0.1 in today's form, values and digests unchanged."""
+    """Give older records today's form and a digest of their own; no value changes."""
     from sega_utils.studies import rewrite
 
     print(f"{rewrite.rewrite_all(args.results or paths.results_root())} records rewritten")
