@@ -45,8 +45,13 @@ READS = {
 }
 NOTEBOOKS = tuple(READS)
 RUN, DATASET = config.get("run", "embedded"), config.get("dataset", "fashion-mnist")
+try:
+    paths.run_name(RUN)  # before anything is made of it
+    paths.artifact(RUN, str(DATASET), "records")
+except ValueError as error:
+    raise WorkflowError(str(error)) from error
 NAMES = {paths.results_name(DATASET): DATASET}  # folder of the results: data set, which may be folder:PATH
-PARAMS = [config["params"]] if "params" in config else []
+PARAMS = [str(config["params"])] if "params" in config else []
 STARTED = time.time()
 
 
@@ -71,6 +76,14 @@ def given_alone():
 
 
 GIVEN = {RUN: given_alone()}  # the grid has a fraction for each of its runs
+
+
+def literal(text):
+    """Return a text as a rule's command takes it, whatever is in it: for the shell, and for Snakemake's braces."""
+    return shlex.quote(str(text)).replace("{", "{{").replace("}", "}}")
+
+
+PYTHON = literal(sys.executable)
 
 
 def shown(path):
@@ -181,8 +194,8 @@ def extra(notebook):
 
 def command(notebook="{params.notebook}"):
     """Return the command that executes a notebook."""
-    options = [f"-f {path}" for path in PARAMS] + ["-p RUN {wildcards.run} -p DATASET {params.dataset}"]
-    return f"{sys.executable} -m sega_utils.execute notebooks/{notebook}.ipynb {' '.join(options)}"
+    options = [f"-f {literal(path)}" for path in PARAMS] + ["-p RUN {wildcards.run} -p DATASET {params.dataset}"]
+    return f"{PYTHON} -m sega_utils.execute notebooks/{notebook}.ipynb {' '.join(options)}"
 
 
 def hold(folder):
@@ -244,13 +257,13 @@ for notebook in NOTEBOOKS:
 
 
 onsuccess:
-    report, run = paths.artifact(RUN, DATASET, "report"), f"--run {RUN} --dataset {shlex.quote(DATASET)}"
+    report, run = paths.artifact(RUN, DATASET, "report"), f"--run {RUN} --dataset {literal(DATASET)}"
     if report.exists():  # it does not after a run of the first few notebooks only
-        shell(f"{sys.executable} -m sega_utils tables {run}")
+        shell(f"{PYTHON} -m sega_utils tables {run}")
         named = paths.artifact(f"{paths.REFERENCE}/{RUN}", DATASET, "records").exists()
         reference = f"{paths.REFERENCE}/{RUN if named else 'embedded'}"
         if paths.artifact(reference, DATASET, "records").exists():  # what differs is shown, and no failure of the run
-            shell(f"{sys.executable} -m sega_utils verify {run} --reference {reference} --since {STARTED} || true")
+            shell(f"{PYTHON} -m sega_utils verify {run} --reference {reference} --since {STARTED} || true")
 
 
 onerror:

@@ -100,7 +100,7 @@ def recipe_of(run: str, dataset: str) -> dict:
                 f"{paths.shown(path)} is missing; make it with: python -m sega_utils.execute "
                 f"notebooks/{notebook}.ipynb -p RUN {run} -p DATASET {dataset}"
             )
-        found[stage] = artifacts.load_json(path)
+        found[stage] = records.load(path)
     take = lambda stage, *names: {name: found[stage][f"param_{name}"] for name in names}
     return (
         take("prompts", "n_prompts", "m")

@@ -41,7 +41,7 @@ def on_gpu(root: Path) -> list[dict]:
         for file in root.glob("*/*/records/*/*.json")
         if not file.parent.is_symlink() and file.parent.name != "shards"
     )
-    found = [artifacts.load_json(file) for file in sorted(files)]
+    found = [records.load(file) for file in sorted(files)]
     return [record for record in found if "seconds" in record and " CPU" not in record.get("device", " CPU")]
 
 

@@ -7,7 +7,7 @@ from fake_run import ACCURACY, DATASET, RUN, change, remove, write_run
 
 from sega_utils import filters
 from sega_utils.__main__ import main
-from sega_utils.core import artifacts, paths
+from sega_utils.core import artifacts, paths, records
 from sega_utils.evaluation import classified
 from sega_utils.report import claims, tables
 from sega_utils.text import attributes
@@ -121,10 +121,9 @@ def test_writing_twice_gives_the_same_bytes(run):
 def test_a_missing_record_removes_its_rows_and_invents_none(run):
     remove("training", "no-aug-*")
     remove("synthesis")
-    projector = artifacts.load_json(paths.artifact(RUN, DATASET, "records") / "projector" / "projector.json")
+    (projector,) = records.read(RUN, DATASET, "projector")
     effects = [row for row in projector["effects"]["prompts"] if row["attribute"] != "fill"]
-    kept = projector | {"effects": {"prompts": effects}}
-    artifacts.save_json(paths.artifact(RUN, DATASET, "records") / "projector" / "projector.json", kept)
+    change("projector", "projector", effects={"prompts": effects})
     written = {name: artifacts.load_csv(path) for name, path in tables.write_tables(RUN, DATASET).items()}
     assert [row["arm"] for row in written["accuracy"]] == ["Std Aug", "GAN-only", "SEGA-Net"]
     assert written["alignment"] == written["filters"] == []
