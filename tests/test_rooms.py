@@ -123,7 +123,6 @@ LONG = {
     "execute:execute",
     "filters/bands:_losses",
     "filters/rules:apply_filters",
-    "report/pictures:at_a_glance",
     "studies/benchmark:measure_kernel",
     "studies/efficiency:measure_variant",
     "studies/loops:measure_loops",

@@ -525,15 +525,16 @@ def test_the_bars_show_differences_and_leave_out_what_has_none():
     rows = rows_of("components", ["GAN-only", "GAN+LLM"])
     rows += rows_of("components", ["SEGA-Net"], diff="", ci_low="", ci_high="")
     (axes,) = comparisons.ablation_bars(rows).axes
-    assert [label.get_text() for label in axes.get_yticklabels()] == ["components: GAN-only", "components: GAN+LLM"]
+    names = [label.get_text() for label in axes.get_yticklabels()]
+    assert names == ["parts of the method: GAN-only", "parts of the method: GAN+LLM"]
     assert axes.lines[0].get_xdata().tolist() == [-1, -2]
 
 
 def test_the_curves_have_a_panel_a_name_and_numbers_rise():
     rows = rows_of("sigma", [1, 0.5]) + rows_of("m", [3], std="")
     sigma, m = comparisons.ablation_curves(rows).axes
-    assert sigma.get_title(loc="left") == "sigma" and sigma.lines[0].get_xdata().tolist() == [0.5, 1]
-    assert sigma.lines[0].get_ydata().tolist() == [81, 80] and m.get_xlabel() == "m"
+    assert sigma.get_title(loc="left") == "noise of the latents (sigma)" and m.get_title(loc="left").endswith("(m)")
+    assert sigma.lines[0].get_xdata().tolist() == [0.5, 1] and sigma.lines[0].get_ydata().tolist() == [81, 80]
     by_yield = comparisons.ablation_curves(
         [row | {"kept_share": 0.5} for row in rows], x="kept_share", label="share"
     ).axes[0]
