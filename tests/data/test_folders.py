@@ -7,7 +7,8 @@ from PIL import Image
 
 from sega_utils.core.artifacts import ArtifactError
 from sega_utils.data import folders
-from sega_utils.data.images import decode
+from sega_utils.data import tree as layout
+from sega_utils.data.decoding import decode
 
 
 def draw(path, seed: int, *, mode: str = "L", size: tuple[int, int] = (8, 8)) -> None:
@@ -58,53 +59,22 @@ def test_the_split_depends_on_the_names_alone(tree, tmp_path):
 
 
 def test_folders_train_and_test_are_the_splits(split_tree):
-    found = folders.find_files(split_tree)
+    found = layout.find_files(split_tree)
     assert [path.name for path in found["train"]["a"]] == ["0.png", "1.png", "2.png"]
     assert folders.read_folder(split_tree, "test")[1].bincount().tolist() == [2, 2]
 
 
 def test_labels_belong_to_their_images(tree):
     images, labels, names = folders.read_folder(tree, "train")
-    for file in folders.find_files(tree)["train"]["beech"]:
+    for file in layout.find_files(tree)["train"]["beech"]:
         own = torch.from_numpy(decode(file.read_bytes()))[:1]
         (index,) = [i for i, image in enumerate(images) if torch.equal(image, own)]
         assert names[labels[index]] == "beech"
 
 
 def test_one_colour_image_in_either_split_makes_all_of_them_colour(tree):
-    draw(folders.find_files(tree)["train"]["beech"][0], 99, mode="RGB")
+    draw(layout.find_files(tree)["train"]["beech"][0], 99, mode="RGB")
     assert [folders.read_folder(tree, split)[0].shape[1] for split in ("train", "test")] == [3, 3]
-
-
-@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "I;16"])
-@pytest.mark.parametrize("size", [(1, 1), (8, 8), (50, 20), (31, 100)])
-def test_any_size_and_mode_becomes_32_by_32(tmp_path, mode, size):
-    level = 255 if mode == "1" else 200
-    image = Image.new("L", size, level)
-    image = Image.fromarray(np.full(size[::-1], 257 * level, np.uint16)) if mode == "I;16" else image.convert(mode)
-    image.save(tmp_path / "x.png")
-    array = decode((tmp_path / "x.png").read_bytes())
-    assert array.shape == (3, 32, 32) and array.dtype == np.uint8
-    assert (array == level).all()
-
-
-def test_what_is_transparent_is_black(tmp_path):
-    Image.new("RGBA", (9, 9), (255, 255, 255, 0)).save(tmp_path / "x.png")
-    assert not decode((tmp_path / "x.png").read_bytes()).any()
-
-
-def test_an_image_is_cut_about_its_centre_and_turned_upright(tmp_path):
-    wide = Image.new("RGB", (96, 32))
-    wide.paste((255, 0, 0), (32, 0, 64, 32))
-    wide.save(tmp_path / "x.png")
-    assert (decode((tmp_path / "x.png").read_bytes())[0] == 255).all()
-    exif = Image.Exif()
-    exif[0x0112] = 6  # turn by a quarter, clockwise
-    half = Image.new("L", (32, 32))
-    half.paste(255, (0, 0, 32, 16))
-    half.save(tmp_path / "y.jpg", exif=exif)
-    array = decode((tmp_path / "y.jpg").read_bytes())
-    assert array[0, :, 31].min() > 200 and array[0, :, 0].max() < 50
 
 
 # what is refused
@@ -166,48 +136,3 @@ def test_hidden_files_are_no_images(tree):
     (tree / "beech/.DS_Store").touch()
     (tree / ".git").mkdir()
     assert len(folders.read_folder(tree, "train")[1]) == 24
-
-
-# classes.yaml
-
-
-def test_classes_yaml_names_and_describes(tree):
-    text = "domain: a leaf\nmirror: false\nclasses:\n  0: {name: no leaf, description: an empty page}\n"
-    text += "  beech: copper beech\n"
-    (tree / "classes.yaml").write_text(text)
-    domain, names, descriptions, mirrors = folders.about(tree)
-    assert (domain, descriptions, mirrors) == ("a leaf", {"no leaf": "an empty page"}, False)
-    assert list(names.items()) == [("0", "no leaf"), ("ash_tree", "ash tree"), ("beech", "copper beech")]
-    assert folders.read_folder(tree, "test")[2] == ("no leaf", "ash tree", "copper beech")
-
-
-def test_without_classes_yaml_the_folders_name_the_classes(split_tree):
-    assert folders.about(split_tree) == (folders.DOMAIN, {"a": "a", "b": "b"}, {}, True)
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("classes: {oak: oak}", "names oak; the class folders are 0, ash_tree, beech"),
-        ("classes: {beech: 'ash tree'}", "two classes one name"),
-        ("classes: [a", "cannot be used"),
-        ("- a", "cannot be used"),
-        ("classes: [beech]", "cannot be used"),
-        ("names: {}", r"cannot be used \(names\)"),
-        ("classes: {beech: {nmae: x}}", r"cannot be used \(nmae\); allowed are 'domain: TEXT'"),
-        ("classes: {beech: [x, y]}", "cannot be used"),
-        ("domain: [x]", "cannot be used"),
-        ("mirror: perhaps", "cannot be used"),
-        ("classes: {beech: {name: {a: b}}}", "cannot be used"),
-    ],
-)
-def test_another_classes_yaml_is_refused(tree, text, message):
-    (tree / "classes.yaml").write_text(text)
-    with pytest.raises(ValueError, match=message):
-        folders.about(tree)
-
-
-def test_a_tag_in_classes_yaml_makes_nothing(tree):
-    (tree / "classes.yaml").write_text("domain: !!python/object/apply:os.getcwd []\nclasses: !!set {}")
-    with pytest.raises(ValueError, match="cannot be used"):
-        folders.about(tree)
