@@ -115,8 +115,8 @@ def load(dataset: str, split: str) -> Dataset:
     return Dataset(from_uint8(images), labels, class_names, mirrors(dataset))
 
 
-def names(dataset: str, split: str) -> list[str]:
-    """Return what each image of a split is called, in the order of ``load``: its file in a folder, or its number.
+def names(dataset: str, split: str, n: int) -> list[str]:
+    """Return what each of a split's ``n`` images is called, in the order of ``load``: its file, or its number.
 
     Raises:
         ValueError, FileNotFoundError, ArtifactError: as ``load``.
@@ -124,7 +124,7 @@ def names(dataset: str, split: str) -> list[str]:
     if dataset.startswith(paths.OWN):
         root = paths.own_folder(dataset)
         return [tree.inside(root, file) for file, _ in tree.ordered(root)[split]]
-    return [f"{split} {i}" for i in range(len(_source(dataset).read(split)[1]))]
+    return [f"{split} {i}" for i in range(n)]
 
 
 def notes(dataset: str) -> list[str]:

@@ -91,13 +91,11 @@ def on_ground(image: Image.Image) -> Image.Image:
         return image
     image = image.convert("RGBA")
     step = max(1, min(image.size) // 256)
-    pixels = np.asarray(image)[::step, ::step]
-    drawn = pixels[..., 3] / 255
-    seen = {
-        level: float(((np.abs(pixels[..., :3].astype(np.int16) - level).max(-1) > WHITE) * drawn).sum())
-        for level in (255, 0)
-    }
-    ground = "black" if seen[255] < SEEN * drawn.sum() and seen[0] > seen[255] else "white"
+    red, green, blue, drawn = np.ascontiguousarray(np.asarray(image)[::step, ::step].transpose(2, 0, 1))
+    on_white = np.minimum(np.minimum(red, green), blue) < 255 - WHITE
+    on_black = np.maximum(np.maximum(red, green), blue) > WHITE
+    seen, otherwise, whole = (float(drawn[where].sum()) for where in (on_white, on_black, ...))
+    ground = "black" if seen < SEEN * whole and otherwise > seen else "white"
     return Image.alpha_composite(Image.new("RGBA", image.size, ground), image)
 
 

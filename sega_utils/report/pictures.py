@@ -21,6 +21,7 @@ REASONS = {
     "blur": "blurred",
     "real_duplicate": "copies a real image",
     "duplicate": "copies a kept image",
+    "test_duplicate": "copies a test image",
 }
 # also makes a user's own matplotlibrc irrelevant
 styled = style.context(

@@ -46,9 +46,9 @@ def test_without_classes_yaml_the_folders_name_the_classes(tree):
         ("classes: {beech: {name: {a: b}}}", "cannot be used"),
         ("classes: {beech: elm, beech: oak}", "cannot be used .'beech' stands there twice"),
         ("domain: a leaf\ndomain: a tree", "cannot be used .'domain' stands there twice"),
-        ("[" * 5000, "cannot be used"),
+        ("[" * 1000, "cannot be used"),
         ("domain: ''", "text of domain cannot be used; allowed are 1 .. 300 characters"),
-        (f"domain: {'x' * 10**6}", "text of domain cannot be used"),
+        (f"domain: {'x' * 10**5}", "text of domain cannot be used"),
         ('domain: "a\\tb"', "text of domain cannot be used"),
         ('classes: {beech: {description: "a\\nb"}}', "text of beech cannot be used"),
     ],
@@ -122,9 +122,7 @@ def test_a_name_that_a_later_stage_refuses_or_misreads_is_refused_here(tree, nam
     assert str(caught.value).isprintable() and len(str(caught.value)) < 500
 
 
-@pytest.mark.parametrize(
-    "name", ["t-shirt", "h\xeatre", "\u8682\u8681", "n01440764", "x" * 60, "O'Brien (2nd)", "St. John"]
-)
+@pytest.mark.parametrize("name", ["t-shirt", "h\xeatre", "\u8682\u8681", "n01440764", "x" * 60, "St. O'Brien (2nd)"])
 def test_names_of_any_script_are_taken(tree, name):
     assert classes.read(tree, ["bees", name]).names[name] == name
 

@@ -1,4 +1,5 @@
 import io
+import zlib
 
 import cv2
 import numpy as np
@@ -97,9 +98,7 @@ def test_a_byte_more_than_a_number_of_bits_holds_needs_the_next():
 def test_colours_of_twelve_bits_in_sixteen_are_named(channels):
     values = np.linspace(0, 4095, 64 * channels).astype(np.uint16).reshape(8, 8, channels)
     dark, full = (cv2.imencode(".png", pixels)[1].tobytes() for pixels in (values, values * 16))
-    with pytest.raises(
-        ValueError, match="colours of 16 bits that end at 4,095 of 65,535, almost black: save it with 8"
-    ):
+    with pytest.raises(ValueError, match="colours of 16 bits that end at 4,095 of 65,535, almost black: save it"):
         decoding.examine(dark)
     assert decoding.examine(full) == (False, 0)
 
@@ -144,12 +143,8 @@ def test_a_large_image_is_read_at_reduced_size_and_shows_the_same(monkeypatch):
 def test_an_image_that_is_too_large_is_named_before_it_is_opened(monkeypatch):
     header = png(Image.new("1", (1, 1)))
     huge = header[:16] + (30_000).to_bytes(4) + (20_000).to_bytes(4) + header[24:29]
-    import zlib
-
     huge += zlib.crc32(huge[12:29]).to_bytes(4) + header[33:]
-    with pytest.raises(
-        ValueError, match="is too large with 30,000 x 20,000 pixels, allowed are 200 million: save it s"
-    ):
+    with pytest.raises(ValueError, match="is too large with 30,000 x 20,000 pixels, allowed are 200 million: save"):
         decode(huge)
 
 

@@ -3,10 +3,10 @@ import shutil
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageDraw
 
 from sega_utils.core.artifacts import ArtifactError
-from sega_utils.data import folders
+from sega_utils.data import catalogue, folders
 from sega_utils.data import tree as layout
 from sega_utils.data.decoding import decode
 
@@ -136,3 +136,82 @@ def test_hidden_files_are_no_images(tree):
     (tree / "beech/.DS_Store").touch()
     (tree / ".git").mkdir()
     assert len(folders.read_folder(tree, "train")[1]) == 24
+
+
+def test_names_of_classes_yaml_are_the_classes_in_the_order_of_the_folders(tree):
+    (tree / "classes.yml").write_text("classes: {0: no leaf, beech: copper beech}")
+    assert folders.read_folder(tree, "test")[2] == ("no leaf", "ash tree", "copper beech")
+    (tree / "classes.yml").write_text("classes: {0: <i>leaf</i>}")
+    with pytest.raises(ValueError, match="class names that cannot be used: '<i>leaf</i>'"):
+        folders.read_folder(tree, "test")
+
+
+def test_what_is_taken_otherwise_than_expected_is_said(split_tree):
+    assert folders.notes(split_tree) == []
+    (split_tree / "test").rename(split_tree / "val")
+    for name in ("labels.csv", "train/README.md", "prompts.jsonl", "classes.yml", "Thumbs.db"):
+        (split_tree / name).touch()
+    assert folders.notes(split_tree) == [
+        "The folder val is taken for testing; nothing is tuned on it.",
+        "Not read: labels.csv, train/README.md. Classes are described in classes.yaml alone.",
+    ]
+    assert [len(folders.read_folder(split_tree, split)[1]) for split in ("train", "test")] == [6, 4]
+
+
+def test_twelve_bits_in_sixteen_reach_white_in_both_splits_and_are_said(tmp_path):
+    for c, name in enumerate("ab"):
+        (tmp_path / name).mkdir()
+        for i in range(5):
+            values = np.random.default_rng(10 * c + i).integers(0, 4096, (32, 32)).astype(np.uint16)
+            values[0, 0] = 4095 if (c, i) == (0, 0) else 2048
+            Image.fromarray(values).save(tmp_path / name / f"{i}.png")
+    images = torch.cat([folders.read_folder(tmp_path, split)[0] for split in ("train", "test")])
+    assert images.shape == (10, 1, 32, 32) and int(images.max()) == 255
+    assert sorted(images[:, 0, 0, 0].tolist()) == [128] * 9 + [255], "one scale for all files"
+    (said,) = folders.notes(tmp_path)
+    assert said == "The files of 16 bits end at 4,095: taken as of 12 bits, in which 4,095 is white."
+
+
+@pytest.mark.parametrize("ink", [(0, 0, 0, 255), (255, 255, 255, 255)])
+def test_icons_of_one_ink_on_transparent_stay_different_images(tmp_path, ink):
+    for c, (name, shape) in enumerate((("circles", "ellipse"), ("squares", "rectangle"))):
+        for i in range(6):
+            image = Image.new("RGBA", (40, 40), (0, 0, 0, 0))
+            getattr(ImageDraw.Draw(image), shape)([12 - i, 12 - i, 28 + i, 28 + i], fill=ink)
+            file = tmp_path / ("train" if i < 3 else "test") / name / f"{c}{i}.png"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            image.save(file)
+    images = torch.cat([folders.read_folder(tmp_path, split)[0] for split in ("train", "test")])
+    assert len({image.numpy().tobytes() for image in images}) == 12
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"RIFF\x10\0\0\0WEBPVP8 ", "beech/3.png is a WebP image: convert it"),
+        (b"version https://git-lfs.github.com/spec/v1", "beech/3.png is a pointer of Git LFS"),
+        (b"hello", "beech/3.png is no image"),
+    ],
+)
+def test_a_file_that_is_something_else_is_called_what_it_is(tree, content, said):
+    (tree / "beech/3.png").write_bytes(content)
+    with pytest.raises(ArtifactError, match=said) as caught:
+        folders.read_folder(tree, "train")
+    assert "BytesIO" not in str(caught.value)
+
+
+def test_images_are_called_by_their_files_in_the_order_they_are_read(tree):
+    dataset = f"folder:{tree}"
+    for split in ("train", "test"):
+        data = catalogue.load(dataset, split)
+        files = catalogue.names(dataset, split, len(data.labels))
+        for image, label, file in zip(data.images, data.labels, files, strict=True):
+            assert torch.equal(image, torch.from_numpy(decode((tree / file).read_bytes())[:1]) / 255)
+            assert data.class_names[label] == file.split("/")[0].replace("_", " ")
+    assert catalogue.names("fashion-mnist", "test", 2) == ["test 0", "test 1"]
+    assert catalogue.notes("fashion-mnist") == [] == catalogue.notes(dataset)
+
+
+def test_a_fraction_of_a_folder_says_where_to_take_all_of_it(tree):
+    with pytest.raises(ValueError, match="FRACTION 0.01 leaves no image a class; .*00_data: {FRACTION: 1.0}.* PARAMS"):
+        catalogue.counts(f"folder:{tree}", 0.01, torch.tensor([0] * 10 + [1] * 40))

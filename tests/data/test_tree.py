@@ -28,31 +28,20 @@ def names(files: list[Path]) -> list[str]:
 def test_two_folders_of_splits_are_the_splits_whatever_they_are_called(tmp_path, train, test):
     make(tmp_path, *(f"{split}/{name}" for split in (train, test) for name in ("ants", "bees")))
     found = tree.find_files(tmp_path)
-    assert {split: list(classes) for split, classes in found.items()} == dict.fromkeys(
-        ("train", "test"), ["ants", "bees"]
-    )
+    assert [list(found[split]) for split in ("train", "test")] == [["ants", "bees"]] * 2
     assert {file.parts[-3] for file in found["test"]["ants"]} == {test}
 
 
 @pytest.mark.parametrize(
     ("folders", "message"),
     [
-        (
-            ("train/a", "train/b", "val/a", "val/b", "test/a", "test/b"),
-            "has the folders train, test, val; allowed are two",
-        ),
+        (("train/a", "train/b", "val/a", "val/b", "test/a", "test/b"), "has the folders train, test, val; allowed"),
         (("train/a", "Train/a", "val/a"), "has the folders .*; allowed are two"),
         (("train/a", "train/b"), "has the folder train alone; .*a fifth of its images: DATASET=folder:.*/train"),
         (("val/a", "val/b"), "has the folder val alone"),
-        (
-            ("train/a", "train/b", "test"),
-            "test holds images but no class folders; sort them into class folders, or move",
-        ),
+        (("train/a", "train/b", "test"), "test holds images but no class folders; sort them into"),
         (("train", "test"), "train, test holds images but no class folders"),
-        (
-            ("train/a", "val/a", "images"),
-            "has folders train and val and besides images; allowed are train and test alone",
-        ),
+        (("train/a", "val/a", "images"), "has folders train and val and besides images; allowed are"),
         (("train/a", "train/b", "val/a"), "only one of train and val has b; both need each class"),
         (("inner/a", "inner/b"), "has 1 classes.*Do you mean DATASET=folder:.*/inner\\?"),
     ],
@@ -94,9 +83,7 @@ def test_an_image_beside_the_class_folders_is_named(tmp_path, folder):
     splits = ("train/", "test/") if folder else ("",)
     make(tmp_path, *(f"{split}{name}" for split in splits for name in ("ants", "bees")))
     (tmp_path / folder / "stray.JPG").touch()
-    with pytest.raises(
-        ValueError, match="holds stray.JPG beside the class folders, so of no class; move them into one"
-    ):
+    with pytest.raises(ValueError, match="holds stray.JPG beside the class folders, so of no class; move"):
         tree.find_files(tmp_path)
 
 
@@ -117,9 +104,7 @@ def test_links_that_lead_nowhere_are_all_named(tmp_path):
     for i in range(4):
         (tmp_path / f"ants/{i}.png").unlink()
         (tmp_path / f"ants/{i}.png").symlink_to(f"../.git/annex/objects/{i}.png")
-    with pytest.raises(
-        ArtifactError, match="4 links of .* lead nowhere, or in a circle: ants/0.png -> .*git annex get"
-    ):
+    with pytest.raises(ArtifactError, match="4 links of .* lead nowhere, or in a circle: ants/0.png -> .*annex get"):
         tree.find_files(tmp_path)
 
 
@@ -158,7 +143,7 @@ def test_names_that_are_no_utf_8_are_taken_and_can_be_printed(tmp_path):
 @pytest.mark.parametrize(
     ("path", "message"),
     [
-        ("x" * 300, "no folder can be called .*xxx... .File name too long"),
+        ("x" * 300, "no folder can be called .*xxx. .File name too long"),
         ("a\0b", "there is no folder|no folder can be called"),
         ("nowhere", "there is no folder .*; DATASET = 'folder:PATH' takes a path"),
         ("file.zip", "file.zip is a file: unpack it"),
