@@ -37,7 +37,7 @@ def rejections(run: str, dataset: str) -> list[dict]:
     return [
         {"filter": name, "candidates": record["candidates"], "rejected": record["rejected"][name]}
         for record in belonging(run, dataset)["synthesis"]
-        for name in filters.FILTERS
+        for name in (*filters.FILTERS, "test_duplicate")
         if name in record["rejected"]
     ]
 

@@ -44,6 +44,7 @@ REASONS = {
     "blur": "blurred",
     "real_duplicate": "copies a real image",
     "duplicate": "copies a kept image",
+    "test_duplicate": "copies a test image",
 }
 # column of a table: what people read
 COLUMNS = {
