@@ -128,11 +128,11 @@ environment.yml: uv.lock pyproject.toml $(READY)
 	@{ echo "# The pins of uv.lock for conda users; made by: make environment.yml"; \
 	  echo "name: sega-net"; echo "channels: [conda-forge]"; echo "dependencies:"; \
 	  echo "  - python=3.11"; echo "  - pip"; echo "  - pip:"; \
-	  $(BIN)/uv export --quiet --frozen --all-groups --no-hashes --no-emit-project --no-annotate --no-header | \
+	  $(BIN)/uv export --quiet --frozen --all-groups --all-extras --no-hashes --no-emit-project --no-annotate --no-header | \
 	    sed 's/.*/      - "&"/'; echo '      - "-e ."'; } > $@
 
 sbom: $(READY)
-	@mkdir -p build && $(BIN)/uv export --quiet --frozen --all-groups --format cyclonedx1.5 --output-file build/sbom.json
+	@mkdir -p build && $(BIN)/uv export --quiet --frozen --all-groups --all-extras --format cyclonedx1.5 --output-file build/sbom.json
 	@echo "wrote build/sbom.json"
 
 clean:
