@@ -21,11 +21,11 @@ class Codes(nn.Module):
         super().__init__()
         self.settings = {"n_images": n_images} | shape
         self.vae = vae.Vae(**shape)
-        self.register_buffer("codes", torch.zeros(n_images, self.vae.settings["z_dim"]))
+        self.register_buffer("codes", torch.zeros(n_images, self.vae.z_dim))
         self.register_buffer("class_ids", torch.zeros(n_images, dtype=torch.int64))
 
     def decode(self, codes: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        return self.vae.decoder(codes, labels)
+        return self.vae(codes, labels)
 
 
 class Pixels(nn.Module):

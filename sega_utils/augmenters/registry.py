@@ -8,7 +8,8 @@ A new augmenter is one file with these two functions and one line in ``AUGMENTER
     keeps it.
 ``sample(state, labels, seed, *, device, batch, **options) -> float32 (N, C, S, S) in [0, 1]``, on the CPU
     Image i is drawn from a seed of its own (``base.seeds_of``): what it is depends neither on the batch nor on how
-    many are asked for, but for rounding.
+    many are asked for, but for rounding. Where it is made of real images, ``sources`` of the augmenter's file says of
+    which.
 """
 
 from collections.abc import Callable

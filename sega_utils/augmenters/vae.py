@@ -53,11 +53,15 @@ class Vae(nn.Module):
     ):
         super().__init__()
         shape = {"n_classes": n_classes, "channels": channels, "width": width, "depth": depth, "side": side}
+        self.n_classes, self.channels, self.z_dim, self.side = n_classes, channels, z_dim, side
         self.settings = shape | {"z_dim": z_dim}
         sizes = [channels, *reversed(widths(width, side))]
         self.blocks = nn.ModuleList(EncoderBlock(i, o, n_classes, depth) for i, o in zip(sizes, sizes[1:]))
         self.head = nn.Linear(width * 4, 2 * z_dim)
         self.decoder = Generator(z_dim=z_dim, **shape)
+        # scales and shifts alone tell the decoder the class so late that the latents carry it first, and samples of the
+        # prior then have none; random places of the classes say it from the first step on
+        self.place = nn.Embedding(n_classes, z_dim)
         self.register_buffer("deviation", torch.zeros(()))  # of a pixel about its mean, over the training images
         self.to(memory_format=torch.channels_last)
 
@@ -67,6 +71,18 @@ class Vae(nn.Module):
         for block in self.blocks:
             h = block(h, labels)
         return self.head(h.flatten(1)).chunk(2, 1)
+
+    def forward(self, z: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        """Decode latents (N, z_dim) of labels (N,) to images (N, channels, side, side) in [0, 1]."""
+        return self.decoder(z + self.place(labels), labels)
+
+
+def latent(mean: torch.Tensor, log_variance: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
+    """Return the latent that standard normal noise means in a distribution, all (N, d); gradients reach both of its.
+
+    Source: Kingma and Welling 2014, section 2.4.
+    """
+    return mean + (log_variance / 2).exp() * noise
 
 
 def divergence(mean: torch.Tensor, log_variance: torch.Tensor) -> torch.Tensor:
@@ -111,8 +127,8 @@ def losses(
     Source: Kingma and Welling 2014, equation 10.
     """
     mean, log_variance = model.encode(images, labels)
-    z = mean + (log_variance / 2).exp() * torch.randn(mean.shape, generator=rng, device=mean.device)
-    error = surprise(images, model.decoder(z, labels), variance=variance, pool=pool).mean()
+    z = latent(mean, log_variance, torch.randn(mean.shape, generator=rng, device=mean.device))
+    error = surprise(images, model(z, labels), variance=variance, pool=pool).mean()
     return error, divergence(mean, log_variance).mean()
 
 
@@ -211,7 +227,7 @@ def coded(model: Vae, images: torch.Tensor, labels: torch.Tensor, *, batch: int 
 @torch.no_grad()
 def deviation_of(model: Vae, images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
     """Return the root mean square difference of images from what is decoded from their mean latents."""
-    drawn = base.generate(model.decoder, labels, z=coded(model, images, labels))
+    drawn = base.generate(model, labels, z=coded(model, images, labels))
     return (images - drawn).square().mean().sqrt()
 
 
@@ -230,9 +246,9 @@ def sample_vae(
         noise: add to every pixel what the likelihood allows it, and cut the sum to [0, 1].
     """
     model = base.revive(lambda settings: Vae(**settings), state, device)
-    base.check_labels(labels, model.settings["n_classes"])
+    base.check_labels(labels, model.n_classes)
     seeds = base.seeds_of(seed, len(labels))
-    images = base.generate(model.decoder, labels, z=base.noise_of(seeds, model.settings["z_dim"]), batch=batch).cpu()
+    images = base.generate(model, labels, z=base.noise_of(seeds, model.z_dim), batch=batch).cpu()
     if noise:  # negative seeds are no image's own
         grain = base.noise_of(-1 - seeds, images.shape[1:].numel()).view_as(images)
         images = (images + float(model.deviation) * grain).clamp(0, 1)

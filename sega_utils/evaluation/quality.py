@@ -9,6 +9,7 @@ import torch
 from sega_utils import filters
 from sega_utils.augmenters import base
 from sega_utils.core import runtime
+from sega_utils.data.images import check_images
 
 PERMUTED = 10_000  # random orders, where all of them would be about as many or more
 
@@ -82,7 +83,7 @@ def measure(
     Raises:
         ValueError: images that are none, or too few.
     """
-    filters.kernels.check_images(images)
+    check_images(images)
     n, rng = min(len(images), len(real)), runtime.generator(seed)
     some = lambda x: features(x[torch.randperm(len(x), generator=rng)[:n]])
     theirs, ours = some(real), some(images)

@@ -118,7 +118,7 @@ def test_a_perfect_reconstruction_stays_finite():
 def test_the_weight_grows_in_a_line_and_stays():
     at = [weight_of(0.8, 0.2, share) for share in (0.0, 0.1, 0.2, 0.6, 1.0)]
     assert at == pytest.approx([0, 0.4, 0.8, 0.8, 0.8])
-    assert weight_of(4.0, 0.0, 0.0) == 4.0
+    assert weight_of(4.0, 0.0, 0.0) == 4.0 and weight_of(0.0, 0.2, 0.5) == 0, "which leaves an autoencoder's loss"
 
 
 # the network
@@ -128,7 +128,7 @@ def test_the_latent_moves_with_mean_and_deviation():
     torch.manual_seed(0)
     mean, log_deviation, noise = torch.randn(3, 2, 4, dtype=torch.float64).unbind(0)
     mean.requires_grad_(True), log_deviation.requires_grad_(True)
-    z = mean + (2 * log_deviation / 2).exp() * noise
+    z = vae.latent(mean, 2 * log_deviation, noise)
     by_mean, by_deviation = torch.autograd.grad(z.sum(), (mean, log_deviation))
     assert (by_mean == 1).all()
     torch.testing.assert_close(by_deviation, log_deviation.exp() * noise)
@@ -142,7 +142,16 @@ def test_the_networks_are_as_large_as_the_spec_counts_and_take_the_sides():
         images = torch.rand(2, model.settings["channels"], model.settings["side"], model.settings["side"])
         mean, log_variance = model.encode(images, torch.tensor([0, 1]))
         assert mean.shape == log_variance.shape == (2, 4)
-        assert model.decoder(mean, torch.tensor([0, 1])).shape == images.shape
+        assert model(mean, torch.tensor([0, 1])).shape == images.shape
+
+
+def test_the_class_is_told_before_anything_is_learnt():
+    torch.manual_seed(0)
+    model = vae.Vae(n_classes=3, z_dim=16, width=16).eval()
+    with torch.no_grad():
+        apart = model(torch.zeros(3, 16), torch.arange(3))
+        alike = model(torch.zeros(3, 16), torch.zeros(3, dtype=torch.int64))
+    assert (apart[0] - apart[1]).abs().max() > 1e-3 and torch.equal(alike[0], alike[1])
 
 
 # the training
