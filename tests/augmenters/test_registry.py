@@ -12,17 +12,17 @@ from sega_utils.augmenters.registry import AUGMENTERS
 from sega_utils.core import artifacts
 
 LABELS = torch.tensor([2, 0, 1, 1, 0, 2, 2])
+UNTRAINED = {"offsets-pixels"}  # their fit keeps the images: no seed changes anything
 BRIEF = {
     "gan": {"steps": 3, "width": 16, "z_dim": 8, "batch_size": 8},
     "ddim": {"steps": 3, "width": 8, "batch_size": 8},
+    "sega": {"steps": 3, "sigma": 1.0, "tau": 0.1, "lam": 0.01, "lr": 1e-3, "batch_size": 8, "m": 2},
     "vae": {"steps": 3, "width": 16, "z_dim": 8, "batch_size": 8},
     "bs-vae": {"steps": 3, "width": 16, "z_dim": 8, "batch_size": 8},
     "glico": {"steps": 3, "width": 16, "z_dim": 8, "batch_size": 8},
     "offsets": {"steps": 6, "width": 16, "z_dim": 8, "batch_size": 8, "lr": 0.02, "ema": 0.0},
     "offsets-pixels": {},
-    "sega": {"steps": 3, "sigma": 1.0, "tau": 0.1, "lam": 0.01, "lr": 1e-3, "batch_size": 8, "m": 2},
 }
-UNTRAINED = {"offsets-pixels"}  # their fit keeps the images: no seed changes anything
 OPTIONS = {"ddim": {"steps": 2}, "stable-diffusion": {"steps": 1}}
 
 
