@@ -1,18 +1,26 @@
 """Candidates, whatever draws them: the plan that spreads them, the choice among them, and their quality."""
 
+import copy
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import torch
 from torch import nn
 from torch.utils.data import Subset
 
-from sega_utils.core import learning
+from sega_utils.core import artifacts, learning, runtime
+from sega_utils.core.artifacts import ArtifactError
+from sega_utils.data.images import Dataset, check_images
 
 
-def noise_of(seeds: torch.Tensor, z_dim: int) -> torch.Tensor:
-    """Return one standard normal latent a seed, float32 (N, z_dim): a single image can be redrawn from its own seed."""
+def noise_of(seeds: torch.Tensor, z_dim: int, draw: Callable[..., torch.Tensor] = torch.randn) -> torch.Tensor:
+    """Return one standard normal latent a seed, float32 (N, z_dim): a single image can be redrawn from its own seed.
+
+    Args:
+        draw: ``torch.rand`` for numbers evenly spread over 0 .. 1 instead.
+    """
     rng = torch.Generator()
-    latents = [torch.randn(z_dim, generator=rng.manual_seed(seed)) for seed in seeds.tolist()]
+    latents = [draw(z_dim, generator=rng.manual_seed(seed)) for seed in seeds.tolist()]
     return torch.stack(latents) if latents else torch.empty(0, z_dim)
 
 
@@ -36,6 +44,92 @@ def check_labels(labels: torch.Tensor, n_classes: int) -> None:
         raise ValueError(f"labels span {int(labels.min())} .. {int(labels.max())}; allowed are 0 .. {n_classes - 1}")
 
 
+def check_data(images: torch.Tensor, labels: torch.Tensor, n_classes: int, *, least: int = 1) -> None:
+    """Refuse to train on images or labels that are none, that do not fit, or that leave a class out.
+
+    Args:
+        images, labels: as ``Dataset`` holds them.
+        least: images that each class must have.
+
+    Raises:
+        ValueError: as ``check_labels`` and ``images.check_images``, or the lengths differ, or a class has too few.
+    """
+    check_labels(labels, n_classes)
+    check_images(images)
+    if len(images) != len(labels):
+        raise ValueError(f"received {len(images)} images and {len(labels)} labels; give one label an image")
+    counts = labels.bincount(minlength=n_classes)
+    if few := (counts < least).nonzero()[:, 0].tolist():
+        raise ValueError(f"classes {few} have fewer than {least} images; give more, or leave these classes out")
+
+
+def revive(build: Callable[[dict], nn.Module], state: tuple[dict, dict], device: torch.device | str) -> nn.Module:
+    """Return the frozen network of a state, the tensors and meta of a ``fit``.
+
+    Args:
+        build: takes the meta's settings, returns the untrained network.
+
+    Raises:
+        ArtifactError: the state is that of another augmenter, or other weights than it says.
+    """
+    tensors, meta = state
+    try:
+        return learning.freeze(build(meta["settings"]), tensors, device)
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise ArtifactError("this is no state of such an augmenter, or of other settings; fit it again") from error
+
+
+def training(
+    model: nn.Module, optimiser: torch.optim.Optimizer, data: Dataset, settings: dict, **options: object
+) -> learning.Steps:
+    """Return the steps of a single network's training, whose state holds ``model`` and the ``average`` to follow it.
+
+    Args:
+        settings: of the training, with ``steps`` and ``seconds``; the model's own and the data's digest are added.
+        options: ``path`` and ``every`` as for ``learning.State``, ``label`` and ``wrong`` as for ``learning.Steps``.
+    """
+    networks = {"model": model, "average": copy.deepcopy(model).requires_grad_(False)}
+    told = {"model": model.settings, "data": artifacts.digest({"images": data.images, "labels": data.labels})}
+    state = learning.State(options.pop("path"), options.pop("every"), networks, [optimiser], settings | told)
+    return learning.Steps(settings["steps"], seconds=settings["seconds"], state=state, **options)
+
+
+def schedule(optimiser: torch.optim.Optimizer, rates: Iterable[float], progress: float) -> None:
+    """Set the rate of each group of an optimiser's weights to its peak times ``learning.one_cycle``."""
+    for group, lr in zip(optimiser.param_groups, rates, strict=True):
+        group["lr"] = lr * learning.one_cycle(progress)
+
+
+def nth_of(class_ids: torch.Tensor, classes: torch.Tensor, place: torch.Tensor) -> torch.Tensor:
+    """Return the index, int64 (N,), of the item at a place among those of its class, counted round and round.
+
+    Args:
+        class_ids: int64 (P,), of the items; classes, place: int64 (N,), every class with at least one item.
+    """
+    counts = class_ids.bincount()
+    first = counts.cumsum(0) - counts  # of each class's items, once they stand class by class
+    return class_ids.argsort(stable=True)[first[classes] + place % counts[classes]]
+
+
+def places(labels: torch.Tensor) -> torch.Tensor:
+    """Return how many of the same class stand before each label, int64 (N,)."""
+    found = torch.empty_like(labels)
+    for c in labels.unique():
+        mine = labels == c
+        found[mine] = torch.arange(int(mine.sum()))
+    return found
+
+
+def rotation(class_ids: torch.Tensor, labels: torch.Tensor, seed: int) -> torch.Tensor:
+    """Return for each label an item of its class, int64 (N,): each item once, in an order drawn by seed, then again.
+
+    Args:
+        class_ids: int64 (P,), of the items, of which every class has at least one; labels: int64 (N,).
+    """
+    order = torch.randperm(len(class_ids), generator=runtime.generator(seed))
+    return order[nth_of(class_ids[order], labels, places(labels))]
+
+
 def plan(class_ids: torch.Tensor, n: int, *, seed: int, start: int = 0) -> dict[str, torch.Tensor]:
     """Spread candidates evenly over the classes, and over each class's prompts; return ``n`` of them from ``start`` on.
 
@@ -56,9 +150,7 @@ def plan(class_ids: torch.Tensor, n: int, *, seed: int, start: int = 0) -> dict[
         raise ValueError(f"classes {empty} have no prompt; every class needs at least one: run 01_prompts again")
     index = torch.arange(start, start + n)
     classes, turn = index % len(counts), index // len(counts)
-    first = counts.cumsum(0) - counts  # of each class's prompts, once they stand class by class
-    chosen = class_ids.argsort(stable=True)[first[classes] + turn % counts[classes]]
-    return {"class_ids": classes, "prompt_ids": chosen, "seeds": seeds_of(seed, n, start)}
+    return {"class_ids": classes, "prompt_ids": nth_of(class_ids, classes, turn), "seeds": seeds_of(seed, n, start)}
 
 
 def quota(n: int, n_classes: int) -> list[int]:

@@ -8,7 +8,8 @@ A new augmenter is one file with these two functions and one line in ``AUGMENTER
     keeps it.
 ``sample(state, labels, seed, *, device, batch, **options) -> float32 (N, C, S, S) in [0, 1]``, on the CPU
     Image i is drawn from a seed of its own (``base.seeds_of``): what it is depends neither on the batch nor on how
-    many are asked for, but for rounding.
+    many are asked for, but for rounding. Where it is made of real images, ``sources`` of the augmenter's file says of
+    which.
 """
 
 from collections.abc import Callable
@@ -18,7 +19,7 @@ from typing import NamedTuple
 
 import torch
 
-from sega_utils.augmenters import base, diffusion, gan, pools, sega, stable_diffusion
+from sega_utils.augmenters import base, diffusion, gan, glico, offsets, pools, sega, stable_diffusion, vae
 from sega_utils.core.learning import freeze
 from sega_utils.data.images import Dataset
 
@@ -43,8 +44,8 @@ def fit_by(
     checkpoint: Path | None = None,
     **settings: object,
 ) -> State:
-    """Train by ``gan.train_gan`` or ``diffusion.train_diffusion``, whose arguments the settings are."""
-    base.check_labels(labels, num_classes)
+    """Train by one of the functions that take a ``Dataset`` and return network and curve; the settings are its own."""
+    base.check_data(images, labels, num_classes)
     data = Dataset(images, labels, tuple(map(str, range(num_classes))))
     network, curve = train(data, seed=seed, device=device, checkpoint=checkpoint, **settings)
     return network.state_dict(), {"settings": network.settings, "curve": curve}
@@ -145,10 +146,8 @@ def sample_sega(
 
 def in_turn(labels: torch.Tensor, prompt_classes: torch.Tensor) -> torch.Tensor:
     """Return for each image a prompt of its class, int64 (N,); which of them, its place among the images says."""
-    counts = prompt_classes.bincount(minlength=int(labels.max()) + 1 if len(labels) else 0)
-    first = counts.cumsum(0) - counts
-    turn = torch.arange(len(labels)) // max(len(counts), 1)
-    return prompt_classes.argsort(stable=True)[first[labels] + turn % counts[labels]]
+    turn = torch.arange(len(labels)) // max(len(prompt_classes.unique()), 1)
+    return base.nth_of(prompt_classes, labels, turn)
 
 
 def sample_stable_diffusion(
@@ -192,5 +191,12 @@ AUGMENTERS = {
     "biggan": Augmenter(None, sample_gan),  # its state is read by biggan.load_studiogan
     "ddim": Augmenter(partial(fit_by, diffusion.train_diffusion), sample_ddim),
     "sega": Augmenter(fit_sega, sample_sega),
+    "vae": Augmenter(partial(fit_by, vae.train_vae), vae.sample_vae),
+    "bs-vae": Augmenter(partial(fit_by, vae.train_bs_vae), vae.sample_vae),
+    "glico": Augmenter(partial(fit_by, glico.train_glico), glico.sample_glico),
+    "offsets": Augmenter(partial(fit_by, offsets.train_offsets), partial(offsets.sample_offsets, bank=offsets.Codes)),
+    "offsets-pixels": Augmenter(
+        partial(fit_by, offsets.keep_pixels), partial(offsets.sample_offsets, bank=offsets.Pixels)
+    ),
     "stable-diffusion": Augmenter(None, sample_stable_diffusion),
 }

@@ -12,10 +12,16 @@ from sega_utils.augmenters.registry import AUGMENTERS
 from sega_utils.core import artifacts
 
 LABELS = torch.tensor([2, 0, 1, 1, 0, 2, 2])
+UNTRAINED = {"offsets-pixels"}  # their fit keeps the images: no seed changes anything
 BRIEF = {
     "gan": {"steps": 3, "width": 16, "z_dim": 8, "batch_size": 8},
     "ddim": {"steps": 3, "width": 8, "batch_size": 8},
     "sega": {"steps": 3, "sigma": 1.0, "tau": 0.1, "lam": 0.01, "lr": 1e-3, "batch_size": 8, "m": 2},
+    "vae": {"steps": 3, "width": 16, "z_dim": 8, "batch_size": 8},
+    "bs-vae": {"steps": 3, "width": 16, "z_dim": 8, "batch_size": 8},
+    "glico": {"steps": 3, "width": 16, "z_dim": 8, "batch_size": 8},
+    "offsets": {"steps": 6, "width": 16, "z_dim": 8, "batch_size": 8, "lr": 0.02, "ema": 0.0},
+    "offsets-pixels": {},
 }
 OPTIONS = {"ddim": {"steps": 2}, "stable-diffusion": {"steps": 1}}
 
@@ -105,10 +111,10 @@ def test_the_state_is_kept_by_safetensors_and_json(name, state, tmp_path):
     assert torch.equal(sample((kept, told), LABELS, 0, **options), sample(state, LABELS, 0, **options))
 
 
-def test_the_same_seed_fits_the_same_state_and_another_seed_another(fit):
+def test_the_same_seed_fits_the_same_state_and_another_seed_another(fit, name):
     if fit:
         digests = [artifacts.digest(fit(seed)[0]) for seed in (0, 0, 1)]
-        assert digests[0] == digests[1] != digests[2]
+        assert digests[0] == digests[1] and (digests[1] != digests[2]) == (name not in UNTRAINED)
 
 
 def test_a_checkpoint_changes_nothing_and_labels_out_of_range_are_refused(fit, tmp_path, tiny, name):
@@ -118,6 +124,39 @@ def test_a_checkpoint_changes_nothing_and_labels_out_of_range_are_refused(fit, t
             assert artifacts.digest(fit(checkpoint=tmp_path / "c.safetensors")[0]) == expected
         with pytest.raises(ValueError, match="labels"):
             AUGMENTERS[name].fit(tiny.images, tiny.labels + 3, num_classes=3, seed=0, **BRIEF[name] | sega_only(name))
+
+
+def test_images_that_are_none_are_refused_before_anything_is_trained(name, tiny):
+    """Of those that are fitted by a data set alone."""
+    if AUGMENTERS[name].fit is None or name == "sega":
+        return
+    fit = lambda images, labels, n=3: AUGMENTERS[name].fit(images, labels, num_classes=n, seed=0, **BRIEF[name])
+    broken = tiny.images.clone()
+    broken[5, 0, 3, 3] = float("nan")
+    for images in (
+        broken,
+        tiny.images + 0.5,
+        tiny.images.double(),
+        tiny.images[:, :, :30, :30],
+        tiny.images[:, :, :28],
+    ):
+        with pytest.raises(ValueError, match="images must be a float32 tensor"):
+            fit(images, tiny.labels)
+    with pytest.raises(ValueError, match="received 36 images and 35 labels"):
+        fit(tiny.images, tiny.labels[:-1])
+    with pytest.raises(ValueError, match=r"classes \[3\] have fewer than"):
+        fit(tiny.images, tiny.labels, 4)
+
+
+def test_a_state_of_another_augmenter_is_refused(tiny):
+    """Of those whose networks are revived from settings."""
+    fit = lambda name: AUGMENTERS[name].fit(tiny.images, tiny.labels, num_classes=3, seed=0, **BRIEF[name])
+    states = {name: fit(name) for name in ("vae", "glico", "offsets", "offsets-pixels")}
+    for name in states:
+        for other, state in states.items():
+            if name != other:
+                with pytest.raises(artifacts.ArtifactError, match="no state of such an augmenter.*fit it again"):
+                    AUGMENTERS[name].sample(state, LABELS, 0)
 
 
 def sega_only(name):
