@@ -1,6 +1,8 @@
 """What training loops share: their steps, the order of images, rates, averages, and networks and states on disk."""
 
+import itertools
 import math
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -77,22 +79,22 @@ class State(NamedTuple):
     optimisers: list[torch.optim.Optimizer]
     settings: dict
 
-    def store(self, step: int, curve: list[dict[str, float]]) -> None:
-        """Write all that is needed to go on after ``step``, atomically."""
+    def store(self, step: int, curve: list[dict[str, float]], used: dict[str, float]) -> None:
+        """Write all that is needed to go on after ``step``, atomically; ``used`` holds the seconds of a budget."""
         tensors = {f"{n}/{k}": v for n, network in self.networks.items() for k, v in network.state_dict().items()}
         for i, optimiser in enumerate(self.optimisers):
             for p, state in optimiser.state_dict()["state"].items():
                 tensors |= {f"optimiser{i}/{p}/{k}": torch.as_tensor(v) for k, v in state.items()}
-        artifacts.save_tensors(self.path, tensors, {"settings": self.settings, "step": step, "curve": curve})
+        artifacts.save_tensors(self.path, tensors, {"settings": self.settings, "step": step, "curve": curve} | used)
 
-    def restore(self, steps: int) -> tuple[int, list[dict[str, float]]]:
-        """Load what ``store`` wrote into networks and optimisers; return the steps taken so far and the curve.
+    def restore(self, steps: int | None) -> tuple[int, list[dict[str, float]], float]:
+        """Load what ``store`` wrote into networks and optimisers; return the steps so far, the curve, the seconds used.
 
         Raises:
             ArtifactError: the file is damaged, of other settings, or holds more than ``steps`` steps.
         """
         if self.path is None or not self.path.exists():
-            return 0, []
+            return 0, [], 0.0
         tensors, meta = artifacts.load_tensors(self.path)
         if meta.get("settings") != self.settings:
             raise artifacts.ArtifactError(
@@ -108,11 +110,11 @@ class State(NamedTuple):
                     _, p, k = key.split("/")
                     state["state"].setdefault(int(p), {})[k] = value
             optimiser.load_state_dict(state)
-        if meta["step"] > steps:
+        if steps is not None and meta["step"] > steps:
             raise artifacts.ArtifactError(
                 f"{self.path.name} holds {meta['step']} steps, more than the {steps} asked for; delete it to start anew"
             )
-        return meta["step"], meta["curve"]
+        return meta["step"], meta["curve"], meta.get("seconds", 0.0)
 
 
 class Steps:
@@ -121,41 +123,61 @@ class Steps:
     Iterating yields the steps that are left, and stores the state behind those that ask for it.
 
     Args:
-        n: of all steps.
+        n: of all steps; None where the seconds alone say when to end.
         wrong: the error's message if a loss is not finite; it may name ``{step}``, each loss, and ``{losses}``.
         label: of the progress bar; without one there is none.
         every: steps from one row of the curve to the next; the last step, and each one stored, have a row, too.
         check: steps from one check of the losses to the next, as ``every`` if absent; a GPU is waited for each time.
         state: what is stored, and resumed before the first step.
+        seconds: after which the next step is the last, of the CPU and not of the clock: with all threads of the
+            process added, they do not depend on what else the machine does. Those used are stored with the state.
 
     Raises:
         ArtifactError: as ``State.restore``.
+        ValueError: neither steps nor seconds say when to end, or the seconds are not positive.
     """
 
     def __init__(
         self,
-        n: int,
+        n: int | None,
         *,
         wrong: str,
         label: str = "",
         every: int = 50,
         check: int | None = None,
         state: State | None = None,
+        seconds: float | None = None,
     ):
+        if (n is None and seconds is None) or (seconds is not None and not 0 < seconds < math.inf):
+            raise ValueError(f"received steps {n} and seconds {seconds}; give steps, or seconds above 0, or both")
         self.n, self.wrong, self.label, self.every, self.check, self.state = n, wrong, label, every, check, state
-        self.step, self.curve = state.restore(n) if state else (0, [])
+        self.step, self.curve, self.used = state.restore(n) if state else (0, [], 0.0)
+        self.seconds, self.last = math.inf if seconds is None else seconds, False
 
     def __iter__(self) -> Iterator[int]:
-        left = range(self.step, self.n)
+        left = itertools.count(self.step) if self.n is None else range(self.step, self.n)
+        if self.used >= self.seconds:
+            left = ()
+        began = time.process_time() - self.used
         for step in runtime.progress(left, self.label) if self.label else left:
-            self.step = step
+            self.step, self.used = step, time.process_time() - began
+            # said once a step, so that its row of the curve and its storing agree
+            self.last = step + 1 == self.n or self.used >= self.seconds
             yield step
             if self.stored():
-                self.state.store(self.step + 1, self.curve)
+                used = {} if self.seconds == math.inf else {"seconds": time.process_time() - began}
+                self.state.store(self.step + 1, self.curve, used)
+            if self.last:
+                break
+
+    def progress(self) -> float:
+        """Return the share of the training that is done with this step, 0 .. 1: of its steps, or of its seconds."""
+        steps = 0.0 if self.n is None else (self.step + 1) / self.n
+        return max(steps, min(1.0, self.used / self.seconds))
 
     def due(self, every: int) -> bool:
         """Return whether something that is done every so many steps, and after the last, is done after this one."""
-        return (self.step + 1) % every == 0 or self.step + 1 == self.n
+        return (self.step + 1) % every == 0 or self.last
 
     def stored(self) -> bool:
         """Return whether the state is stored after this step."""

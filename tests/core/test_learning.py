@@ -1,5 +1,7 @@
 """What training loops share: steps that are counted, checked, kept and resumed; averages; networks on disk."""
 
+import itertools
+
 import pytest
 import torch
 from torch import nn
@@ -68,6 +70,50 @@ def test_more_steps_than_asked_for_or_other_settings_are_refused(state):
         steps(3, state=state)
     with pytest.raises(ArtifactError, match="made with other settings {'seed': 0}, this run has {'seed': 1}"):
         steps(4, state=state._replace(settings={"seed": 1}))
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """Let every look at the CPU's clock cost a second."""
+    ticks = itertools.count()
+    monkeypatch.setattr(learning.time, "process_time", lambda: float(next(ticks)))
+
+
+def test_the_first_step_after_the_budget_is_the_last(clock):
+    run = steps(None, every=2, seconds=5)  # the clock is read once a step, which begins after 1, 2, 3 ... seconds
+    assert rows(run) == [2, 4, 5] and run.used == 5 and run.progress() == 1
+    assert rows(steps(3, every=2, seconds=5)) == [2, 3], "whatever comes first"
+    assert rows(steps(3, every=2, seconds=1)) == [1]
+
+
+def test_progress_is_a_share_of_the_steps_or_of_the_seconds(clock):
+    run = steps(4)
+    assert [run.progress() for _ in run] == [0.25, 0.5, 0.75, 1]
+    run = steps(None, seconds=4)
+    assert [run.progress() for _ in run] == [0.25, 0.5, 0.75, 1]
+
+
+def test_seconds_that_a_killed_training_used_count(clock, state):
+    for step in steps(None, seconds=9, state=state):
+        if step == 4:
+            break
+    used = artifacts.load_tensors(state.path)[1]["seconds"]
+    resumed = steps(None, seconds=9, state=state)
+    assert resumed.used == used == 6  # one for each of four steps and two storings
+    assert list(resumed) == [4, 5, 6] and artifacts.load_tensors(state.path)[1]["step"] == 7
+    assert list(steps(None, seconds=9, state=state)) == [], "a finished training takes no step more"
+    assert list(steps(None, seconds=12, state=state)) == [7], "a larger budget goes on"
+
+
+def test_without_a_budget_the_stored_state_says_nothing_of_seconds(state):
+    list(steps(2, state=state))
+    assert "seconds" not in artifacts.load_tensors(state.path)[1]
+
+
+@pytest.mark.parametrize(("n", "seconds"), [(None, None), (3, 0), (None, -1.0), (3, float("nan"))])
+def test_a_training_without_an_end_is_refused(n, seconds):
+    with pytest.raises(ValueError, match=f"steps {n} and seconds {seconds}; give steps, or seconds above 0"):
+        steps(n, seconds=seconds)
 
 
 def test_an_update_moves_weights_and_then_the_rate():
