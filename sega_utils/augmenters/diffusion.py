@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 from torch.nn import functional as F
 
+from sega_utils.augmenters.base import check_labels
 from sega_utils.core import artifacts, runtime
 from sega_utils.core.learning import State, Steps, chance, follow, load_network, one_cycle, save_network, update
 from sega_utils.data.images import Dataset
@@ -54,8 +55,9 @@ def build_denoiser(*, n_classes: int, channels: int = 1, width: int = 24, side: 
 def train_diffusion(
     data: Dataset,
     *,
-    steps: int,
     seed: int,
+    steps: int | None = None,
+    seconds: float | None = None,
     width: int = 24,
     batch_size: int = 64,
     lr: float = 1e-3,
@@ -68,6 +70,7 @@ def train_diffusion(
 
     Args:
         data: the run's training subset; nothing else is seen.
+        steps, seconds: updates, CPU seconds; what is first ends the training, see ``learning.Steps``.
         lr: Adam's peak learning rate; its course is ``learning.one_cycle``.
         ema: decay of the averaged weights.
         checkpoint: where to keep the state every ``every`` steps; an existing one of the same settings is resumed.
@@ -83,15 +86,16 @@ def train_diffusion(
     average = copy.deepcopy(model).requires_grad_(False)
     optimiser, noising = torch.optim.Adam(model.parameters(), lr), DDPMScheduler(**NOISE)
     settings = {"seed": seed, "steps": steps, "width": width, "batch_size": batch_size, "lr": lr, "ema": ema}
+    settings |= {} if seconds is None else {"seconds": seconds}  # the rate's course depends on them
     settings["data"] = artifacts.digest({"images": data.images, "labels": data.labels})
     state = State(checkpoint, every, {"model": model, "average": average}, [optimiser], settings)
     wrong = f"the loss is {{loss}} at step {{step}}; lower lr ({lr})"
-    run = Steps(steps, label="diffusion", wrong=wrong, state=state)
+    run = Steps(steps, seconds=seconds, label="diffusion", wrong=wrong, state=state)
     images, labels = data.images.to(device) * 2 - 1, data.labels.to(device)
     for step in run:
         rng = chance(seed, step, device)
         pick = torch.randint(len(labels), (batch_size,), generator=rng, device=device)
-        optimiser.param_groups[0]["lr"] = lr * one_cycle((step + 1) / steps)
+        optimiser.param_groups[0]["lr"] = lr * one_cycle(run.progress())
         loss = velocity_loss(model, noising, images[pick], labels[pick], rng=rng)
         update(loss, optimiser)
         follow(average, model, step, ema)
@@ -114,48 +118,97 @@ def velocity_loss(
     return F.mse_loss(predicted, noising.get_velocity(clean, noise, at))
 
 
-@torch.no_grad()
 def sample_ddim(
     model: torch.nn.Module,
     labels: torch.Tensor,
     *,
-    noise: torch.Tensor | None = None,
+    seeds: torch.Tensor | None = None,
     steps: int = 25,
+    eta: float = 0.0,
     seed: int = 0,
     batch: int = 64,
 ) -> torch.Tensor:
-    """Draw one image for each label by deterministic DDIM.
+    """Draw one image for each label by DDIM: deterministic at eta = 0, and at eta = 1 what ``sample_ddpm`` draws.
 
     Args:
-        labels: int64 (N,), 0 .. n_classes - 1.
-        noise: float32 (N, *noise_shape(model)), what each image begins as; drawn with ``seed`` if absent.
+        labels, seeds, seed: as for ``reverse``.
         steps: evaluations of the model for each image, 1 .. 1000.
+        eta: share of the noise that DDPM adds at each step, 0 .. 1.
 
     Returns:
         float32 (N, C, S, S) in [0, 1] on the model's device.
 
     Raises:
-        ValueError: a label the model was not trained on, or steps outside their range.
+        ValueError: a label the model was not trained on, steps or eta outside their range.
 
-    Source: Song, Meng and Ermon 2021, equation 12 with eta = 0.
+    Source: Song, Meng and Ermon 2021, equations 12 and 16.
     """
-    n_classes, channels, side = (model.settings[name] for name in ("n_classes", "channels", "side"))
-    if len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < n_classes:
-        raise ValueError(
-            f"labels span {int(labels.min())} .. {int(labels.max())}; this model knows 0 .. {n_classes - 1}"
-        )
-    if not 1 <= steps <= NOISE["num_train_timesteps"]:
-        raise ValueError(f"steps is {steps}; allowed are 1 .. {NOISE['num_train_timesteps']}")
+    if not 0 <= eta <= 1:
+        raise ValueError(f"eta is {eta}; allowed are 0 .. 1")
+    # with noise, the predicted noise must fit the clipped image, as in DDPM; without it, it is left as predicted
+    options = {"eta": eta, "use_clipped_model_output": eta > 0}
     from diffusers import DDIMScheduler
 
     schedule = DDIMScheduler(**NOISE, timestep_spacing="trailing")
+    return reverse(model, labels, schedule, options, seeds=seeds, steps=steps, seed=seed, batch=batch)
+
+
+def sample_ddpm(
+    model: torch.nn.Module,
+    labels: torch.Tensor,
+    *,
+    seeds: torch.Tensor | None = None,
+    steps: int = 1000,
+    seed: int = 0,
+    batch: int = 64,
+) -> torch.Tensor:
+    """Draw one image for each label by DDPM; with fewer than 1000 steps, by as many of them, evenly spread.
+
+    Args, Returns, Raises: as for ``sample_ddim``.
+
+    Source: Ho, Jain and Abbeel 2020, algorithm 2, with the posterior's variance (section 3.2).
+    """
+    from diffusers import DDPMScheduler
+
+    schedule = DDPMScheduler(**NOISE, timestep_spacing="trailing", variance_type="fixed_small")
+    return reverse(model, labels, schedule, {}, seeds=seeds, steps=steps, seed=seed, batch=batch)
+
+
+@torch.no_grad()
+def reverse(
+    model: torch.nn.Module,
+    labels: torch.Tensor,
+    schedule: object,
+    options: dict,
+    *,
+    seeds: torch.Tensor | None,
+    steps: int,
+    seed: int,
+    batch: int,
+) -> torch.Tensor:
+    """Go back from noise to images, in the steps of a schedule.
+
+    Args:
+        labels: int64 (N,), 0 .. n_classes - 1.
+        options: of the schedule's ``step``.
+        seeds: int64 (N,), of the noise that each image begins as and of what its steps add; without them, all noise
+            comes from ``seed``, and an image depends on those before it.
+    """
+    from diffusers.utils.torch_utils import randn_tensor
+
+    channels, side = model.settings["channels"], model.settings["side"]
+    check_labels(labels, model.settings["n_classes"])
+    if not 1 <= steps <= NOISE["num_train_timesteps"]:
+        raise ValueError(f"steps is {steps}; allowed are 1 .. {NOISE['num_train_timesteps']}")
     schedule.set_timesteps(steps)
-    rng, parts = runtime.generator(seed), [torch.empty(0, channels, side, side, device=model.device)]
+    shape, parts = noise_shape(model), [torch.empty(0, channels, side, side, device=model.device)]
+    shared = runtime.generator(seed)
     for i, some in enumerate(labels.split(batch)):
-        begun = torch.randn(len(some), *noise_shape(model), generator=rng) if noise is None else noise.split(batch)[i]
-        images, some = begun.to(model.device), some.to(model.device)
+        rng = shared if seeds is None else [runtime.generator(one) for one in seeds.split(batch)[i].tolist()]
+        images = randn_tensor((len(some), *shape), generator=rng or shared).to(model.device)
         for at in schedule.timesteps:
-            images = schedule.step(model(images, at, some).sample, at, images).prev_sample
+            predicted = model(images, at, some.to(model.device)).sample
+            images = schedule.step(predicted, at, images, generator=rng or shared, **options).prev_sample
         parts.append(((F.pixel_shuffle(images, PATCH) + 1) / 2).clamp(0, 1))
     return torch.cat(parts)
 

@@ -1,4 +1,4 @@
-"""A class-conditional GAN: its two networks, and their training on few images (hinge loss, DiffAugment, averaging)."""
+"""A class-conditional GAN: its two networks, and their training on few images (DiffAugment, averaging)."""
 
 import copy
 from functools import partial
@@ -9,10 +9,12 @@ from torch import nn
 from torch.nn import functional as F
 from torch.nn.utils.parametrizations import spectral_norm
 
+from sega_utils.augmenters import losses, morphology, penalties
 from sega_utils.core import artifacts, learning
 from sega_utils.data import augment
 from sega_utils.data.images import Dataset
 
+OWN = {"mode_seeking": 0.0, "augmented": True, "bf16": False}  # of ``Duel``
 WRONG = "the GAN's loss is not finite at step {step}: {losses}; lower the rates"
 
 
@@ -102,13 +104,25 @@ def widths(width: int, side: int) -> list[int]:
 class Discriminator(nn.Module):
     """Score images (N, channels, side, side) given labels (N,); higher is more real.
 
-    Spectral norm on every layer (Miyato et al. 2018) and a projection head (Miyato and Koyama 2018, equation 3).
-    ``width``, ``depth`` and ``side`` as in ``Generator``.
+    A projection head (Miyato and Koyama 2018, equation 3). ``width``, ``depth`` and ``side`` as in ``Generator``.
+
+    Args:
+        spectral: whether every layer has spectral norm (Miyato et al. 2018).
     """
 
-    def __init__(self, *, n_classes: int, channels: int = 1, width: int = 192, depth: int = 1, side: int = 32):
+    def __init__(
+        self,
+        *,
+        n_classes: int,
+        channels: int = 1,
+        width: int = 192,
+        depth: int = 1,
+        side: int = 32,
+        spectral: bool = True,
+    ):
         super().__init__()
-        conv = lambda *args: spectral_norm(nn.Conv2d(*args))
+        bound = spectral_norm if spectral else (lambda layer: layer)
+        conv = lambda *args: bound(nn.Conv2d(*args))
         sizes = widths(width, side)[:0:-1]
         self.stem = conv(channels, sizes[0], 4, 2, 1)
         self.same = nn.ModuleList(
@@ -116,8 +130,8 @@ class Discriminator(nn.Module):
             for i, o in zip(sizes, sizes[1:] + sizes[-1:], strict=True)
         )
         self.down = nn.ModuleList(conv(o, o, 4, 2, 1) for o in sizes[1:])
-        self.linear = spectral_norm(nn.Linear(sizes[-1], 1))
-        self.embed = spectral_norm(nn.Embedding(n_classes, sizes[-1]))
+        self.linear = bound(nn.Linear(sizes[-1], 1))
+        self.embed = bound(nn.Embedding(n_classes, sizes[-1]))
         self.to(memory_format=torch.channels_last)
 
     def forward(self, images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
@@ -147,94 +161,151 @@ def diff_augment(images: torch.Tensor, rng: torch.Generator) -> torch.Tensor:
 def train_gan(
     data: Dataset,
     *,
-    steps: int,
     seed: int,
+    steps: int | None = None,
+    seconds: float | None = None,
     width: int = 192,
     depth: int = 1,
     z_dim: int = 64,
     batch_size: int = 64,
-    lr_generator: float = 2e-4,
-    lr_discriminator: float = 4e-4,
-    mode_seeking: float = 0.0,
     ema: float = 0.999,
-    bf16: bool = False,
+    metric: str = "",
+    loss: str = "hinge",
+    penalty: str = "",
+    penalty_weight: float | None = None,
     device: torch.device | str = "cpu",
     checkpoint: Path | None = None,
     every: int = 500,
-) -> tuple[Generator, list[dict[str, float]]]:
+    **more: object,
+) -> tuple[nn.Module, list[dict[str, float]]]:
     """Train a GAN on the run's training subset alone; return the averaged generator and its loss curve.
 
     Args:
-        steps: generator updates; the discriminator is updated as often. mode_seeking, bf16: as in ``duel``.
-        ema: decay of the averaged generator weights (Yazici et al. 2019).
+        steps, seconds: generator updates, CPU seconds; what is first ends the training, see ``learning.Steps``.
+        ema: decay of the averaged generator weights (Yazici et al. 2019); metric: as in ``networks_of``.
+        loss, penalty: of ``losses.LOSSES`` and ``penalties.PENALTIES``.
         checkpoint: where to keep the state every ``every`` steps; an existing one of the same settings is resumed.
+        more: mode_seeking, augmented and bf16 as in ``Duel``, and what is to differ from the loss's row.
 
     Raises:
         FloatingPointError: a loss is not finite; the last checkpoint is untouched.
-        ValueError: a width that cannot be halved as often as the side of the images asks for.
-        ArtifactError: the checkpoint is damaged or belongs to other settings.
+        ValueError, ArtifactError: a setting out of its range; a checkpoint damaged or of other settings.
     """
     torch.manual_seed(seed)
-    shape = data.shape() | {"width": width, "depth": depth}
-    generator, critic = Generator(z_dim=z_dim, **shape).to(device), Discriminator(**shape).to(device)
-    networks = {"generator": generator, "critic": critic, "average": copy.deepcopy(generator).requires_grad_(False)}
-    adam = partial(torch.optim.Adam, betas=(0.0, 0.99))
-    optimisers = [adam(generator.parameters(), lr_generator), adam(critic.parameters(), lr_discriminator)]
-    settings = {"seed": seed, "width": width, "depth": depth, "z_dim": z_dim, "batch_size": batch_size}
-    settings |= {"lr": [lr_generator, lr_discriminator], "mode_seeking": mode_seeking, "ema": ema, "bf16": bf16}
+    own = {name: more.pop(name, default) for name, default in OWN.items()}
+    row, term = losses.loss_of(loss, **more), penalties.penalty_of(penalty, penalty_weight)
+    sizes = {"metric": metric} if metric else {"width": width, "depth": depth}
+    duel = Duel(*networks_of(data.shape(), z_dim, spectral=row.spectral, **sizes), row, term, device=device, **own)
+    average = copy.deepcopy(duel.generator).requires_grad_(False)
+    settings = sizes | own | row.settings() | {"seed": seed, "z_dim": z_dim, "batch_size": batch_size, "ema": ema}
+    settings |= {"loss": loss, "penalty": [penalty, term and term.weight]}
     settings["data"] = artifacts.digest({"images": data.images, "labels": data.labels})
-    state = learning.State(checkpoint, every, networks, optimisers, settings)
-    run = learning.Steps(steps, label="GAN", wrong=WRONG, state=state)
+    state = learning.State(checkpoint, every, duel.networks | {"average": average}, duel.optimisers, settings)
+    run = learning.Steps(steps, seconds=seconds, label="GAN", wrong=WRONG, state=state)
     images, labels = data.images.to(device), data.labels.to(device)
     for step in run:
         rng = learning.chance(seed, step, device)
-        pick = torch.randint(len(labels), (batch_size,), generator=rng, device=device)
-        real = images[pick], labels[pick]
-        losses = duel(generator, critic, optimisers, *real, rng=rng, mode_seeking=mode_seeking, bf16=bf16)
-        learning.follow(networks["average"], generator, step, ema)
-        run.note(**losses)
-    return networks["average"].eval(), run.curve
+        run.note(**duel.turn(images, labels, batch_size, rng=rng, progress=run.progress()))
+        learning.follow(average, duel.generator, step, ema)
+    return average.eval(), run.curve
 
 
-def duel(
-    generator: Generator,
-    critic: Discriminator,
-    optimisers: list[torch.optim.Optimizer],
-    images: torch.Tensor,
-    labels: torch.Tensor,
-    *,
-    rng: torch.Generator,
-    mode_seeking: float,
-    bf16: bool,
-) -> dict[str, torch.Tensor]:
-    """Update the critic on real images and as many fakes of their labels, and then the generator; return the losses.
+def networks_of(
+    shape: dict[str, int], z_dim: int, *, spectral: bool, width: int = 0, depth: int = 0, metric: str = ""
+) -> tuple[nn.Module, nn.Module]:
+    """Return an untrained generator and critic.
 
     Args:
-        optimisers: the generator's, the critic's.
-        mode_seeking: weight of the term that pushes images of different latents apart (Mao et al. 2019, equation 5).
-        bf16: compute the networks in bfloat16, see ``forward``.
-
-    Source: hinge loss, Lim and Ye 2017; two time scales, Heusel et al. 2017.
+        shape: of the images, ``Dataset.shape``.
+        metric: for the two networks of GM-GAN, one of ``morphology.METRICS``; they have neither width nor depth.
     """
-    run = partial(forward, bf16=bf16)
-    latents = lambda n: torch.randn(n, generator.z_dim, generator=rng, device=images.device)
-    real = diff_augment(images, rng)
-    fakes = run(generator, latents(len(labels)), labels)
-    both = torch.cat((real, diff_augment(fakes.detach(), rng)))
-    real, fake = run(critic, both, labels.repeat(2)).chunk(2)
-    loss_critic = F.relu(1 - real).mean() + F.relu(1 + fake).mean()
-    learning.update(loss_critic, optimisers[1])
+    if metric:
+        return morphology.MorphoGenerator(z_dim=z_dim, metric=metric, **shape), morphology.PerceptronCritic(**shape)
+    shape = shape | {"width": width, "depth": depth}
+    return Generator(z_dim=z_dim, **shape), Discriminator(spectral=spectral, **shape)
 
-    critic.requires_grad_(False)
-    labels = labels[: len(labels) // 2].repeat(2)  # two latents a label, for the mode-seeking term
-    z = latents(len(labels))
-    fakes = run(generator, z, labels)
-    loss_generator = -run(critic, diff_augment(fakes, rng), labels).mean()
-    apart = lambda a, b: (a - b).abs().flatten(1).mean(1)
-    ratio = apart(*fakes.chunk(2)) / apart(*z.chunk(2))
-    learning.update(loss_generator + mode_seeking / (ratio.mean() + 1e-5), optimisers[0])
-    critic.requires_grad_(True)
-    return {"critic": loss_critic, "generator": loss_generator}
+
+class Duel:
+    """A generator and a critic that are updated in turn.
+
+    Args:
+        penalty: of the critic; None is none.
+        mode_seeking: weight of the term that pushes images of different latents apart (Mao et al. 2019, equation 5).
+        augmented: whether the critic sees images through ``diff_augment`` alone.
+        bf16: compute the networks in bfloat16, see ``forward``.
+    """
+
+    def __init__(
+        self,
+        generator: nn.Module,
+        critic: nn.Module,
+        loss: losses.Loss,
+        penalty: penalties.Penalty | None,
+        *,
+        device: torch.device | str,
+        mode_seeking: float,
+        augmented: bool,
+        bf16: bool,
+    ):
+        self.generator, self.critic, self.loss, self.penalty = generator.to(device), critic.to(device), loss, penalty
+        self.networks = {"generator": self.generator, "critic": self.critic}
+        if penalty:
+            self.networks["means"] = penalties.Means().to(device)
+        adam = partial(torch.optim.Adam, betas=tuple(loss.betas))
+        rates = ((generator, loss.lr_generator), (critic, loss.lr_discriminator))
+        self.optimisers = [adam(network.parameters(), rate) for network, rate in rates]
+        self.mode_seeking, self.run = mode_seeking, partial(forward, bf16=bf16)
+        self.seen = diff_augment if augmented else lambda images, rng: images
+
+    def latents(self, n: int, rng: torch.Generator) -> torch.Tensor:
+        """Draw latents from the prior, on the device of ``rng``."""
+        return torch.randn(n, self.generator.z_dim, generator=rng, device=rng.device)
+
+    def turn(
+        self, images: torch.Tensor, labels: torch.Tensor, size: int, *, rng: torch.Generator, progress: float
+    ) -> dict[str, torch.Tensor]:
+        """Update the critic as often as its loss asks for, on batches of a size, and then the generator once."""
+        for _ in range(self.loss.critic_steps):
+            pick = torch.randint(len(labels), (size,), generator=rng, device=rng.device)
+            found = self.update_critic(images[pick], labels[pick], rng=rng, progress=progress)
+        return found | self.update_generator(labels[pick], rng=rng)
+
+    def update_critic(
+        self, images: torch.Tensor, labels: torch.Tensor, *, rng: torch.Generator, progress: float
+    ) -> dict[str, torch.Tensor]:
+        """Update the critic on real images and as many fakes of their labels; return its loss and its penalties."""
+        seen = self.seen(images, rng)
+        fakes = self.run(self.generator, self.latents(len(labels), rng), labels)
+        both = torch.cat((seen, self.seen(fakes.detach(), rng)))
+        real, fake = self.run(self.critic, both, labels.repeat(2)).chunk(2)
+        found = {"critic": self.loss.critic(real, fake)}
+        whole = found["critic"]
+        if self.loss.slope:
+            share = torch.rand(len(labels), generator=rng, device=rng.device)
+            mixed = penalties.between(*both.chunk(2), share)
+            found["slope"] = penalties.slope(lambda images: self.run(self.critic, images, labels), mixed)
+            whole = whole + self.loss.slope * found["slope"]
+        if self.penalty:
+            means, weights = self.networks["means"], list(self.critic.parameters())
+            found["penalty"] = self.penalty.term(penalties.Seen(whole, real, fake, weights, means, progress))
+            if self.penalty.weight:  # adding 0 times its gradients may still change how others are summed
+                whole = whole + self.penalty.weight * found["penalty"]
+            means.follow(real, fake)
+        learning.update(whole, self.optimisers[1])
+        return found
+
+    def update_generator(self, labels: torch.Tensor, *, rng: torch.Generator) -> dict[str, torch.Tensor]:
+        """Update the generator on fakes of half of the labels, two latents each; return its loss."""
+        self.critic.requires_grad_(False)
+        labels = labels[: len(labels) // 2].repeat(2)  # two latents a label, for the mode-seeking term
+        z = self.latents(len(labels), rng)
+        fakes = self.run(self.generator, z, labels)
+        loss = self.loss.generator(self.run(self.critic, self.seen(fakes, rng), labels))
+        apart = lambda a, b: (a - b).abs().flatten(1).mean(1)
+        ratio = apart(*fakes.chunk(2)) / apart(*z.chunk(2))
+        learning.update(loss + self.mode_seeking / (ratio.mean() + 1e-5), self.optimisers[0])
+        self.critic.requires_grad_(True)
+        return {"generator": loss}
 
 
 def forward(network: torch.nn.Module, *inputs: torch.Tensor, bf16: bool) -> torch.Tensor:
@@ -244,3 +315,14 @@ def forward(network: torch.nn.Module, *inputs: torch.Tensor, bf16: bool) -> torc
     """
     with torch.autocast(inputs[0].device.type, torch.bfloat16, enabled=bf16):
         return network(*inputs).float()
+
+
+# what the zoo's GANs are trained with, the same networks for every loss; GM-GAN has its own pair, and the settings of
+# the code whose defaults its paper has
+MEMBERS = {
+    "hinge": {"width": 96},
+    "vanilla": {"width": 96, "loss": "vanilla"},
+    "lsgan": {"width": 96, "loss": "lsgan"},
+    "wgan-gp": {"width": 96, "loss": "wgan-gp"},
+    "gm-gan": {"metric": "disc", "z_dim": 100, "loss": "vanilla", "critic_steps": 1, "betas": (0.5, 0.999)},
+}

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 
 from sega_utils import filters
-from sega_utils.augmenters import base, diffusion, gan, sega, stable_diffusion
+from sega_utils.augmenters import base, diffusion, gan, morphology, sega, stable_diffusion
 from sega_utils.augmenters.base import generate
 from sega_utils.augmenters.biggan import BigGan
 from sega_utils.core import artifacts, learning, paths, records, runtime
@@ -17,7 +17,7 @@ from sega_utils.filters import leaks, rules
 from sega_utils.text import clip
 
 # by the name in a checkpoint's settings; this module's own has none
-NETWORKS = {"own": gan.Generator, "biggan": BigGan}
+NETWORKS = {"own": gan.Generator, "gm": morphology.MorphoGenerator, "biggan": BigGan}
 
 
 def network_of(settings: dict) -> gan.Generator | BigGan:

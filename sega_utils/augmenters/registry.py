@@ -62,23 +62,21 @@ def sample_gan(
     return base.generate(network, labels, z=z, batch=batch).cpu()
 
 
-def sample_ddim(
+def sample_denoiser(
+    sampler: Callable,
     state: State,
     labels: torch.Tensor,
     seed: int,
     *,
     device: torch.device | str = "cpu",
     batch: int = 64,
-    steps: int = 25,
+    **options: object,
 ) -> torch.Tensor:
-    """Draw from the denoiser by deterministic DDIM in ``steps`` evaluations."""
+    """Draw from the denoiser by ``diffusion.sample_ddim`` or ``diffusion.sample_ddpm``, whose options these are."""
     tensors, meta = state
     network = freeze(diffusion.build_denoiser(**meta["settings"]), tensors, device)
-    base.check_labels(labels, meta["settings"]["n_classes"])
-    shape = diffusion.noise_shape(network)
-    size = shape[0] * shape[1] * shape[2]
-    noise = base.noise_of(base.seeds_of(seed, len(labels)), size).view(-1, *shape)
-    return diffusion.sample_ddim(network, labels, noise=noise, steps=steps, batch=batch).cpu()
+    seeds = base.seeds_of(seed, len(labels))
+    return sampler(network, labels, seeds=seeds, batch=batch, **options).cpu()
 
 
 def fit_sega(
@@ -186,10 +184,17 @@ def pipeline_of(name: str, device: torch.device | str) -> object:
     return stable_diffusion.load_pipeline(name, device)
 
 
+fit_denoiser = partial(fit_by, diffusion.train_diffusion)
+
 AUGMENTERS = {
     "gan": Augmenter(partial(fit_by, gan.train_gan), sample_gan),
+    **{
+        name: Augmenter(partial(fit_by, partial(gan.train_gan, **own)), sample_gan) for name, own in gan.MEMBERS.items()
+    },
     "biggan": Augmenter(None, sample_gan),  # its state is read by biggan.load_studiogan
-    "ddim": Augmenter(partial(fit_by, diffusion.train_diffusion), sample_ddim),
+    # one denoiser: a state of either is a state of the other, and so is a checkpoint
+    "ddpm": Augmenter(fit_denoiser, partial(sample_denoiser, diffusion.sample_ddpm)),
+    "ddim": Augmenter(fit_denoiser, partial(sample_denoiser, diffusion.sample_ddim)),
     "sega": Augmenter(fit_sega, sample_sega),
     "vae": Augmenter(partial(fit_by, vae.train_vae), vae.sample_vae),
     "bs-vae": Augmenter(partial(fit_by, vae.train_bs_vae), vae.sample_vae),

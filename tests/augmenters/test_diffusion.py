@@ -1,5 +1,8 @@
 """The diffusion baseline: it learns, resumes to the same weights, draws the class asked for, and refuses the rest."""
 
+import itertools
+import types
+
 import pytest
 import torch
 from diffusers import UNet2DModel
@@ -104,8 +107,8 @@ def test_a_file_of_another_kind_is_no_diffusion_model(tmp_path):
 @pytest.mark.parametrize(
     ("labels", "steps", "message"),
     [
-        ([2], 2, r"labels span 2 .. 2; this model knows 0 .. 1"),
-        ([-1], 2, "knows 0 .. 1"),
+        ([2], 2, r"labels span 2 .. 2; allowed are 0 .. 1"),
+        ([-1], 2, "allowed are 0 .. 1"),
         ([0], 0, "steps is 0; allowed"),
         ([0], 1001, r"allowed are 1 .. 1000"),
     ],
@@ -113,6 +116,89 @@ def test_a_file_of_another_kind_is_no_diffusion_model(tmp_path):
 def test_labels_and_steps_out_of_range_are_refused(trained, labels, steps, message):
     with pytest.raises(ValueError, match=message):
         diffusion.sample_ddim(trained[0], torch.tensor(labels), steps=steps)
+
+
+# DDPM and DDIM, two ways back of one denoiser
+
+
+class Knowing:
+    """A denoiser of images in [-1, 1] that knows them: it returns the velocity that leads to them."""
+
+    settings, device = {"n_classes": 2, "channels": 1, "side": 32}, torch.device("cpu")
+
+    def __init__(self, images):
+        self.clean = torch.nn.functional.pixel_unshuffle(images, diffusion.PATCH)
+
+    def __call__(self, noisy, at, labels):
+        signal = diffusion.DDPMScheduler(**diffusion.NOISE).alphas_cumprod[at].sqrt()
+        noise = (noisy - signal * self.clean) / (1 - signal**2).sqrt()
+        return types.SimpleNamespace(sample=signal * noise - (1 - signal**2).sqrt() * self.clean)
+
+
+def draw(model, sampler, steps, **options):
+    return sampler(model, torch.arange(4) % 2, seeds=torch.arange(4), steps=steps, **options)
+
+
+@pytest.mark.parametrize("steps", [4, 20])
+def test_ddim_with_eta_1_is_ddpm(trained, steps):
+    """Of the same noise; the two write one update in two ways, so that rounding is all that differs."""
+    model = trained[0]
+    noisy, quiet = (draw(model, diffusion.sample_ddim, steps, eta=eta) for eta in (1, 0))
+    torch.testing.assert_close(noisy, draw(model, diffusion.sample_ddpm, steps), rtol=0, atol=5e-4)
+    assert (noisy - quiet).abs().max() > 0.01
+
+
+def test_their_steps_agree_at_every_time():
+    rng = torch.Generator().manual_seed(0)
+    ddpm = diffusion.DDPMScheduler(**diffusion.NOISE, timestep_spacing="trailing", variance_type="fixed_small")
+    ddim = diffusion.DDIMScheduler(**diffusion.NOISE, timestep_spacing="trailing")
+    for schedule in (ddpm, ddim):
+        schedule.set_timesteps(1000)
+    for at in ddpm.timesteps[::50]:
+        noisy, predicted = torch.randn(2, 2, 4, 8, 8, generator=rng)
+        steps = [
+            schedule.step(predicted, at, noisy, generator=torch.Generator().manual_seed(1), **options).prev_sample
+            for schedule, options in ((ddpm, {}), (ddim, {"eta": 1, "use_clipped_model_output": True}))
+        ]
+        torch.testing.assert_close(*steps, rtol=0, atol=5e-4)
+        assert ddpm._get_variance(at) == pytest.approx(float(ddim._get_variance(at, at - 1)), abs=1e-6)
+
+
+@pytest.mark.parametrize("steps", [1, 7, 25])
+@pytest.mark.parametrize(("sampler", "options"), [("ddpm", {}), ("ddim", {}), ("ddim", {"eta": 0.5})], ids=str)
+def test_a_model_that_knows_the_image_returns_it_in_any_number_of_steps(sampler, options, steps):
+    images = torch.rand(4, 1, 32, 32, generator=torch.Generator().manual_seed(0))
+    drawn = draw(Knowing(images * 2 - 1), getattr(diffusion, f"sample_{sampler}"), steps, **options)
+    # 1000 is no multiple of 7: diffusers' DDIM then ends one step short of the clean image
+    torch.testing.assert_close(drawn, images, rtol=0, atol=0.05 if sampler == "ddim" and steps == 7 else 1e-3)
+
+
+def test_noise_that_is_added_is_each_image_s_own(trained):
+    model = trained[0]
+    whole = draw(model, diffusion.sample_ddpm, 5)
+    torch.testing.assert_close(draw(model, diffusion.sample_ddpm, 5, batch=3), whole, rtol=0, atol=1e-4)
+    alone = diffusion.sample_ddpm(model, torch.tensor([1]), seeds=torch.tensor([3]), steps=5)
+    torch.testing.assert_close(alone, whole[3:], rtol=0, atol=1e-4)
+
+
+def test_ddpm_with_all_its_steps_takes_each_of_them_once():
+    schedule = diffusion.DDPMScheduler(**diffusion.NOISE, timestep_spacing="trailing")
+    schedule.set_timesteps(1000)
+    assert schedule.timesteps.tolist() == list(range(999, -1, -1))
+
+
+@pytest.mark.parametrize("eta", [-0.1, 1.1, float("nan")])
+def test_an_eta_out_of_range_is_refused(trained, eta):
+    with pytest.raises(ValueError, match="eta is .*; allowed are 0 .. 1"):
+        diffusion.sample_ddim(trained[0], torch.tensor([0]), eta=eta)
+
+
+def test_a_training_by_seconds_lets_its_rate_fall_with_them(tiny, monkeypatch):
+    clock, rates = itertools.count(), []
+    monkeypatch.setattr("time.process_time", lambda: float(next(clock)))
+    monkeypatch.setattr(diffusion, "one_cycle", lambda progress: rates.append(progress) or 1.0)
+    _, curve = diffusion.train_diffusion(tiny, seconds=4, **TINY)
+    assert rates == [0.25, 0.5, 0.75, 1] and curve[-1]["step"] == 4
 
 
 @pytest.mark.parametrize("width", [0, 12])

@@ -1,11 +1,16 @@
+import copy
+import functools
+import itertools
+
 import pytest
 import torch
 
-from sega_utils.augmenters import gan
+from sega_utils.augmenters import gan, losses
 from sega_utils.augmenters.base import generate
 from sega_utils.augmenters.gan import diff_augment, train_gan
-from sega_utils.core import artifacts, runtime
+from sega_utils.core import artifacts, learning, runtime
 from sega_utils.core.artifacts import ArtifactError
+from sega_utils.data.images import Dataset
 
 SMALL = {"seed": 0, "width": 16, "z_dim": 8, "batch_size": 8}
 
@@ -73,6 +78,107 @@ def test_weights_trained_in_bfloat16_are_float32_and_others(tiny):
 
 
 # training
+
+
+def as_it_was(data: Dataset, *, steps: int, seed: int, width: int, z_dim: int, batch_size: int, mode_seeking: float):
+    """Train by the hinge loss as the project did before there were other losses; return the averaged generator."""
+    torch.manual_seed(seed)
+    generator = gan.Generator(z_dim=z_dim, **data.shape(), width=width)
+    critic = gan.Discriminator(**data.shape(), width=width)
+    average = copy.deepcopy(generator).requires_grad_(False)
+    adam = functools.partial(torch.optim.Adam, betas=(0.0, 0.99))
+    slow, fast = adam(generator.parameters(), 2e-4), adam(critic.parameters(), 4e-4)
+    latents = lambda n: torch.randn(n, z_dim, generator=rng)
+    apart = lambda a, b: (a - b).abs().flatten(1).mean(1)
+    for step in range(steps):
+        rng = learning.chance(seed, step, "cpu")
+        pick = torch.randint(len(data.labels), (batch_size,), generator=rng)
+        labels, real = data.labels[pick], diff_augment(data.images[pick], rng)
+        fakes = generator(latents(len(labels)), labels)
+        both = torch.cat((real, diff_augment(fakes.detach(), rng)))
+        real, fake = critic(both, labels.repeat(2)).chunk(2)
+        learning.update(torch.relu(1 - real).mean() + torch.relu(1 + fake).mean(), fast)
+        critic.requires_grad_(False)
+        labels = labels[: len(labels) // 2].repeat(2)
+        z = latents(len(labels))
+        fakes = generator(z, labels)
+        loss = -critic(diff_augment(fakes, rng), labels).mean()
+        ratio = apart(*fakes.chunk(2)) / apart(*z.chunk(2))
+        learning.update(loss + mode_seeking / (ratio.mean() + 1e-5), slow)
+        critic.requires_grad_(True)
+        learning.follow(average, generator, step, 0.999)
+    return average
+
+
+@pytest.mark.parametrize("mode_seeking", [0.0, 0.5])
+def test_the_hinge_loss_trains_the_weights_that_it_did_bit_for_bit(tiny, mode_seeking):
+    settings = SMALL | {"steps": 4, "mode_seeking": mode_seeking}
+    assert same(as_it_was(tiny, **settings), train_gan(tiny, **settings, loss="hinge")[0])
+
+
+@pytest.mark.parametrize("own", gan.MEMBERS.values(), ids=gan.MEMBERS)
+def test_each_member_of_the_zoo_resumes_bit_for_bit(tiny, checkpoint, tmp_path, own):
+    settings = own | {"width": 16, "steps": 4, "every": 2, "critic_steps": 2}
+    whole, curve = train(tiny, **settings, checkpoint=tmp_path / "whole.safetensors")
+    with pytest.MonkeyPatch.context() as monkeypatch, pytest.raises(Killed):
+        kill_at(monkeypatch, 3)
+        train(tiny, **settings, checkpoint=checkpoint)
+    resumed, resumed_curve = train(tiny, **settings, checkpoint=checkpoint)
+    assert same(whole, resumed) and curve == resumed_curve
+    assert (artifacts.load_tensors(checkpoint)[1]) == artifacts.load_tensors(tmp_path / "whole.safetensors")[1]
+
+
+def test_members_have_the_same_networks_and_differ_by_the_loss(tiny):
+    zoo = {name: own for name, own in gan.MEMBERS.items() if name != "gm-gan"}
+    assert {own["width"] for own in zoo.values()} == {96}
+    pairs = [
+        gan.networks_of(tiny.shape(), 8, width=16, depth=1, spectral=losses.LOSSES[own.get("loss", "hinge")].spectral)
+        for own in zoo.values()
+    ]
+    sizes = [[sum(p.numel() for p in network.parameters()) for network in pair] for pair in pairs]
+    assert sizes == [sizes[0]] * 4, "spectral norm adds buffers, no weights"
+    assert len({artifacts.digest(train(tiny, steps=2, loss=name)[0].state_dict()) for name in zoo}) == 4
+
+
+def test_each_critic_step_sees_images_of_its_own(tiny, monkeypatch):
+    batches, update = [], gan.Duel.update_critic
+
+    def watched(duel, images, labels, **options):
+        batches.append(images)
+        return update(duel, images, labels, **options)
+
+    monkeypatch.setattr(gan.Duel, "update_critic", watched)
+    _, curve = train(tiny, steps=2, loss="wgan-gp", critic_steps=3)
+    assert len(batches) == 6 and not any(torch.equal(a, b) for a, b in itertools.combinations(batches, 2))
+    assert curve[-1].keys() == {"step", "critic", "generator", "slope"}
+
+
+def test_without_augmentation_the_critic_sees_the_images_themselves(tiny, monkeypatch):
+    monkeypatch.setattr(gan, "diff_augment", None)
+    train(tiny, steps=1, augmented=False)
+
+
+def test_a_training_ends_by_seconds_of_the_cpu(tiny, monkeypatch):
+    clock = itertools.count()
+    monkeypatch.setattr("time.process_time", lambda: float(next(clock)))
+    first, curve = train(tiny, steps=None, seconds=3)
+    assert curve[-1]["step"] == 3 and same(first, train(tiny, steps=3)[0])
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"loss": "hingee"}, "the loss is 'hingee'"),
+        ({"penalty": "lecan"}, "the penalty is 'lecan'"),
+        ({"lr": 1e-3}, r"received the settings \['lr'\]"),
+        ({"metric": "sphere"}, "metric is 'sphere'"),
+        ({"steps": None}, "give steps, or seconds above 0"),
+    ],
+    ids=str,
+)
+def test_settings_that_do_not_exist_are_refused(tiny, wrong, message):
+    with pytest.raises(ValueError, match=message):
+        train(tiny, **wrong)
 
 
 def test_training_depends_on_its_seed_alone_and_returns_a_generator_to_draw_from(tiny):
@@ -148,6 +254,10 @@ def test_a_finished_training_is_not_repeated(tiny, checkpoint, monkeypatch):
         {"lr_discriminator": 1e-3},
         {"mode_seeking": 1.0},
         {"bf16": True},
+        {"augmented": False},
+        {"loss": "vanilla"},
+        {"penalty": "one"},
+        {"metric": "disc"},
         {"steps": 2},
     ],
     ids=str,

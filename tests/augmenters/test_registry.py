@@ -15,7 +15,9 @@ LABELS = torch.tensor([2, 0, 1, 1, 0, 2, 2])
 UNTRAINED = {"offsets-pixels"}  # their fit keeps the images: no seed changes anything
 BRIEF = {
     "gan": {"steps": 3, "width": 16, "z_dim": 8, "batch_size": 8},
-    "ddim": {"steps": 3, "width": 8, "batch_size": 8},
+    **dict.fromkeys(("hinge", "vanilla", "lsgan", "wgan-gp"), {"steps": 2, "width": 16, "z_dim": 8, "batch_size": 8}),
+    "gm-gan": {"steps": 3, "z_dim": 8, "batch_size": 8},
+    **dict.fromkeys(("ddpm", "ddim"), {"steps": 3, "width": 8, "batch_size": 8}),
     "sega": {"steps": 3, "sigma": 1.0, "tau": 0.1, "lam": 0.01, "lr": 1e-3, "batch_size": 8, "m": 2},
     "vae": {"steps": 3, "width": 16, "z_dim": 8, "batch_size": 8},
     "bs-vae": {"steps": 3, "width": 16, "z_dim": 8, "batch_size": 8},
@@ -23,7 +25,7 @@ BRIEF = {
     "offsets": {"steps": 6, "width": 16, "z_dim": 8, "batch_size": 8, "lr": 0.02, "ema": 0.0},
     "offsets-pixels": {},
 }
-OPTIONS = {"ddim": {"steps": 2}, "stable-diffusion": {"steps": 1}}
+OPTIONS = {"ddpm": {"steps": 3}, "ddim": {"steps": 2, "eta": 0.5}, "stable-diffusion": {"steps": 1}}
 
 
 @pytest.fixture(scope="module")
@@ -164,5 +166,14 @@ def sega_only(name):
 
 
 def test_every_generator_of_a_checkpoint_has_an_entry():
-    assert {"gan", "biggan"} <= AUGMENTERS.keys() and pools.NETWORKS.keys() == {"own", "biggan"}
+    assert {"gan", "biggan"} <= AUGMENTERS.keys() and pools.NETWORKS.keys() == {"own", "gm", "biggan"}
     assert base.seeds_of(2, 3).tolist() == [20_000_000, 20_000_001, 20_000_002]
+
+
+def test_ddpm_and_ddim_are_two_ways_to_draw_from_one_state(tiny):
+    ddpm, ddim = AUGMENTERS["ddpm"], AUGMENTERS["ddim"]
+    assert ddpm.fit is ddim.fit, "so that it is trained once"
+    state = ddpm.fit(tiny.images, tiny.labels, num_classes=3, seed=0, **BRIEF["ddpm"])
+    drawn = ddpm.sample(state, LABELS, 0, steps=4)
+    torch.testing.assert_close(ddim.sample(state, LABELS, 0, steps=4, eta=1), drawn, rtol=0, atol=5e-4)
+    assert (ddim.sample(state, LABELS, 0, steps=4) - drawn).abs().max() > 0.01
