@@ -5,7 +5,7 @@ import types
 
 import pytest
 import torch
-from diffusers import UNet2DModel
+from diffusers import DDIMScheduler, DDPMScheduler, UNet2DModel
 
 from sega_utils.augmenters import diffusion
 from sega_utils.core import artifacts
@@ -130,7 +130,7 @@ class Knowing:
         self.clean = torch.nn.functional.pixel_unshuffle(images, diffusion.PATCH)
 
     def __call__(self, noisy, at, labels):
-        signal = diffusion.DDPMScheduler(**diffusion.NOISE).alphas_cumprod[at].sqrt()
+        signal = DDPMScheduler(**diffusion.NOISE).alphas_cumprod[at].sqrt()
         noise = (noisy - signal * self.clean) / (1 - signal**2).sqrt()
         return types.SimpleNamespace(sample=signal * noise - (1 - signal**2).sqrt() * self.clean)
 
@@ -150,8 +150,8 @@ def test_ddim_with_eta_1_is_ddpm(trained, steps):
 
 def test_their_steps_agree_at_every_time():
     rng = torch.Generator().manual_seed(0)
-    ddpm = diffusion.DDPMScheduler(**diffusion.NOISE, timestep_spacing="trailing", variance_type="fixed_small")
-    ddim = diffusion.DDIMScheduler(**diffusion.NOISE, timestep_spacing="trailing")
+    ddpm = DDPMScheduler(**diffusion.NOISE, timestep_spacing="trailing", variance_type="fixed_small")
+    ddim = DDIMScheduler(**diffusion.NOISE, timestep_spacing="trailing")
     for schedule in (ddpm, ddim):
         schedule.set_timesteps(1000)
     for at in ddpm.timesteps[::50]:
@@ -182,7 +182,7 @@ def test_noise_that_is_added_is_each_image_s_own(trained):
 
 
 def test_ddpm_with_all_its_steps_takes_each_of_them_once():
-    schedule = diffusion.DDPMScheduler(**diffusion.NOISE, timestep_spacing="trailing")
+    schedule = DDPMScheduler(**diffusion.NOISE, timestep_spacing="trailing")
     schedule.set_timesteps(1000)
     assert schedule.timesteps.tolist() == list(range(999, -1, -1))
 
