@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from sega_utils.core import paths
+from sega_utils.core import parameters, paths
 from sega_utils.training import recipes
 
 VERBS: dict[str, tuple[Callable, list[tuple]]] = {}
@@ -298,7 +298,9 @@ def tabulate_grid(args: argparse.Namespace) -> None:
 
 def parser() -> argparse.ArgumentParser:
     """Return the parser of all verbs."""
-    root = argparse.ArgumentParser("python -m sega_utils", description=__doc__.partition(":")[0], allow_abbrev=False)
+    root = argparse.ArgumentParser(
+        "python -m sega_utils", description=(__doc__ or "").partition(":")[0], allow_abbrev=False
+    )
     verbs = root.add_subparsers(dest="verb", required=True, metavar="VERB")
     for name, (function, arguments) in VERBS.items():
         sub = verbs.add_parser(name, help=function.__doc__, description=function.__doc__, allow_abbrev=False)
@@ -307,14 +309,28 @@ def parser() -> argparse.ArgumentParser:
     return root
 
 
+def check(args: argparse.Namespace) -> None:
+    """Refuse a run's name that cannot be one, and a value that stands twice in a list, before anything is done.
+
+    Raises:
+        ValueError: the message says which.
+    """
+    if "run" in args:
+        paths.run_name(args.run)
+    for name, values in vars(args).items():
+        if isinstance(values, list) and name != "prices":  # of reading and of writing, which may cost the same
+            parameters.check_set(values, f"--{name.replace('_', '-')}")
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Run a verb; a foreseeable error is one line. Return 0, 1 for a failure, 2 for a request that is wrong."""
     args = parser().parse_args(arguments)
     from sega_utils.core.artifacts import ArtifactError  # torch takes seconds, too long to wait for help
 
     try:
+        check(args)
         return VERBS[args.verb][0](args) or 0
-    except (OSError, ValueError, ArtifactError) as error:
+    except (OSError, ValueError, FloatingPointError, ArtifactError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
 
