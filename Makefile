@@ -12,10 +12,24 @@ GIVEN := $(foreach name,$(.VARIABLES),$(if $(filter command,$(firstword $(origin
 UNKNOWN := $(filter-out $(KNOWN),$(GIVEN))
 $(if $(UNKNOWN),$(error unknown variable $(UNKNOWN); known are $(KNOWN)))
 
+# What is given goes to programs as it stands, whatever is in it: make reads no $$ in it, and the shell nothing.
+TEXTS := RUN DATASET PARAMS FRACTION PROFILE CORES ENTRIES MODEL BANK BASE_URL
+define NEWLINE
+
+
+endef
+$(foreach name,$(TEXTS),$(if $(findstring $(NEWLINE),$(value $(name))),$(error $(name) holds a line break; write it in one line)))
+$(foreach name,$(TEXTS),$(if $(value $(name)),$(eval override $(name) := $$(value $(name)))))
+quoted = '$(subst ','\'',$($(1)))'
+# Snakemake takes what follows --config for YAML: in its quotes, 0012 and 1e3 stay texts, and so does "a: b". The spaces
+# keep it from stripping the quotes.
+text = ' '\''$(subst ','\'''\'',$($(1)))'\'' '
+
 BIN := .venv/bin
 READY := .venv/.ready
 NOTEBOOKS := $(sort $(wildcard notebooks/*.ipynb))
-CONFIG := run=$(RUN) dataset='$(DATASET)' $(if $(PARAMS),params=$(PARAMS)) $(if $(FRACTION),fraction='$(FRACTION)')
+CONFIG := run=$(call text,RUN) dataset=$(call text,DATASET) $(if $(PARAMS),params=$(call text,PARAMS)) \
+  $(if $(FRACTION),fraction=$(call text,FRACTION))
 
 # Kernels come from this environment, never from one the user once installed.
 export JUPYTER_PREFER_ENV_PATH := 1
@@ -53,30 +67,30 @@ $(READY): uv.lock pyproject.toml
 	@touch $@
 
 run: $(READY)
-	@$(BIN)/snakemake --cores $(CORES) --config $(CONFIG) --rerun-incomplete --nolock \
+	@$(BIN)/snakemake --cores $(call quoted,CORES) --config $(CONFIG) --rerun-incomplete --nolock \
 	  --rerun-triggers mtime input params --max-checksum-file-size 100MB --quiet host rules reason
 
 # ENTRIES="components sigma=0.5" measures only these.
 ablations: export HF_HUB_OFFLINE ?= 1
 ablations: run
-	@$(BIN)/python -m sega_utils ablations --run $(RUN) --dataset '$(DATASET)'
-	@$(BIN)/snakemake --snakefile ablations.smk --cores $(CORES) --config $(CONFIG) \
-	  $(if $(ENTRIES),entries="$(ENTRIES)") --rerun-incomplete --nolock --keep-going \
+	@$(BIN)/python -m sega_utils ablations --run=$(call quoted,RUN) --dataset $(call quoted,DATASET)
+	@$(BIN)/snakemake --snakefile ablations.smk --cores $(call quoted,CORES) --config $(CONFIG) \
+	  $(if $(ENTRIES),entries=$(call text,ENTRIES)) --rerun-incomplete --nolock --keep-going \
 	  --rerun-triggers mtime input params --max-checksum-file-size 100MB --quiet host rules reason -- all_ablations
 
 # PRICES="0.15 0.60": of a million tokens read and written, for the cost.
 prompts: $(READY)
-	@$(BIN)/python -m sega_utils prompts --dataset '$(DATASET)' $(if $(MODEL),--model '$(MODEL)') \
-	  $(if $(BANK),--bank '$(BANK)') $(if $(BASE_URL),--base-url '$(BASE_URL)') $(if $(PRICES),--prices $(PRICES))
+	@$(BIN)/python -m sega_utils prompts --dataset $(call quoted,DATASET) $(if $(MODEL),--model $(call quoted,MODEL)) \
+	  $(if $(BANK),--bank $(call quoted,BANK)) $(if $(BASE_URL),--base-url $(call quoted,BASE_URL)) $(if $(PRICES),--prices $(PRICES))
 
 GRID := $(BIN)/snakemake --snakefile paper.smk --workflow-profile profiles/paper
 # PROFILE=profiles/slurm or profiles/kubernetes runs it there; else every GPU here takes one job, and without any the cores do.
 paper: $(READY)
-	@$(GRID) $(if $(PROFILE),--profile $(PROFILE),--cores $(CORES) \
+	@$(GRID) $(if $(PROFILE),--profile $(call quoted,PROFILE),--cores $(call quoted,CORES) \
 	  --resources gpu=$$(nvidia-smi --list-gpus 2>/dev/null | wc -l))
 
 paper-plan: $(READY)
-	@$(GRID) --cores $(CORES) --dry-run
+	@$(GRID) --cores $(call quoted,CORES) --dry-run
 
 test: export CI := 1
 test: $(READY)

@@ -44,9 +44,22 @@ READS = {
 }
 NOTEBOOKS = tuple(READS)
 RUN, DATASET = config.get("run", "embedded"), config.get("dataset", "fashion-mnist")
+try:
+    paths.run_name(RUN)  # before anything is made of it
+    paths.artifact(RUN, str(DATASET), "records")
+except ValueError as error:
+    raise WorkflowError(str(error)) from error
 NAMES = {paths.results_name(DATASET): DATASET}  # folder of the results: data set, which may be folder:PATH
-PARAMS = [config["params"]] if "params" in config else []
+PARAMS = [str(config["params"])] if "params" in config else []
 FRACTIONS = {RUN: config["fraction"]} if "fraction" in config else {}  # run: what 00_data is given instead of its own
+
+
+def literal(text):
+    """Return a text as a rule's command takes it, whatever is in it: for the shell, and for Snakemake's braces."""
+    return shlex.quote(str(text)).replace("{", "{{").replace("}", "}}")
+
+
+PYTHON = literal(sys.executable)
 
 
 def shown(path):
@@ -152,8 +165,8 @@ def fraction(wildcards):
 
 def command(notebook="{params.notebook}"):
     """Return the command that executes a notebook."""
-    options = [f"-f {path}" for path in PARAMS] + ["-p RUN {wildcards.run} -p DATASET {params.dataset}"]
-    return f"{sys.executable} -m sega_utils.execute notebooks/{notebook}.ipynb {' '.join(options)}"
+    options = [f"-f {literal(path)}" for path in PARAMS] + ["-p RUN {wildcards.run} -p DATASET {params.dataset}"]
+    return f"{PYTHON} -m sega_utils.execute notebooks/{notebook}.ipynb {' '.join(options)}"
 
 
 def hold(folder):
@@ -223,7 +236,7 @@ for notebook in NOTEBOOKS[1:]:
 onsuccess:
     report = paths.artifact(RUN, DATASET, "report")
     if report.exists():  # it does not after a run of the first few notebooks only
-        shell(f"{sys.executable} -m sega_utils tables --run {RUN} --dataset {shlex.quote(DATASET)}")
+        shell(f"{PYTHON} -m sega_utils tables --run {RUN} --dataset {literal(DATASET)}")
 
 
 onerror:
