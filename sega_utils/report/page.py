@@ -6,7 +6,7 @@ from pathlib import Path
 
 from sega_utils.core import artifacts, numbers, paths, records
 from sega_utils.evaluation import classified, robustness, shift
-from sega_utils.report import claims, comparisons, tables
+from sega_utils.report import claims, comparisons, pictures, tables
 from sega_utils.studies import entries, loops
 
 FIGURES = {
@@ -136,7 +136,7 @@ def section(heading: str, note: str, rows: list[dict], columns: tuple[str, ...] 
 def saved(run: str, dataset: str, name: str) -> str:
     """Return a saved figure with its caption; nothing if it was not saved."""
     path = paths.artifact(run, dataset, "figures") / f"{name}.png"
-    return figure(path.read_bytes(), name) if path.exists() else ""
+    return figure(pictures.load(path), name) if path.exists() else ""
 
 
 def figure(png: bytes, name: str) -> str:

@@ -11,7 +11,7 @@ from matplotlib import style
 from matplotlib.figure import Figure
 from PIL import Image
 
-from sega_utils.core import artifacts
+from sega_utils.core import artifacts, schema
 
 KEPT, REJECTED, MUTED = "#1b7f79", "#d9863d", "#767676"
 # why the filters of ``rules.FILTERS`` reject an image, in a few words
@@ -59,6 +59,21 @@ def save(figure: Drawing, path: Path) -> None:
     """Write a figure as PNG, atomically and without a date or version in it."""
     with artifacts.atomic(path) as temporary:
         temporary.write_bytes(figure._repr_png_())
+
+
+def load(path: Path) -> bytes:
+    """Return the bytes of a whole PNG.
+
+    Raises:
+        FileNotFoundError, ArtifactError: there is no such file, or it is truncated, altered or of another kind.
+    """
+    raw = artifacts.present(path).read_bytes()
+    try:
+        with Image.open(io.BytesIO(raw), formats=["PNG"]) as image:
+            image.load()
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        schema.refuse(path, f"it is no whole PNG ({type(error).__name__})")
+    return raw
 
 
 def tile(images: torch.Tensor, columns: int, gap: int = 2) -> np.ndarray:
@@ -126,13 +141,10 @@ def at_a_glance(
         prompts: which prompts to show; if empty, ``n_prompts`` of different classes that show the most filters at work.
 
     Raises:
-        ValueError: the table is of other candidates, or no candidate is of one of the prompts.
+        ArtifactError: the table is of other candidates, or altered.
+        ValueError: no candidate is of one of the prompts.
     """
-    if len(rows) != len(pool["images"]):
-        raise ValueError(
-            f"the provenance table has {len(rows)} rows for {len(pool['images'])} candidates; "
-            "take both from the same run of 04_synthesis"
-        )
+    check_provenance(pool, rows)
     groups: dict[int, dict[str, list[int]]] = {}
     for i, (prompt, row) in enumerate(zip(pool["prompt_ids"].tolist(), rows, strict=True)):
         groups.setdefault(prompt, {}).setdefault(row["reason"], []).append(i)
@@ -170,6 +182,37 @@ def at_a_glance(
             axes.text(x, top + 69, f"{len(mine)} of {total}", va="top", fontsize=9, color=MUTED)
     axes.set(xlim=(0, width), ylim=(height, 0))
     return figure
+
+
+def check_provenance(pool: dict[str, torch.Tensor], rows: Sequence[dict[str, str]]) -> None:
+    """Refuse a provenance table, as 04_synthesis made it, of other candidates than a pool's, or an altered one.
+
+    Args:
+        pool: the candidates as 04_synthesis wrote them; what it lacks is not compared.
+
+    Raises:
+        ArtifactError: a column lacks, a reason is unknown, or a row is not of the candidate in its place.
+    """
+    wrong = lambda problem: artifacts.ArtifactError(
+        f"synthetic.csv is not the provenance table of these candidates: {problem}; run 04_synthesis again"
+    )
+    if len(rows) != len(pool["images"]):
+        raise wrong(f"it has {len(rows)} rows for {len(pool['images'])} candidates")
+    texts: dict[int, str] = {}
+    known = {name: pool[name].tolist() for name in ("prompt_ids", "kept", "clip_score", "seeds") if name in pool}
+    for i, row in enumerate(rows):
+        mine = {name: values[i] for name, values in known.items()}
+        if lacking := [name for name in ("class", "prompt", "reason") if row.get(name) is None]:
+            raise wrong(f"row {i + 1} lacks {', '.join(lacking)}")
+        if row["reason"] and row["reason"] not in REASONS:
+            raise wrong(f"row {i + 1} has the reason {row['reason']!r}; known are {', '.join(REASONS)}")
+        if texts.setdefault(mine.get("prompt_ids"), row["prompt"]) != row["prompt"] and "prompt_ids" in mine:
+            raise wrong(f"row {i + 1} has another prompt than its candidate")
+        if mine.get("kept", not row["reason"]) != (not row["reason"]):
+            raise wrong(f"row {i + 1} is {'rejected' if row['reason'] else 'kept'}, its candidate is not")
+        for name, key in (("latent_seed", "seeds"), ("clip_score", "clip_score")):
+            if name in row and key in mine and f"{float(row[name] or 'nan'):.5g}" != f"{float(f'{mine[key]:.6g}'):.5g}":
+                raise wrong(f"row {i + 1} has the {name} {row[name]!r}, its candidate {mine[key]:.6g}")
 
 
 def telling(groups: dict[int, dict[str, list[int]]], rows: Sequence[dict[str, str]], n: int) -> list[int]:

@@ -8,6 +8,7 @@ from matplotlib import _pylab_helpers
 from PIL import Image
 
 from sega_utils import filters
+from sega_utils.core.artifacts import ArtifactError
 from sega_utils.data import catalogue
 from sega_utils.data.images import to_uint8
 from sega_utils.report import pictures
@@ -156,7 +157,42 @@ def test_the_glance_leaves_out_filters_that_rejected_nothing_and_shortens_long_p
 
 def test_the_glance_refuses_a_table_of_other_candidates_and_unknown_prompts(candidates):
     pool, rows = candidates
-    with pytest.raises(ValueError, match="has 1499 rows for 1500 candidates"):
+    with pytest.raises(ArtifactError, match="has 1499 rows for 1500 candidates; run 04_synthesis again"):
         pictures.at_a_glance(pool, rows[:-1])
     with pytest.raises(ValueError, match=r"no candidate was drawn from the prompts \[999\]; known are 0 .. 119"):
         pictures.at_a_glance(pool, rows, prompts=[1, 999])
+
+
+def test_a_provenance_table_is_that_of_its_candidates():
+    pool = {"images": GREY[:4], "prompt_ids": torch.tensor([0, 0, 1, 1]), "kept": torch.tensor([True, False] * 2)}
+    pool |= {"seeds": torch.tensor([20, 21, 22, 23]), "clip_score": torch.tensor([0.1234567, 0.5, 0.25, 0.75])}
+    rows = [
+        {"class": "bag", "prompt": f"p{i // 2}", "reason": ("", "blur")[i % 2], "latent_seed": str(20 + i)}
+        | {"clip_score": f"{float(pool['clip_score'][i]):.6g}"}
+        for i in range(4)
+    ]
+    pictures.check_provenance(pool, rows)
+    change = lambda i, **values: [row | values if j == i else row for j, row in enumerate(rows)]
+    for changed, problem in (
+        ([rows[1], rows[0], *rows[2:]], "row 1 is rejected, its candidate is not"),
+        ([rows[2], rows[1], rows[0], rows[3]], "another prompt|latent_seed"),
+        ([{k: v for k, v in row.items() if k != "reason"} for row in rows], "row 1 lacks reason"),
+        (change(1, reason="ugly"), "row 2 has the reason 'ugly'; known are alignment"),
+        (change(1, prompt="p1"), "row 2 has another prompt than its candidate"),
+        (change(3, latent_seed="29"), "row 4 has the latent_seed '29', its candidate 23"),
+        (change(0, clip_score="0.9"), "row 1 has the clip_score '0.9', its candidate 0.123457"),
+    ):
+        with pytest.raises(ArtifactError, match=problem):
+            pictures.check_provenance(pool, changed)
+
+
+def test_only_a_whole_png_is_taken_for_a_figure(tmp_path):
+    path = tmp_path / "a.png"
+    Image.new("RGB", (64, 64)).save(path)
+    assert pictures.load(path) == (whole := path.read_bytes())
+    jpeg = io.BytesIO()
+    Image.new("RGB", (8, 8)).save(jpeg, "JPEG")
+    for raw in (whole[:-20], whole[: len(whole) // 2], b"", b"<html></html>", jpeg.getvalue()):
+        path.write_bytes(raw)
+        with pytest.raises(ArtifactError, match="a.png cannot be used: it is no whole PNG .*; delete it and run"):
+            pictures.load(path)
