@@ -117,9 +117,16 @@ def matches(record: dict, parameters: dict, inputs: dict) -> bool:
 
 
 def read(run: str, dataset: str, stage: str) -> list[dict]:
-    """Return every record of a stage, sorted by name; an empty list if there is none."""
-    folder = paths.artifact(run, dataset, "records") / stage
-    return [load(file) for file in sorted(folder.glob("*.json"))]
+    """Return every record of a stage, sorted by name; an empty list if there is none.
+
+    Raises:
+        ArtifactError: as ``load``, or one lacks what tables are made from.
+    """
+    files = sorted((paths.artifact(run, dataset, "records") / stage).glob("*.json"))
+    found = [load(file) for file in files]
+    for record, file in zip(found, files, strict=True):
+        schema.check_keys(record, file, schema.NEEDED.get(stage, ()))
+    return found
 
 
 LIBRARIES = ("torch", "torchvision", "open-clip-torch", "numpy", "scikit-image", "scikit-learn", "imagehash")

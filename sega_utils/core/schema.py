@@ -1,9 +1,9 @@
-"""What files may hold: records by their keys, tensors by their names, tables by their columns."""
+"""What files may hold: records by their keys, tensors by their names; and the digest that tells an altered record."""
 
 import hashlib
 import json
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -117,16 +117,14 @@ def sealed(record: dict) -> dict:
 
 
 def check_record(record: dict, file: Path) -> None:
-    """Refuse a record that was altered, or is not what its place says, or that no table can be made from.
+    """Refuse a record that was altered, is not what its place says, or holds what its keys do not allow.
 
     Raises:
         ArtifactError: the message names the file, the key, its value and what is allowed.
     """
     if problem := wrong_value(record):
         refuse(file, problem)
-    needed = (*ALWAYS, *NEEDED.get(str(record.get("stage")), ()))
-    if lacking := [key for key in needed if lacks(record, key.split("."))]:
-        refuse(file, f"it lacks {', '.join(lacking)}")
+    check_keys(record, file, ALWAYS)
     for key, place in (("stage", file.parent.name), ("name", file.stem)):
         if record[key] != place:
             refuse(file, f"its {key} is {record[key]!r}, but it lies where that of {place!r} belongs")
@@ -134,6 +132,16 @@ def check_record(record: dict, file: Path) -> None:
         refuse(file, "it has no digest", f"if it is older than digests, run python -m sega_utils rewrite; else {CURE}")
     if record != sealed(record):
         refuse(file, "it was altered after it was written: it does not match its own digest")
+
+
+def check_keys(record: dict, file: Path, keys: Iterable[str]) -> None:
+    """Refuse a record that lacks a key, see ``NEEDED``.
+
+    Raises:
+        ArtifactError: the message names all that it lacks.
+    """
+    if lacking := [key for key in keys if lacks(record, key.split("."))]:
+        refuse(file, f"it lacks {', '.join(lacking)}")
 
 
 def wrong_value(record: dict) -> str:
@@ -196,23 +204,23 @@ def short(value: object) -> str:
 
 
 IMAGES = ("uint8", "N C S S")
-# tensors of a run's files by their names: data type and shape; one letter is one number in all of a file's tensors, and
-# after < what an index stays below
+# tensors of a run's files by their names, a ? behind those that may lack: data type and shape; one letter is one number
+# in all of a file's tensors, and after < what an index stays below
 LAYOUTS = {
     "real": {"images": IMAGES, "labels": ("int64", "N")},
     "prompts": {
         "embeddings": ("float32", "P d"),
         "class_ids": ("int64", "P < c"),
-        "cluster_ids": ("int64", "P < K"),
-        "centroids": ("float32", "K d"),
+        "cluster_ids?": ("int64", "P < K"),
+        "centroids?": ("float32", "K d"),
         "class_embeddings": ("float32", "c d"),
     },
     "candidates": {
         "images": IMAGES,
-        **{name: ("int64", "N") for name in ("class_ids", "prompt_ids", "seeds")},
-        "kept": ("bool", "N"),
+        **{name: ("int64", "N") for name in ("class_ids", "prompt_ids?", "seeds?")},
+        "kept?": ("bool", "N"),
     },
-    "synthetic": {"images": IMAGES, "class_ids": ("int64", "N"), "index": ("int64", "N")},
+    "synthetic": {"images": IMAGES, "class_ids": ("int64", "N"), "index?": ("int64", "N")},
     "corrupted": {"labels": ("int64", "N"), "clean": IMAGES},
     "variants": {"images": IMAGES, "labels": ("int64", "N")},
 }
@@ -241,6 +249,7 @@ def check_tensors(tensors: dict, path: Path) -> None:
     """
     if not (layout := LAYOUTS.get(path.stem) or LAYOUTS.get(path.parent.name)):
         return
+    layout = {name.rstrip("?"): form for name, form in layout.items() if name.rstrip("?") in tensors or name[-1] != "?"}
     if lacking := [name for name in layout if name not in tensors]:
         refuse(path, f"it lacks {', '.join(lacking)}; it holds {', '.join(sorted(tensors)[:8]) or 'nothing'}")
     check_finite(tensors, path)
@@ -258,14 +267,3 @@ def check_tensors(tensors: dict, path: Path) -> None:
         wrong = [v for v in (tensors[name].aminmax() if tensors[name].numel() else ()) if not 0 <= int(v) < top]
         if wrong:
             refuse(path, f"{name} holds {int(wrong[0])}; allowed are integers from 0 on, below {limit} = {top}")
-
-
-def check_rows(rows: list[dict], columns: tuple[str, ...], file: Path) -> None:
-    """Refuse rows of a table without these columns.
-
-    Raises:
-        ArtifactError: the message names what lacks.
-    """
-    found = set(rows[0]) if rows else set()
-    if lacking := [name for name in columns if name not in found]:
-        refuse(file, f"it lacks the columns {', '.join(lacking)}; it has {', '.join(found) or 'no rows'}")

@@ -4,6 +4,7 @@ Every reader returns images uint8 (N, C, H, W), labels int64 (N,) and the class 
 """
 
 import gzip
+import hashlib
 import io
 import math
 import pickle
@@ -17,7 +18,7 @@ import numpy as np
 import scipy.io
 import torch
 
-from sega_utils.core import artifacts, paths, runtime
+from sega_utils.core import paths, runtime
 from sega_utils.core.artifacts import ArtifactError
 from sega_utils.data.downloads import fetch
 from sega_utils.data.images import decode
@@ -44,9 +45,8 @@ def read_embedded(split: str) -> Images:
     Source: Xiao, Rasul and Vollgraf 2017.
     """
     folder = paths.DATA / "fashion-mnist"
-    files = [folder / f"{split}-{what}-ubyte.gz" for what in ("images-idx3", "labels-idx1")]
-    images, labels = (parse_idx(gzip.decompress(artifacts.listed(file))) for file in files)
-    return padded(images), torch.from_numpy(labels).long(), FASHION_MNIST_CLASSES
+    images, labels = (read_checked(folder, f"{split}-{what}-ubyte.gz") for what in ("images-idx3", "labels-idx1"))
+    return padded(parse_idx(images)), torch.from_numpy(parse_idx(labels)).long(), FASHION_MNIST_CLASSES
 
 
 def read_idx(split: str, *, folder: str, class_names: tuple[str, ...]) -> Images:
@@ -118,6 +118,25 @@ def padded(images: np.ndarray) -> torch.Tensor:
     return torch.from_numpy(np.pad(images, ((0, 0), (2, 2), (2, 2)))[:, None])
 
 
+def read_checked(folder: Path, name: str) -> bytes:
+    """Return a file's unpacked bytes after checking it against ``SHA256SUMS`` beside it.
+
+    Raises:
+        FileNotFoundError: the file or the list of digests is missing.
+        ArtifactError: the digest is another, or the list does not name the file.
+    """
+    sums = dict(line.split()[::-1] for line in (folder / "SHA256SUMS").read_text().splitlines())
+    path = folder / name
+    advice = f"restore it with: git checkout {paths.shown(path)}"
+    if not path.exists():
+        raise FileNotFoundError(f"{paths.shown(path)} is missing; {advice}")
+    raw = path.read_bytes()
+    received = hashlib.sha256(raw).hexdigest()
+    if received != sums.get(name):
+        raise ArtifactError(f"{paths.shown(path)} has sha256 {received}, expected {sums.get(name)}; {advice}")
+    return gzip.decompress(raw)
+
+
 def parse_idx(raw: bytes) -> np.ndarray:
     """Return the array in an IDX file of unsigned bytes (format: Xiao et al. 2017, after LeCun's MNIST).
 
@@ -129,8 +148,6 @@ def parse_idx(raw: bytes) -> np.ndarray:
     start = 4 + 4 * raw[3]
     if len(raw) < start:
         raise ArtifactError(f"the IDX header promises {raw[3]} dimensions but ends after {len(raw)} bytes")
-    if not 1 <= raw[3] <= 3:
-        raise ArtifactError(f"the IDX header promises {raw[3]} dimensions; images have 3, labels 1: download it again")
     shape = struct.unpack(f">{raw[3]}I", raw[4:start])
     if len(raw) - start != math.prod(shape):
         raise ArtifactError(f"the IDX header promises {math.prod(shape)} bytes, received {len(raw) - start}")
