@@ -212,6 +212,8 @@ def test_an_entry_of_a_merged_mapping_may_be_overridden(tmp_path):
         ('a: "\\x1b[31m"', "control character"),
         (f"a: {'x' * 5000}", "a text of 5,000 characters; allowed are 4,096"),
         (f"a: {'x ' * 2**20}", "allowed are 1,048,576"),
+        ("\n".join(f"a{i}: &a{i} [{', '.join([f'*a{i - 1}' if i else 'x'] * 9)}]" for i in range(9)), "make more than"),
+        ("a: &a [*a]", "make more than"),
         ("!!python/object/apply:os.system [echo]", "could not determine a constructor"),
     ],
 )
