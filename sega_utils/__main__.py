@@ -150,7 +150,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         check(args)
         return VERBS[args.verb][0](args) or 0
-    except (OSError, ValueError, ArtifactError) as error:
+    except (OSError, ValueError, FloatingPointError, ArtifactError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
 

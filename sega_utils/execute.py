@@ -49,6 +49,7 @@ def execute(
     if not {"RUN", "DATASET"} <= final.keys():
         raise ValueError(f"{paths.shown(notebook)} has no parameters RUN and DATASET, which say where results go")
     paths.run_name(final["RUN"])
+    parameters.check_seeds(final)
     folder = paths.artifact(final["RUN"], final["DATASET"], "notebooks")
     output = Path(output or folder / notebook.name).resolve()
     in_place = output == notebook.resolve()

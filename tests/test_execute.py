@@ -239,3 +239,20 @@ def test_two_runs_of_the_same_notebook_go_one_after_the_other(make, folder):
         assert process.poll() is None
     process.communicate(timeout=600)
     assert process.returncode == 0 and files(folder) == ["03_some.ipynb"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["-p", "RUN", "{run}"], "run is '{run}'; it must be the name of one folder"),
+        (["-p", "RUN", "x" * 300], "at most 100 characters"),
+        (["-p", "RUN", "reference"], "is reserved"),
+        (["-p", "RUN", "-x"], "RUN is '-x'; what begins with - can only be a number"),
+    ],
+)
+def test_a_runs_name_is_asked_for_first(arguments, message, make, results, capsys):
+    try:
+        status = execute.main([str(make("print(1)")), *arguments])
+    except SystemExit as error:
+        status = error.code
+    assert status == 2 and message in capsys.readouterr().err and not results.exists()

@@ -56,3 +56,31 @@ def test_no_other_module_is_a_command():
         "sega_utils/execute.py",
     }
     assert sum("ArgumentParser(" in text for text in files.values()) == 2
+
+
+@pytest.mark.parametrize("run", ["../x", "/abs", "{run}", "", "reference", "x" * 300, "a\0b", "x; touch y"])
+def test_every_verb_with_a_run_asks_for_its_name_first(run, results, capsys):
+    verbs = [name for name, (_, options) in commands.VERBS.items() if any(flag == "--run" for flag, _ in options)]
+    assert len(verbs) > 8
+    for name in verbs:
+        needed = [(flag, options) for flag, options in commands.VERBS[name][1] if options.get("required")]
+        given = [part for flag, _ in needed if flag not in {"--run"} for part in (flag, "1")]
+        extra = ["a", "b"] if name == "studiogan" else []
+        assert commands.main([name, *extra, *given, f"--run={run}"]) == 1
+        told = capsys.readouterr().err
+        assert told.startswith("error: run is ") and told.count("\n") == 1 and len(told) < 250
+    assert not results.exists()
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [["tune", "--seeds", "100", "100"], ["tune", "--arms", "No Aug", "No Aug"], ["attacks", "--epsilons", "8", "8"]],
+)
+def test_a_value_that_stands_twice_is_named(request_, capsys):
+    assert commands.main(request_) == 1
+    assert f"error: {request_[1]} holds " in (told := capsys.readouterr().err) and "twice; leave one" in told
+
+
+@pytest.mark.parametrize("module", ["sega_utils", "sega_utils.execute"])
+def test_commands_need_no_docstrings(module):
+    subprocess.run([sys.executable, "-OO", "-m", module, "--help"], cwd=paths.ROOT, capture_output=True, check=True)

@@ -1,14 +1,16 @@
 """Candidates, whatever draws them: the plan that spreads them, the choice among them, and their quality."""
 
 import copy
-from collections.abc import Callable, Iterable
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
 from torch import nn
 from torch.utils.data import Subset
 
-from sega_utils.core import artifacts, learning, runtime
+from sega_utils.core import artifacts, learning, paths, runtime, schema
 from sega_utils.core.artifacts import ArtifactError
 from sega_utils.data.images import Dataset, check_images
 
@@ -272,10 +274,11 @@ def inception_distances(real: torch.Tensor, drawn: torch.Tensor, *, weights: Pat
 
     Args:
         real, drawn: uint8 (N, 3, H, W) and (M, 3, H, W).
-        weights: torch-fidelity's Inception weights; it unpickles them, so trust where they come from.
+        weights: the file of Inception weights that torch-fidelity publishes.
 
     Raises:
         FileNotFoundError: there are no such weights.
+        ArtifactError: the file is damaged, or holds more than the weights of this network.
     """
     if not weights.is_file():
         raise FileNotFoundError(
@@ -284,17 +287,42 @@ def inception_distances(real: torch.Tensor, drawn: torch.Tensor, *, weights: Pat
         )
     import torch_fidelity  # takes seconds, which only this function should cost
 
-    found = torch_fidelity.calculate_metrics(
-        input1=Subset(drawn, range(len(drawn))),
-        input2=Subset(real, range(len(real))),
-        fid=True,
-        kid=True,
-        kid_subset_size=min(1000, len(drawn), len(real)),
-        feature_extractor_weights_path=str(weights),
-        cuda=torch.cuda.is_available(),
-        verbose=False,
-    )
+    with plain_inception(weights) as checked:
+        found = torch_fidelity.calculate_metrics(
+            input1=Subset(drawn, range(len(drawn))),
+            input2=Subset(real, range(len(real))),
+            fid=True,
+            kid=True,
+            kid_subset_size=min(1000, len(drawn), len(real)),
+            feature_extractor_weights_path=str(checked),
+            cuda=torch.cuda.is_available(),
+            verbose=False,
+        )
     return {"fid": found["frechet_inception_distance"], "kid": found["kernel_inception_distance_mean"]}
+
+
+@contextmanager
+def plain_inception(weights: Path) -> Iterator[Path]:
+    """Yield a copy of Inception weights that holds nothing else: torch-fidelity would run code in what it reads.
+
+    Raises:
+        FileNotFoundError, ArtifactError: as ``inception_distances``.
+    """
+    from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
+
+    state = learning.load_plain(weights)
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder) / "inception.pth"
+        try:
+            torch.save({name: torch.as_tensor(tensor) for name, tensor in state.items()}, copy)
+            schema.check_finite(state, weights)
+            FeatureExtractorInceptionV3("inception-v3-compat", ["2048"], feature_extractor_weights_path=str(copy))
+        except (AttributeError, TypeError, ValueError, RuntimeError) as error:
+            raise artifacts.ArtifactError(
+                f"{paths.shown(weights)} holds no Inception weights as torch-fidelity publishes them "
+                f"({schema.short(str(error))}); download them again"
+            ) from error
+        yield copy
 
 
 def intra_class_distance(images: torch.Tensor, labels: torch.Tensor) -> float:

@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from sega_utils.augmenters.base import save_generator
-from sega_utils.core import artifacts, paths
+from sega_utils.core import artifacts, learning, paths, schema
 from sega_utils.core.artifacts import ArtifactError
 
 # Pixels of a side: number of blocks, and whether they halve the channels. Each takes a part of the latent, and so does
@@ -133,15 +133,7 @@ def load_studiogan(path: Path, device: torch.device | str = "cpu") -> BigGan:
 
     Source: Kang, Shin and Park 2023, PyTorch-StudioGAN, ``src/models/big_resnet.py``.
     """
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
-        raise
-    except Exception as error:  # a damaged archive and a pickle that asks for code each raise their own
-        raise ArtifactError(
-            f"{paths.shown(path)} is damaged, or holds more than weights and plain values; download it "
-            "again, from its authors"
-        ) from error
+    state = learning.load_plain(path)
     try:
         weights = without_spectral_norm(state["state_dict"])
         generator = BigGan(**settings_of(weights))
@@ -151,6 +143,7 @@ def load_studiogan(path: Path, device: torch.device | str = "cpu") -> BigGan:
             f"{paths.shown(path)} is no generator of a BigGAN by PyTorch-StudioGAN (big_resnet, cBN; 32 or 64 pixels): "
             f"{type(error).__name__}: {str(error)[:300]}; give the file model=G_ema-... of such a model"
         ) from error
+    schema.check_finite(generator.state_dict(), path)
     return generator.to(device).eval().requires_grad_(False)
 
 

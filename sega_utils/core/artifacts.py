@@ -244,25 +244,6 @@ def parse_json(text: str) -> object:
     raise ValueError(f"it is nested more than {DEEP} deep")
 
 
-def load_jsonl(path: Path) -> Iterator[tuple[int, dict]]:
-    """Yield the objects of a file with one JSON object a line, each with the number of its line, from 1.
-
-    Raises:
-        FileNotFoundError: there is no such file.
-        ArtifactError: a line is not JSON, or no object; the message names it.
-    """
-    for number, line in enumerate(read_text(path).splitlines(), 1):
-        try:
-            found = parse_json(line)
-        except ValueError as error:
-            raise ArtifactError(f"line {number} of {paths.shown(path)} is not valid JSON ({error}); {CURE}") from error
-        if not isinstance(found, dict):
-            raise ArtifactError(
-                f"line {number} of {paths.shown(path)} holds a {type(found).__name__}, not an object {{...}}; {CURE}"
-            )
-        yield number, found
-
-
 def save_csv(path: Path, rows: Iterable[dict], columns: Iterable[str]) -> None:
     """Write rows with exactly these columns as CSV, atomically; floats keep six significant digits."""
     with atomic(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as handle:

@@ -263,3 +263,21 @@ def load_network(
         artifacts.check_origin(meta, artifacts.stated_digest(real), what)
     network.meta = meta
     return network
+
+
+def load_plain(path: Path) -> object:
+    """Return what a file of torch.save by others holds, if that is tensors and plain values; it runs no code.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ArtifactError: the file is damaged, or asks for anything else.
+    """
+    try:
+        return torch.load(artifacts.present(path), map_location="cpu", weights_only=True)
+    except (FileNotFoundError, artifacts.ArtifactError):
+        raise
+    except Exception as error:  # a damaged archive and a pickle that asks for code each raise their own
+        raise artifacts.ArtifactError(
+            f"{paths.shown(path)} is damaged, or holds more than weights and plain values; download it "
+            "again, from its authors"
+        ) from error

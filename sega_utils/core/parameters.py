@@ -180,6 +180,20 @@ def check_set(values: list, what: str) -> None:
         raise ValueError(f"{what} holds {twice[0]!r} twice; leave one")
 
 
+def check_seeds(final: dict) -> None:
+    """Refuse seeds for a part of a notebook's work that are not among its SEEDS: they would be left out.
+
+    Args:
+        final: every parameter of the notebook by name; those that end in ``_SEEDS`` are compared with SEEDS.
+
+    Raises:
+        ValueError: the message names those that are not.
+    """
+    for name, seeds in final.items():
+        if name.endswith("_SEEDS") and (strange := [s for s in seeds if s not in final.get("SEEDS", seeds)]):
+            raise ValueError(f"{name} holds {strange}; allowed are those of SEEDS: {final['SEEDS']}")
+
+
 LONG = 4096  # characters that a text may have: the longest path
 PRINTED = re.compile(r"[^\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029]*")  # a tab and a new line are no harm
 
@@ -249,12 +263,26 @@ def parse_yaml(text: str) -> object:
     try:
         if len(text) > 2**20:
             raise ValueError(f"it has {len(text):,} characters; allowed are {2**20:,}")
-        return yaml.load(text, _Plain)  # a SafeLoader
+        found = yaml.load(text, _Plain)  # a SafeLoader
+        if _count(found, {}) > 2**16:
+            raise ValueError("its names for parts (&a, *a) make more than 65,536 values of it")
+        return found
     except RecursionError:
         raise ValueError("it is nested too deep") from None
     except yaml.YAMLError as error:
         mark, problem = getattr(error, "problem_mark", None), getattr(error, "problem", None) or str(error)
         raise ValueError(" ".join(f"{problem}{f', line {mark.line + 1}' if mark else ''}".split())) from error
+
+
+def _count(value: object, known: dict[int, int]) -> int:
+    """Return how many values there are if each part that is named and used again is counted each time."""
+    if not isinstance(value, list | dict):
+        return 1
+    if id(value) not in known:
+        parts = value.values() if isinstance(value, dict) else value
+        known[id(value)] = 2**32  # one that holds itself
+        known[id(value)] = 1 + sum(_count(part, known) for part in parts)
+    return known[id(value)]
 
 
 def load_yaml(path: Path) -> object:

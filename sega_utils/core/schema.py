@@ -1,4 +1,4 @@
-"""What files may hold: records by their keys, tensors by their names, tables by their columns."""
+"""What files may hold: records by their keys, tensors by their names; and the digest that tells an altered record."""
 
 import hashlib
 import json
@@ -267,14 +267,3 @@ def check_tensors(tensors: dict, path: Path) -> None:
         wrong = [v for v in (tensors[name].aminmax() if tensors[name].numel() else ()) if not 0 <= int(v) < top]
         if wrong:
             refuse(path, f"{name} holds {int(wrong[0])}; allowed are integers from 0 on, below {limit} = {top}")
-
-
-def check_rows(rows: list[dict], columns: tuple[str, ...], file: Path) -> None:
-    """Refuse rows of a table without these columns.
-
-    Raises:
-        ArtifactError: the message names what lacks.
-    """
-    found = set(rows[0]) if rows else set()
-    if lacking := [name for name in columns if name not in found]:
-        refuse(file, f"it lacks the columns {', '.join(lacking)}; it has {', '.join(found) or 'no rows'}")

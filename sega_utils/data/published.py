@@ -150,8 +150,6 @@ def parse_idx(raw: bytes) -> np.ndarray:
     start = 4 + 4 * raw[3]
     if len(raw) < start:
         raise ArtifactError(f"the IDX header promises {raw[3]} dimensions but ends after {len(raw)} bytes")
-    if not 1 <= raw[3] <= 3:
-        raise ArtifactError(f"the IDX header promises {raw[3]} dimensions; images have 3, labels 1: download it again")
     shape = struct.unpack(f">{raw[3]}I", raw[4:start])
     if len(raw) - start != math.prod(shape):
         raise ArtifactError(f"the IDX header promises {math.prod(shape)} bytes, received {len(raw) - start}")

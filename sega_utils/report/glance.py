@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import torch
 
+from sega_utils.core import artifacts
 from sega_utils.report.pictures import KEPT, MUTED, REASONS, REJECTED, Drawing, picture, styled, tile
 
 Groups = dict[int, dict[str, list[int]]]  # prompt: reason, "" if kept: candidates
@@ -30,7 +31,8 @@ def at_a_glance(
         followed: rows of ``steering.followed``; a shown prompt that has one is given it as its caption.
 
     Raises:
-        ValueError: the table is of other candidates, or no candidate is of one of the prompts.
+        ArtifactError: the table is of other candidates, or altered.
+        ValueError: no candidate is of one of the prompts.
     """
     groups = grouped(pool, rows)
     prompts = list(prompts) or extremes(followed) or telling(groups, rows, n_prompts)
@@ -62,13 +64,9 @@ def grouped(pool: dict[str, torch.Tensor], rows: Sequence[dict[str, str]]) -> Gr
     """Return the candidates of each prompt by the filter that rejected them.
 
     Raises:
-        ValueError: not one row a candidate.
+        ArtifactError: the table is of other candidates, or altered.
     """
-    if len(rows) != len(pool["images"]):
-        raise ValueError(
-            f"the provenance table has {len(rows)} rows for {len(pool['images'])} candidates; "
-            "take both from the same run of 04_synthesis"
-        )
+    check_provenance(pool, rows)
     groups: Groups = {}
     for i, (prompt, row) in enumerate(zip(pool["prompt_ids"].tolist(), rows, strict=True)):
         groups.setdefault(prompt, {}).setdefault(row["reason"], []).append(i)
@@ -119,3 +117,34 @@ def telling(groups: Groups, rows: Sequence[dict[str, str]], n: int) -> list[int]
         classes.add(class_of[best])
         met |= groups[best].keys()
     return chosen
+
+
+def check_provenance(pool: dict[str, torch.Tensor], rows: Sequence[dict[str, str]]) -> None:
+    """Refuse a provenance table, as 04_synthesis made it, of other candidates than a pool's, or an altered one.
+
+    Args:
+        pool: the candidates as 04_synthesis wrote them; what it lacks is not compared.
+
+    Raises:
+        ArtifactError: a column lacks, a reason is unknown, or a row is not of the candidate in its place.
+    """
+    wrong = lambda problem: artifacts.ArtifactError(
+        f"synthetic.csv is not the provenance table of these candidates: {problem}; run 04_synthesis again"
+    )
+    if len(rows) != len(pool["images"]):
+        raise wrong(f"it has {len(rows)} rows for {len(pool['images'])} candidates")
+    texts: dict[int, str] = {}
+    known = {name: pool[name].tolist() for name in ("prompt_ids", "kept", "clip_score", "seeds") if name in pool}
+    for i, row in enumerate(rows):
+        mine = {name: values[i] for name, values in known.items()}
+        if lacking := [name for name in ("class", "prompt", "reason") if row.get(name) is None]:
+            raise wrong(f"row {i + 1} lacks {', '.join(lacking)}")
+        if row["reason"] and row["reason"] not in REASONS:
+            raise wrong(f"row {i + 1} has the reason {row['reason']!r}; known are {', '.join(REASONS)}")
+        if texts.setdefault(mine.get("prompt_ids"), row["prompt"]) != row["prompt"] and "prompt_ids" in mine:
+            raise wrong(f"row {i + 1} has another prompt than its candidate")
+        if mine.get("kept", not row["reason"]) != (not row["reason"]):
+            raise wrong(f"row {i + 1} is {'rejected' if row['reason'] else 'kept'}, its candidate is not")
+        for name, key in (("latent_seed", "seeds"), ("clip_score", "clip_score")):
+            if name in row and key in mine and f"{float(row[name] or 'nan'):.5g}" != f"{float(f'{mine[key]:.6g}'):.5g}":
+                raise wrong(f"row {i + 1} has the {name} {row[name]!r}, its candidate {mine[key]:.6g}")

@@ -213,7 +213,7 @@ def saved(run: str, dataset: str, name: str, drawing: pictures.Drawing | None = 
     path = paths.artifact(run, dataset, "figures") / f"{name}.png"
     if drawing is not None:
         pictures.save(drawing, path)
-    return figure(path.read_bytes(), FIGURES[name], f"figures/{name}.png") if path.exists() else ""
+    return figure(pictures.load(path), FIGURES[name], f"figures/{name}.png") if path.exists() else ""
 
 
 def by_severity(run: str, dataset: str) -> str:

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from sega_utils.core import artifacts
+from sega_utils.core import artifacts, schema
 from sega_utils.report.words import REASONS
 
 KEPT, REJECTED, MUTED = "#1b7f79", "#d9863d", "#767676"
@@ -75,6 +75,21 @@ def save(figure: Drawing, path: Path) -> None:
 def description(png: bytes) -> str:
     """Return what a saved figure shows, from the PNG itself; empty if it does not say."""
     return Image.open(io.BytesIO(png)).info.get("Description", "")
+
+
+def load(path: Path) -> bytes:
+    """Return the bytes of a whole PNG.
+
+    Raises:
+        FileNotFoundError, ArtifactError: there is no such file, or it is truncated, altered or of another kind.
+    """
+    raw = artifacts.present(path).read_bytes()
+    try:
+        with Image.open(io.BytesIO(raw), formats=["PNG"]) as image:
+            image.load()
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        schema.refuse(path, f"it is no whole PNG ({type(error).__name__})")
+    return raw
 
 
 def tile(images: torch.Tensor, columns: int, gap: int = 2) -> np.ndarray:

@@ -60,7 +60,9 @@ def measure_variant(
     }
     if variant == "Stable Diffusion":
         parameters["pipeline"] = Path(pipeline).name if Path(pipeline).exists() else pipeline
-    file = images_of(run, dataset, variant)
+    file, read = images_of(run, dataset, variant), inputs["digests"]
+    if inception:
+        read = read | {"inception": artifacts.sha256(artifacts.present(Path(inception)))}
 
     def measure() -> dict:
         images, labels, values = drawn(inputs, parameters)
@@ -74,7 +76,7 @@ def measure_variant(
         "efficiency",
         f"variant-{recipes.slug(variant)}",
         parameters=parameters,
-        inputs=inputs["digests"],
+        inputs=read,
         measure=measure,
         is_whole=lambda record: file.exists(),
     )

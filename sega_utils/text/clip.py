@@ -9,7 +9,7 @@ import torch
 from timm.models import build_model_with_cfg
 from timm.models.byobnet import ByoBlockCfg, ByobNet, ByoModelCfg
 
-from sega_utils.core import artifacts, learning, paths
+from sega_utils.core import artifacts, learning, paths, schema
 from sega_utils.data.images import resize
 from sega_utils.text import attributes
 
@@ -132,6 +132,8 @@ def load_foreign(name: str, device: torch.device | str) -> Clip:
             f"{pretrained} cannot be loaded into {model_name}: it is damaged, made for "
             "another model, or a tag that cannot be downloaded from here"
         ) from error
+    schema.check_finite(model.state_dict(), Path(pretrained))
+    weights, quick = artifacts.digest(model.state_dict()), open_clip.get_model_config(model_name).get("quick_gelu")
     size = model.visual.image_size
     return Clip(
         model,
@@ -139,7 +141,7 @@ def load_foreign(name: str, device: torch.device | str) -> Clip:
         image_size=size[0] if isinstance(size, tuple) else size,
         mean=model.visual.image_mean,
         std=model.visual.image_std,
-        sha256=artifacts.digest(model.state_dict()),
+        sha256=artifacts.digest_json([weights, "quickgelu"]) if quick else weights,  # they embed differently
     )
 
 

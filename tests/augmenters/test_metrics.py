@@ -1,3 +1,6 @@
+import os
+import pickle
+
 import numpy as np
 import pytest
 import scipy.linalg
@@ -6,6 +9,7 @@ import torch
 
 from sega_utils.augmenters import base
 from sega_utils.core import numbers
+from sega_utils.core.artifacts import ArtifactError
 
 
 @pytest.fixture
@@ -152,11 +156,44 @@ def test_fid_and_kid_are_those_of_torch_fidelity(tmp_path, monkeypatch):
     images = torch.zeros(5, 3, 8, 8, dtype=torch.uint8)
     with pytest.raises(FileNotFoundError, match="no Inception weights"):
         base.inception_distances(images, images, weights=tmp_path / "none.pth")
-    (tmp_path / "some.pth").touch()
-    asked = {}
+    weights = tmp_path / "some.pth"
+    torch.save({"fc.weight": torch.ones(2, 3)}, weights)
+    asked, extractor = {}, "torch_fidelity.feature_extractor_inceptionv3.FeatureExtractorInceptionV3"
+    monkeypatch.setattr(extractor, lambda *_, feature_extractor_weights_path: None)
     result = {"frechet_inception_distance": 7.0, "kernel_inception_distance_mean": 0.5}
     monkeypatch.setattr("torch_fidelity.calculate_metrics", lambda **options: asked.update(options) or result)
-    found = base.inception_distances(images + 1, images[:4], weights=tmp_path / "some.pth")
+    found = base.inception_distances(images + 1, images[:4], weights=weights)
     assert found == {"fid": 7.0, "kid": 0.5} and asked["kid_subset_size"] == 4 and asked["fid"] and asked["kid"]
-    assert asked["feature_extractor_weights_path"] == str(tmp_path / "some.pth")
+    assert asked["feature_extractor_weights_path"] != str(weights), "a copy that holds tensors and nothing else"
     assert len(asked["input1"]) == 4 and int(asked["input2"][0].min()) == 1
+
+
+class Attack:
+    """A pickle that runs a command of the shell when it is read."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return os.system, (f"touch '{self.path}'",)
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_inception_weights_run_no_code(tmp_path, zipped):
+    images, weights = torch.zeros(5, 3, 8, 8, dtype=torch.uint8), tmp_path / "some.pth"
+    attack = Attack(tmp_path / "ran")
+    torch.save({"fc.weight": attack}, weights, _use_new_zipfile_serialization=zipped)
+    with pytest.raises(ArtifactError, match="some.pth is damaged, or holds more than weights and plain values"):
+        base.inception_distances(images, images, weights=weights)
+    weights.write_bytes(pickle.dumps(attack))
+    with pytest.raises(ArtifactError, match="some.pth is damaged, or holds more"):
+        base.inception_distances(images, images, weights=weights)
+    assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize("content", [{"a": torch.ones(2)}, {"a": "text"}, {"a": torch.tensor([float("nan")])}, [1]])
+def test_inception_weights_of_another_network_are_refused(tmp_path, content):
+    images, weights = torch.zeros(5, 3, 8, 8, dtype=torch.uint8), tmp_path / "some.pth"
+    torch.save(content, weights)
+    with pytest.raises(ArtifactError, match="some.pth (holds no Inception weights|cannot be used: a holds numbers)"):
+        base.inception_distances(images, images, weights=weights)

@@ -178,10 +178,11 @@ def test_pickled_or_damaged_weights_are_refused(copy, part):
         stable_diffusion.load_pipeline(str(copy))
 
 
-def test_code_in_the_folder_is_not_run(copy, tmp_path):
+@pytest.mark.parametrize("named", [["mine", "Mine"], ["os", "system"], ["subprocess", "Popen"]], ids=str)
+def test_code_in_the_folder_is_not_run(copy, tmp_path, named):
     (copy / "unet" / "mine.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\nclass Mine:\n    pass\n")
     index = json.loads((copy / "model_index.json").read_text())
-    (copy / "model_index.json").write_text(json.dumps(index | {"unet": ["mine", "Mine"]}))
+    (copy / "model_index.json").write_text(json.dumps(index | {"unet": named}))
     with pytest.raises(ArtifactError):
         stable_diffusion.load_pipeline(str(copy))
     assert not (tmp_path / "ran").exists()

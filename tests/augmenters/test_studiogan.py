@@ -192,6 +192,14 @@ def test_a_checkpoint_runs_no_code(path, tmp_path):
     assert not (tmp_path / "ran").exists()
 
 
+def test_a_collapsed_training_is_refused(path):
+    content = checkpoint_of()
+    content["state_dict"]["conv2d5.bias"][1] = float("nan")
+    torch.save(content, path)
+    with pytest.raises(ArtifactError, match="conv2d5.bias holds numbers that are not finite"):
+        load_studiogan(path)
+
+
 def altered(**changes):
     """Return a checkpoint whose weights are changed by name; None takes one away."""
     content = checkpoint_of()

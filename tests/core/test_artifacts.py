@@ -165,8 +165,7 @@ def test_a_file_that_is_no_json_is_refused(path, text):
         artifacts.load_json(path)
 
 
-lines = lambda path: list(artifacts.load_jsonl(path))
-LOADERS = (artifacts.load_tensors, artifacts.load_json, artifacts.load_csv, lines)
+LOADERS = (artifacts.load_tensors, artifacts.load_json, artifacts.load_csv)
 
 
 @pytest.mark.parametrize("load", LOADERS)
@@ -189,14 +188,6 @@ def test_text_in_another_encoding_is_refused_with_its_line(path, load):
     path.write_bytes(b'{"a": 1}\n{"b": "caf\xe9"}\n')
     with pytest.raises(ArtifactError, match="mine/file is not UTF-8 text: line 2 has the byte 0xe9; save it as UTF-8"):
         load(path)
-
-
-@pytest.mark.parametrize(("line", "problem"), [("7", "a int, not an object"), ("[" * 9999, "deep"), ("{", "JSON")])
-def test_a_line_that_is_no_object_is_named(path, line, problem):
-    path.parent.mkdir(parents=True)
-    path.write_text(f'\ufeff{{"a": 1}}\n{line}\n')
-    with pytest.raises(ArtifactError, match=f"line 2 of results/mine/file .*{problem}"):
-        list(artifacts.load_jsonl(path))
 
 
 @pytest.mark.parametrize(

@@ -155,3 +155,56 @@ def test_a_file_of_another_kind_is_refused(tmp_path, meta):
     with pytest.raises(ArtifactError, match="network.safetensors holds no norm"):
         build = lambda meta, _: nn.BatchNorm1d(meta["width"])
         learning.load_network(path, build, what="norm")
+
+
+# networks of a run
+
+
+def build(meta, _):
+    return nn.Linear(meta["inputs"], 1)
+
+
+@pytest.fixture
+def stored(results):
+    """Return how to write a network into a run that has real images."""
+    folder = results / "mine/fashion-mnist"
+    real = {"images": torch.zeros(2, 1, 32, 32, dtype=torch.uint8), "labels": torch.arange(2)}
+    sha256 = artifacts.save_tensors(folder / "real.safetensors", real)
+
+    def write(tensors=None, **meta):
+        tensors = nn.Linear(3, 1).state_dict() | (tensors or {})
+        artifacts.save_tensors(folder / "generator.safetensors", tensors, {"inputs": 3, "data": sha256} | meta)
+        return folder / "generator.safetensors"
+
+    return write
+
+
+def test_a_network_of_the_runs_own_images_is_loaded_also_in_half_precision(stored):
+    assert learning.load_network(stored(), build, what="network").meta["inputs"] == 3
+    network = learning.load_network(stored({"weight": torch.ones(1, 3).half()}), build, what="network")
+    assert network.weight.dtype == torch.float32 and not network.training
+
+
+@pytest.mark.parametrize(
+    ("tensors", "meta", "message"),
+    [
+        ({}, {"data": "0" * 64}, "this network was trained on other images"),
+        ({"bias": torch.tensor([float("nan")])}, {}, "bias holds numbers that are not finite"),
+        ({"bias": torch.zeros(1, dtype=torch.float64)}, {}, "holds no network .*bias is torch.float64, expected torch"),
+        ({"bias": torch.zeros(1, dtype=torch.int64)}, {}, "holds no network .*bias is torch.int64, expected torch"),
+        ({"bias": torch.zeros(2)}, {}, "holds no network .*; delete it and run"),
+        ({"more": torch.zeros(2)}, {}, "holds no network .*; delete it and run"),
+        ({}, {"inputs": "3"}, "holds no network .*; delete it and run"),
+        ({}, {"inputs": 4}, "holds no network .*; delete it and run"),
+    ],
+)
+def test_a_network_of_another_run_or_kind_is_named(stored, tensors, meta, message):
+    with pytest.raises(ArtifactError, match=message):
+        learning.load_network(stored(tensors, **meta), build, what="network")
+
+
+def test_a_state_of_other_networks_is_refused(state):
+    rows(steps(4, state=state))
+    other = state._replace(networks={"own": nn.Linear(5, 1)})
+    with pytest.raises(ArtifactError, match="state.safetensors holds the state of other networks; delete it to start"):
+        steps(4, state=other)

@@ -212,6 +212,8 @@ def test_an_entry_of_a_merged_mapping_may_be_overridden(tmp_path):
         ('a: "\\x1b[31m"', "control character"),
         (f"a: {'x' * 5000}", "a text of 5,000 characters; allowed are 4,096"),
         (f"a: {'x ' * 2**20}", "allowed are 1,048,576"),
+        ("\n".join(f"a{i}: &a{i} [{', '.join([f'*a{i - 1}' if i else 'x'] * 9)}]" for i in range(9)), "make more than"),
+        ("a: &a [*a]", "make more than"),
         ("!!python/object/apply:os.system [echo]", "could not determine a constructor"),
     ],
 )
@@ -252,3 +254,10 @@ def test_a_text_is_short_and_can_be_shown(value, message):
     with pytest.raises(ValueError, match=message) as error:
         parameters.check({"RUN": value}, known)
     assert len(str(error.value)) < 400 and str(error.value).isprintable()
+
+
+def test_seeds_of_a_part_are_among_the_seeds():
+    parameters.check_seeds({"SEEDS": [0, 1], "AUTOATTACK_SEEDS": [1], "RUN": "x"})
+    parameters.check_seeds({"SCORE_SEEDS": [7]})
+    with pytest.raises(ValueError, match=r"AUTOATTACK_SEEDS holds \[2, 3\]; allowed are those of SEEDS: \[0, 1\]"):
+        parameters.check_seeds({"SEEDS": [0, 1], "AUTOATTACK_SEEDS": [1, 2, 3]})

@@ -129,7 +129,7 @@ def test_an_incomplete_record_is_refused(key):
     path = records.path(RUN, DATASET, "training", "sega-net-seed1")
     record = records.artifacts.load_json(path)
     del record[key]
-    records.artifacts.save_json(path, record)
+    records.artifacts.save_json(path, schema.sealed(record))
     with pytest.raises(ArtifactError, match=f"training/sega-net-seed1.json .*it lacks {key}; delete it and run"):
         classified.belonging(RUN, DATASET)
 

@@ -57,7 +57,7 @@ def test_the_record_holds_what_was_asked_and_whose_weights(trained):
     assert record["accuracy_clean"] == 0.5 and record["param_n"] == 7 and record["input_images"] == "abc"
     assert (record["param_arm"], record["param_seed"]) == ("Std Aug", 0)
     assert record["input_weights"] == artifacts.digest(model.state_dict())
-    assert records.read(*RUN, "shift") == [record]
+    assert records.load(records.path(*RUN, "shift", record["name"])) == record
 
 
 @pytest.mark.parametrize("changed", [{"parameters": {"n": 8}}, {"inputs": {"images": "def"}}, {"retrained": True}])

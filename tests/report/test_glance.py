@@ -5,6 +5,7 @@ import torch
 from PIL import Image
 
 from sega_utils import filters
+from sega_utils.core.artifacts import ArtifactError
 from sega_utils.data import catalogue
 from sega_utils.data.images import to_uint8
 from sega_utils.report import glance, pictures, words
@@ -45,7 +46,7 @@ def test_the_glance_shows_prompts_of_different_classes_with_their_counts(candida
     shown = texts(glance.at_a_glance(pool, rows))
     prompts = [text for text in shown if text.startswith("“")]
     assert len(prompts) == 3 and len({text.split(" with")[0] for text in prompts}) == 3
-    assert {" ".join(text.split()) for text in shown} >= {"kept", *words.REASONS.values()}
+    assert {" ".join(text.split()) for text in shown} >= {"kept", *(words.REASONS[name] for name in filters.FILTERS)}
     prompt = int(prompts[0].split()[-1].rstrip("”"))
     mine = [row["reason"] for row, p in zip(rows, pool["prompt_ids"].tolist(), strict=True) if p == prompt]
     counts = [text for text in shown if " of " in text][:6]
@@ -97,3 +98,26 @@ def test_the_glance_shows_the_prompt_obeyed_best_and_the_one_obeyed_least_and_sa
     ], "prompt 21 is of the same class as prompt 20"
     assert all(text in figure.alt for text in shown)
     assert len([text for text in texts(glance.at_a_glance(pool, rows, followed=followed[:1])) if "beyed" in text]) == 1
+
+
+def test_a_provenance_table_is_that_of_its_candidates():
+    pool = {"images": GREY[:4], "prompt_ids": torch.tensor([0, 0, 1, 1]), "kept": torch.tensor([True, False] * 2)}
+    pool |= {"seeds": torch.tensor([20, 21, 22, 23]), "clip_score": torch.tensor([0.1234567, 0.5, 0.25, 0.75])}
+    rows = [
+        {"class": "bag", "prompt": f"p{i // 2}", "reason": ("", "blur")[i % 2], "latent_seed": str(20 + i)}
+        | {"clip_score": f"{float(pool['clip_score'][i]):.6g}"}
+        for i in range(4)
+    ]
+    glance.check_provenance(pool, rows)
+    change = lambda i, **values: [row | values if j == i else row for j, row in enumerate(rows)]
+    for changed, problem in (
+        ([rows[1], rows[0], *rows[2:]], "row 1 is rejected, its candidate is not"),
+        ([rows[2], rows[1], rows[0], rows[3]], "another prompt|latent_seed"),
+        ([{k: v for k, v in row.items() if k != "reason"} for row in rows], "row 1 lacks reason"),
+        (change(1, reason="ugly"), "row 2 has the reason 'ugly'; known are alignment"),
+        (change(1, prompt="p1"), "row 2 has another prompt than its candidate"),
+        (change(3, latent_seed="29"), "row 4 has the latent_seed '29', its candidate 23"),
+        (change(0, clip_score="0.9"), "row 1 has the clip_score '0.9', its candidate 0.123457"),
+    ):
+        with pytest.raises(ArtifactError, match=problem):
+            glance.check_provenance(pool, changed)

@@ -14,6 +14,7 @@ from PIL import Image
 
 from sega_utils import filters
 from sega_utils.core import paths
+from sega_utils.core.artifacts import ArtifactError
 from sega_utils.report import pictures
 
 GREY = torch.rand(12, 1, 32, 32, generator=torch.Generator().manual_seed(0))
@@ -127,3 +128,15 @@ def test_the_gallery_counts_all_and_shows_the_first_of_each_reason(images):
 def test_the_gallery_wants_a_reason_for_each_image():
     with pytest.raises(ValueError, match="received 3 reasons for 12 images"):
         pictures.reasons_gallery(GREY, ["", "", "blur"])
+
+
+def test_only_a_whole_png_is_taken_for_a_figure(tmp_path):
+    path = tmp_path / "a.png"
+    Image.new("RGB", (64, 64)).save(path)
+    assert pictures.load(path) == (whole := path.read_bytes())
+    jpeg = io.BytesIO()
+    Image.new("RGB", (8, 8)).save(jpeg, "JPEG")
+    for raw in (whole[:-20], whole[: len(whole) // 2], b"", b"<html></html>", jpeg.getvalue()):
+        path.write_bytes(raw)
+        with pytest.raises(ArtifactError, match="a.png cannot be used: it is no whole PNG .*; delete it and run"):
+            pictures.load(path)

@@ -6,7 +6,7 @@ import pytest
 import torch
 from open_clip import factory
 from PIL import Image
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 from sega_utils.core import artifacts, paths
 from sega_utils.core.artifacts import ArtifactError
@@ -186,6 +186,25 @@ def test_foreign_weights_run_no_code(foreign, tmp_path):
     with pytest.raises(ArtifactError):
         clip.load_clip(f"tiny-224:{tmp_path / 'weights.pt'}")
     assert not (tmp_path / "ran").exists()
+
+
+def test_the_same_weights_with_another_activation_are_another_model(foreign):
+    config = json.dumps(TINY | {"quick_gelu": True})
+    (foreign.parent / "tiny-224-quickgelu.json").write_text(config)
+    open_clip.add_model_config(foreign.parent / "tiny-224-quickgelu.json")
+    plain, quick = (clip.load_clip(f"{name}:{foreign}") for name in ("tiny-224", "tiny-224-quickgelu"))
+    assert plain.sha256 != quick.sha256
+    image = torch.rand(1, 3, 224, 224, generator=torch.Generator().manual_seed(0))
+    assert not torch.equal(plain.encode_images(image), quick.encode_images(image))
+    factory._MODEL_CONFIGS.pop("tiny-224-quickgelu")
+
+
+def test_foreign_weights_that_are_not_finite_are_refused(foreign, tmp_path):
+    state = load_file(foreign)
+    state["visual.proj"][0, 0] = float("nan")
+    save_file(state, tmp_path / "weights.safetensors")
+    with pytest.raises(ArtifactError, match="weights.safetensors cannot be used: visual.proj holds numbers"):
+        clip.load_clip(f"tiny-224:{tmp_path / 'weights.safetensors'}")
 
 
 def test_a_missing_checkpoint_is_missing(tmp_path):

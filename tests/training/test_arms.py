@@ -28,7 +28,8 @@ def run(tiny, clip_model, generator, prompts, monkeypatch):
     real = {"images": to_uint8(tiny.images), "labels": tiny.labels}
     artifacts.save_tensors(place("real"), real, {"fraction": 0.002, "seed": 0, "class_names": tiny.class_names})
     named = F.normalize(prompts["embeddings"].view(3, 4, -1).mean(1), dim=1)
-    artifacts.save_tensors(place("prompts"), {"class_embeddings": named, "class_ids": prompts["class_ids"]})
+    bank = {"embeddings": named[prompts["class_ids"]], "class_embeddings": named, "class_ids": prompts["class_ids"]}
+    artifacts.save_tensors(place("prompts"), bank)
     planned = base.plan(prompts["class_ids"], 60, seed=0)
     images = to_uint8(generate(generator, planned["class_ids"], seed=5))
     kept = torch.arange(60) % 4 > 0
