@@ -75,7 +75,7 @@ def test_the_glance_leaves_out_filters_that_rejected_nothing_and_shortens_long_p
 
 def test_the_glance_refuses_a_table_of_other_candidates_and_unknown_prompts(candidates):
     pool, rows = candidates
-    with pytest.raises(ValueError, match="has 1499 rows for 1500 candidates"):
+    with pytest.raises(ArtifactError, match="has 1499 rows for 1500 candidates"):
         glance.at_a_glance(pool, rows[:-1])
     with pytest.raises(ValueError, match=r"no candidate was drawn from the prompts \[999\]; known are 0 .. 119"):
         glance.at_a_glance(pool, rows, prompts=[1, 999])
