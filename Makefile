@@ -12,11 +12,24 @@ GIVEN := $(foreach name,$(.VARIABLES),$(if $(filter command,$(firstword $(origin
 UNKNOWN := $(filter-out $(KNOWN),$(GIVEN))
 $(if $(UNKNOWN),$(error unknown variable $(UNKNOWN); known are $(KNOWN)))
 
+# What is given goes to programs as it stands, whatever is in it: make reads no $$ in it, and the shell nothing.
+TEXTS := RUN DATASET PARAMS FRACTION PROFILE CORES ENTRIES MODEL BANK BASE_URL
+define NEWLINE
+
+
+endef
+$(foreach name,$(TEXTS),$(if $(findstring $(NEWLINE),$(value $(name))),$(error $(name) holds a line break; write it in one line)))
+$(foreach name,$(TEXTS),$(if $(value $(name)),$(eval override $(name) := $$(value $(name)))))
+quoted = '$(subst ','\'',$($(1)))'
+# Snakemake takes what follows --config for YAML: in its quotes, 0012 and 1e3 stay texts, and so does "a: b". The spaces
+# keep it from stripping the quotes.
+text = ' '\''$(subst ','\'''\'',$($(1)))'\'' '
+
 BIN := .venv/bin
 READY := .venv/.ready
 NOTEBOOKS := $(sort $(wildcard notebooks/*.ipynb))
-CONFIG := run=$(RUN) dataset='$(DATASET)' $(if $(PARAMS),params=$(PARAMS)) $(if $(FRACTION),fraction='$(FRACTION)') \
-  $(if $(SET),set='$(SET)')
+CONFIG := run=$(call text,RUN) dataset=$(call text,DATASET) $(if $(PARAMS),params=$(call text,PARAMS)) \
+  $(if $(FRACTION),fraction=$(call text,FRACTION)) $(if $(SET),set=$(call text,SET))
 
 # Kernels come from this environment, never from one the user once installed.
 export JUPYTER_PREFER_ENV_PATH := 1
@@ -34,7 +47,8 @@ help:
 	@echo "make verify     compare a run with the committed reference, and print the poster's claims with both verdicts"
 	@echo "make subsets    the comparison on two more subsets of the data, each with its own CLIP, GAN and projector; it resumes"
 	@echo "make ablations  make run, then every entry of notebooks/params/ablations.yaml, with the time left; it resumes"
-	@echo "make prompts    ask an LLM for the prompts of DATASET (MODEL, BASE_URL; the key in OPENAI_API_KEY) and record them"
+	@echo "make prompts    ask an LLM for the prompts of DATASET (MODEL, BASE_URL; the key in OPENAI_API_KEY) and record them;"
+	@echo "                MODEL=template, or BANK=file.txt with lines CLASS: prompt, needs no key"
 	@echo "make paper      the grid of notebooks/params/grid.yaml on every GPU; make paper-plan only shows its jobs"
 	@echo "make test       install, then unit tests and every notebook against its committed outputs (nbval)"
 	@echo "make lab        install, then open JupyterLab"
@@ -58,41 +72,43 @@ $(READY): uv.lock pyproject.toml
 	@touch $@
 
 run: $(READY)
-	@$(BIN)/snakemake --cores $(CORES) --config $(CONFIG) --rerun-incomplete --nolock \
+	@$(BIN)/snakemake --cores $(call quoted,CORES) --config $(CONFIG) --rerun-incomplete --nolock \
 	  $(if $(UNTIL),--until $(lastword $(subst _, ,$(UNTIL)))) \
 	  --rerun-triggers mtime input params --max-checksum-file-size 100MB --quiet host rules reason
 
 verify: $(READY)
-	@$(BIN)/python -m sega_utils verify --run $(RUN) --dataset '$(DATASET)'
+	@$(BIN)/python -m sega_utils verify --run $(call quoted,RUN) --dataset $(call quoted,DATASET)
 
 # The seeds of the subsets were fixed before any was measured; the run's own subset has seed 0.
 subsets: export HF_HUB_OFFLINE ?= 1
 subsets: $(READY)
-	@for subset in 1 2; do $(BIN)/snakemake --cores $(CORES) --config run=$(RUN)-subset-$$subset dataset='$(DATASET)' \
+	@for subset in 1 2; do \
+	  $(BIN)/snakemake --cores $(call quoted,CORES) --config run=$(call text,RUN)-subset-$$subset dataset=$(call text,DATASET) \
 	  params=notebooks/params/subset.yaml subset=$$subset --rerun-incomplete --nolock --until training \
 	  --rerun-triggers mtime input params --max-checksum-file-size 100MB --quiet host rules reason; done
 
 # ENTRIES="components sigma=0.5" measures only these.
 ablations: export HF_HUB_OFFLINE ?= 1
 ablations: run
-	@$(BIN)/python -m sega_utils ablations --run $(RUN) --dataset '$(DATASET)'
-	@$(BIN)/snakemake --snakefile ablations.smk --cores $(CORES) --config $(CONFIG) \
-	  $(if $(ENTRIES),entries="$(ENTRIES)") --rerun-incomplete --nolock --keep-going \
+	@$(BIN)/python -m sega_utils ablations --run=$(call quoted,RUN) --dataset $(call quoted,DATASET)
+	@$(BIN)/snakemake --snakefile ablations.smk --cores $(call quoted,CORES) --config $(CONFIG) \
+	  $(if $(ENTRIES),entries=$(call text,ENTRIES)) --rerun-incomplete --nolock --keep-going \
 	  --rerun-triggers mtime input params --max-checksum-file-size 100MB --quiet host rules reason -- all_ablations
 
 # PRICES="0.15 0.60": of a million tokens read and written, for the cost.
 prompts: $(READY)
-	@$(BIN)/python -m sega_utils prompts --dataset '$(DATASET)' $(if $(MODEL),--model '$(MODEL)') \
-	  $(if $(BANK),--bank '$(BANK)') $(if $(BASE_URL),--base-url '$(BASE_URL)') $(if $(PRICES),--prices $(PRICES))
+	@$(BIN)/python -m sega_utils prompts --dataset $(call quoted,DATASET) $(if $(MODEL),--model $(call quoted,MODEL)) \
+	  $(if $(BANK),--bank $(call quoted,BANK)) $(if $(BASE_URL),--base-url $(call quoted,BASE_URL)) $(if $(PRICES),--prices $(PRICES)) \
+	  $(if $(FRACTION),--fraction $(call quoted,FRACTION))
 
 GRID := $(BIN)/snakemake --snakefile paper.smk --workflow-profile profiles/paper
 # PROFILE=profiles/slurm or profiles/kubernetes runs it there; else every GPU here takes one job, and without any the cores do.
 paper: $(READY)
-	@$(GRID) $(if $(PROFILE),--profile $(PROFILE),--cores $(CORES) \
+	@$(GRID) $(if $(PROFILE),--profile $(call quoted,PROFILE),--cores $(call quoted,CORES) \
 	  --resources gpu=$$(nvidia-smi --list-gpus 2>/dev/null | wc -l))
 
 paper-plan: $(READY)
-	@$(GRID) --cores $(CORES) --dry-run
+	@$(GRID) --cores $(call quoted,CORES) --dry-run
 
 test: export CI := 1
 test: $(READY)

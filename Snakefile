@@ -45,8 +45,13 @@ READS = {
 }
 NOTEBOOKS = tuple(READS)
 RUN, DATASET = config.get("run", "embedded"), config.get("dataset", "fashion-mnist")
+try:
+    paths.run_name(RUN)  # before anything is made of it
+    paths.artifact(RUN, str(DATASET), "records")
+except ValueError as error:
+    raise WorkflowError(str(error)) from error
 NAMES = {paths.results_name(DATASET): DATASET}  # folder of the results: data set, which may be folder:PATH
-PARAMS = [config["params"]] if "params" in config else []
+PARAMS = [str(config["params"])] if "params" in config else []
 STARTED = time.time()
 
 
@@ -71,6 +76,14 @@ def given_alone():
 
 
 GIVEN = {RUN: given_alone()}  # the grid has a fraction for each of its runs
+
+
+def literal(text):
+    """Return a text as a rule's command takes it, whatever is in it: for the shell, and for Snakemake's braces."""
+    return shlex.quote(str(text)).replace("{", "{{").replace("}", "}}")
+
+
+PYTHON = literal(sys.executable)
 
 
 def shown(path):
@@ -181,8 +194,8 @@ def extra(notebook):
 
 def command(notebook="{params.notebook}"):
     """Return the command that executes a notebook."""
-    options = [f"-f {path}" for path in PARAMS] + ["-p RUN {wildcards.run} -p DATASET {params.dataset}"]
-    return f"{sys.executable} -m sega_utils.execute notebooks/{notebook}.ipynb {' '.join(options)}"
+    options = [f"-f {literal(path)}" for path in PARAMS] + ["-p RUN {wildcards.run} -p DATASET {params.dataset}"]
+    return f"{PYTHON} -m sega_utils.execute notebooks/{notebook}.ipynb {' '.join(options)}"
 
 
 def hold(folder):
@@ -206,13 +219,16 @@ def hold(folder):
 
 def need_prompts():
     """Refuse a user's own images without prompts now, and not after CLIP was trained on them."""
+    from sega_utils.text import prompts  # takes seconds, which only own images need
+
     told = {name: value for file in map(Path, PARAMS) if file.exists()
             for name, value in ((yaml.safe_load(file.read_text()) or {}).get("01_prompts") or {}).items()}
-    folder = paths.own_folder(DATASET)
-    recorded = (folder / "prompts.jsonl", paths.artifact(RUN, DATASET, "bank"))
-    if folder.is_dir() and not (told.get("LIVE") or told.get("BANK") or any(path.exists() for path in recorded)):
-        raise WorkflowError(f"{shown(recorded[0])} is missing; record the prompts with: make prompts "
-                            f"DATASET={shlex.quote(DATASET)}; or give 01_prompts a BANK or LIVE in the file of PARAMS")
+    told |= GIVEN[RUN].get("01_prompts", {})
+    asked = {name.lower(): told[name] for name in ("BANK", "MODEL", "N_PROMPTS", "LIVE") if name in told}
+    try:
+        prompts.check_bank(DATASET, RUN, **asked)
+    except (OSError, ValueError, RuntimeError) as error:
+        raise WorkflowError(str(error)) from error
 
 
 if workflow.is_main_process:
@@ -241,13 +257,13 @@ for notebook in NOTEBOOKS:
 
 
 onsuccess:
-    report, run = paths.artifact(RUN, DATASET, "report"), f"--run {RUN} --dataset {shlex.quote(DATASET)}"
+    report, run = paths.artifact(RUN, DATASET, "report"), f"--run {RUN} --dataset {literal(DATASET)}"
     if report.exists():  # it does not after a run of the first few notebooks only
-        shell(f"{sys.executable} -m sega_utils tables {run}")
+        shell(f"{PYTHON} -m sega_utils tables {run}")
         named = paths.artifact(f"{paths.REFERENCE}/{RUN}", DATASET, "records").exists()
         reference = f"{paths.REFERENCE}/{RUN if named else 'embedded'}"
         if paths.artifact(reference, DATASET, "records").exists():  # what differs is shown, and no failure of the run
-            shell(f"{sys.executable} -m sega_utils verify {run} --reference {reference} --since {STARTED} || true")
+            shell(f"{PYTHON} -m sega_utils verify {run} --reference {reference} --since {STARTED} || true")
 
 
 onerror:

@@ -46,6 +46,6 @@ rule ablation:
         seeds=json.dumps(SEEDS),
     threads: 1
     shell:
-        command("08_ablations") + " -p ENTRIES {params.entries:q} -p SEEDS {params.seeds:q} -p WORKERS 1 -o {output}"
-        f" && {sys.executable} -m sega_utils ablations --run {{wildcards.run}} --dataset {{params.dataset}} "
-        f"--file {FILE} --workers {workflow.cores} --brief"
+        command("08_ablations") + " -p ENTRIES {params.entries:q} -p SEEDS {params.seeds:q} -p WORKERS 1 -o {output:q}"
+        f" && {PYTHON} -m sega_utils ablations --run {{wildcards.run}} --dataset {{params.dataset}} "
+        f"--file {literal(FILE)} --workers {workflow.cores} --brief"

@@ -53,7 +53,7 @@ def classifier(wildcards):
 
 def training():
     """Return the command of 05_training with the settings of the run's classifier."""
-    return f"{command('05_training')} -p TUNED {SETTINGS} -p CLASSIFIER {{params.classifier}} -p WORKERS 1"
+    return f"{command('05_training')} -p TUNED {literal(SETTINGS)} -p CLASSIFIER {{params.classifier:q}} -p WORKERS 1"
 
 
 rule paper:
@@ -91,7 +91,7 @@ rule cell:
         seeds=lambda wildcards: json.dumps([CELLS[wildcards.cell][1]]),
     threads: 1
     shell:
-        training() + " -p ARMS {params.arms:q} -p SEEDS {params.seeds:q} -o {output}"
+        training() + " -p ARMS {params.arms:q} -p SEEDS {params.seeds:q} -o {output:q}"
 
 
 rule tabulate:

@@ -14,8 +14,7 @@ except (KeyError, ValueError) as error:
     raise WorkflowError("say how many, e.g. --config candidates=1000000 of=100") from error
 SHARD = shown(paths.artifact("{run}", "{dataset}", "shards") / f"{{shard}}-of-{OF}.safetensors")
 MERGED = shown(paths.artifact("{run}", "{dataset}", "records") / f"shards/merge-{N}.json")
-SHARDS = f"{sys.executable} -m sega_utils shard-{{}} --run {{{{wildcards.run}}}} --dataset {{{{params.dataset}}}} "
-SHARDS += f"--candidates {N} --of {OF}"
+SHARDS = f"--run {{wildcards.run}} --dataset {{params.dataset}} --candidates {N} --of {OF}"
 
 
 localrules: all_shards
@@ -35,11 +34,11 @@ rule shard:
     params:
         dataset=given,
         candidates=N,
-    shell: SHARDS.format("draw") + " --shard {wildcards.shard}"
+    shell: f"{PYTHON} -m sega_utils shard-draw {SHARDS} --shard {{wildcards.shard}}"
 
 
 rule merge:
     input: expand(SHARD, shard=range(OF), allow_missing=True),
     output: MERGED
     params: dataset=given
-    shell: SHARDS.format("merge")
+    shell: f"{PYTHON} -m sega_utils shard-merge {SHARDS}"

@@ -48,6 +48,7 @@ def execute(
     final = {name: given.get(name, parameter.default) for name, parameter in known.items()}
     if not {"RUN", "DATASET"} <= final.keys():
         raise ValueError(f"{paths.shown(notebook)} has no parameters RUN and DATASET, which say where results go")
+    paths.run_name(final["RUN"])
     folder = paths.artifact(final["RUN"], final["DATASET"], "notebooks")
     output = Path(output or folder / notebook.name).resolve()
     in_place = output == notebook.resolve()
@@ -169,7 +170,7 @@ def strip(notebook: nbformat.NotebookNode) -> None:
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; return 0, 1 for a run that failed, 2 for a request that is wrong, 130 if interrupted."""
     parser = argparse.ArgumentParser(
-        "python -m sega_utils.execute", description=__doc__.partition("\n")[0], allow_abbrev=False
+        "python -m sega_utils.execute", description=(__doc__ or "").partition("\n")[0], allow_abbrev=False
     )
     parser.add_argument("notebook", type=Path)
     parser.add_argument("-p", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"), help="a parameter")
@@ -179,7 +180,11 @@ def main(arguments: list[str] | None = None) -> int:
         "-o", type=Path, metavar="OUTPUT", help="default: results/<RUN>/<DATASET>/notebooks/<name>.ipynb"
     )
     where.add_argument("--write", action="store_true", help="write the outputs into the notebook itself, to commit it")
-    args = parser.parse_args(arguments)
+    given = sys.argv[1:] if arguments is None else arguments
+    for flag, name, value in zip(given, given[1:], given[2:]):
+        if flag == "-p" and re.match(r"-[^\d.]", value):  # which argparse takes for an option
+            parser.error(f"{name} is {value!r}; what begins with - can only be a number")
+    args = parser.parse_args(given)
     if twice := [name for i, (name, _) in enumerate(args.p) if name in dict(args.p[:i])]:
         parser.error(f"-p {twice[0]} is given twice; leave one")
     if args.write and (args.p or args.f):

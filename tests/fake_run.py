@@ -3,7 +3,7 @@
 from unittest import mock
 
 from sega_utils import filters
-from sega_utils.core import artifacts, records
+from sega_utils.core import artifacts, records, schema
 from sega_utils.text import attributes
 from sega_utils.training import recipes
 
@@ -69,9 +69,9 @@ def write_run(accuracy: dict[str, tuple[float, ...]] = ACCURACY, **training) -> 
 
 
 def change(stage: str, name: str, **values) -> None:
-    """Change values of a record on disk."""
+    """Change values of a record on disk, as if they had been measured so."""
     path = records.path(RUN, DATASET, stage, name)
-    artifacts.save_json(path, artifacts.load_json(path) | values)
+    artifacts.save_json(path, schema.sealed(artifacts.load_json(path) | values))
 
 
 def remove(stage: str, pattern: str = "*") -> None:

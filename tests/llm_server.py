@@ -2,7 +2,7 @@
 
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import SimpleNamespace
@@ -41,12 +41,14 @@ def failure(status: int, code: str, message: str = "it failed", **headers: str) 
     return status, headers, json.dumps({"error": {"message": message, "type": code, "code": code}}).encode()
 
 
-HANG = "hang"
+HANG, DRIP = "hang", "drip"  # no answer; one byte of it each 50 ms, for as long as it is read
 
 
 @contextmanager
-def serve(*script: tuple | str) -> Iterator[SimpleNamespace]:
+def serve(*script: tuple | str | Callable) -> Iterator[SimpleNamespace]:
     """Answer each request by the script's next entry, and by valid prompts after its end.
+
+    An entry is (status, headers, body), a function that makes one of the request's body, ``HANG`` or ``DRIP``.
 
     Yields:
         ``url``, ``requests`` (bodies received) and ``tasks`` (their user messages, parsed).
@@ -65,8 +67,14 @@ def serve(*script: tuple | str) -> Iterator[SimpleNamespace]:
             key = self.headers["Authorization"].removeprefix("Bearer ")
             if key != KEY:
                 reply = failure(401, "invalid_api_key", f"Incorrect API key provided: {key}")
+            reply = reply(body) if callable(reply) else reply
             if reply == HANG:
                 ended.wait(10)
+                return
+            if reply == DRIP:
+                self.wfile.write(b"HTTP/1.0 200 OK\r\n\r\n")
+                while not ended.wait(0.05):
+                    self.wfile.write(b" ")
                 return
             status, headers, content = reply
             self.send_response(status)

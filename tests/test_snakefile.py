@@ -3,6 +3,7 @@
 import fcntl
 import json
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -10,6 +11,7 @@ import sys
 import time
 
 import pytest
+from snakemake.cli import parse_config
 
 from sega_utils.core import paths
 
@@ -45,6 +47,12 @@ for artifact, (file, notebook) in paths.ARTIFACTS.items():
 path = paths.artifact(run, dataset, "notebooks") / f"{name}.ipynb"
 path.parent.mkdir(exist_ok=True)
 path.write_text(name)
+"""
+
+CHECK = """
+def check_bank(dataset, run, **asked):
+    if asked not in ({"live": True}, {"model": "template", "n_prompts": 4}):
+        raise FileNotFoundError(f"{dataset} {run} {asked} has no prompts; make prompts")
 """
 
 
@@ -103,19 +111,20 @@ def build(root):
     return root
 
 
-def command(*options):
-    """Return the command of `make run`, for this interpreter."""
-    recipe = subprocess.run(["make", "--dry-run", "run"], cwd=paths.ROOT, capture_output=True, text=True, check=True)
+def command(*options, given=()):
+    """Return the command of `make run`, with what is given to make, for this interpreter."""
+    made = ["make", "--dry-run", "run", *given]
+    recipe = subprocess.run(made, cwd=paths.ROOT, capture_output=True, text=True, check=True)
     lines = recipe.stdout.replace("\\\n", " ").splitlines()
-    _, *arguments = next(line for line in lines if "bin/snakemake" in line).split()
+    _, *arguments = shlex.split(next(line for line in lines if "bin/snakemake" in line))
     return [sys.executable, "-m", "snakemake", *arguments, *options]
 
 
-def start(root, *options, **environment):
+def start(root, *options, given=(), **environment):
     """Start a run that finds the stand-in's package and results instead of the real ones."""
     environment = os.environ | {"PYTHONPATH": str(root), "SEGA_RESULTS": str(root / "results")} | environment
     return subprocess.Popen(
-        command(*options),
+        command(*options, given=given),
         cwd=root,
         env=environment,
         text=True,
@@ -242,26 +251,23 @@ def test_a_results_folder_that_cannot_be_is_named(project):
 
 def test_own_images_without_prompts_are_refused_before_anything_runs(project):
     (project / "mine/shirt").mkdir(parents=True)
+    (project / "sega_utils/text").mkdir()
+    (project / "sega_utils/text/prompts.py").write_text(CHECK)
     params = project / "notebooks/params/mine.yaml"
     params.write_text("00_data: {FRACTION: 1.0}\n01_prompts:\n")
     options = ["--config", "run=mine", "dataset=folder:mine", "params=notebooks/params/mine.yaml"]
     process = start(project, *options)
-    assert (
-        "mine/prompts.jsonl is missing; record the prompts with: make prompts DATASET=folder:mine"
-        in process.communicate()[0]
-    )
+    assert "folder:mine mine {} has no prompts; make prompts" in process.communicate()[0]
     assert process.returncode != 0 and not (project / "executed").exists()
-    params.write_text("01_prompts: {LIVE: true}\n")
-    assert "prompts" in run(project, *options, "--dry-run")[0]
-    params.write_text("")
-    (project / "mine/prompts.jsonl").touch()
-    assert "prompts" in run(project, *options, "--dry-run")[0]
+    for given in ("LIVE: true", "MODEL: template, N_PROMPTS: 4"):
+        params.write_text(f"01_prompts: {{{given}}}\n")
+        assert "prompts" in run(project, *options, "--dry-run")[0]
 
 
 def test_a_fraction_is_given_to_the_notebook_of_the_data_alone_and_another_one_makes_them_again(project):
     made = ["make", "--dry-run", "run", "FRACTION=0.02"]
     recipe = subprocess.run(made, cwd=paths.ROOT, capture_output=True, text=True, check=True).stdout
-    assert "--config run=embedded dataset='fashion-mnist'  fraction='0.02' " in recipe
+    assert "fraction=' '\\''0.02'\\'' ' " in recipe
 
     executed = run(project, "--config", "fraction=0.02")[1]
     assert sorted(stems(executed)) == STAGES
@@ -283,3 +289,42 @@ def test_every_committed_notebook_has_a_rule(results):
     assert notebooks
     for name in notebooks:
         assert f"sega_utils.execute notebooks/{name} " in plan.stdout + plan.stderr
+
+
+# what is given to make, whatever characters it has
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["0012", "1e3", "true", "", "x;touch pwned", "$(shell touch pwned)", "{run}", 'Anna\'s "a: b" #1 `id` $HOME'],
+)
+def test_make_hands_on_what_it_is_given_as_it_stands(value):
+    given = command(given=[f"RUN={value}", f"DATASET=folder:{value}", f"PARAMS={value}", "FRACTION=1e-2"])
+    config = given[given.index("--config") + 1 : given.index("--rerun-incomplete")]
+    found = parse_config(config)
+    params = {"params": value} if value else {}
+    assert found == {"run": value, "dataset": f"folder:{value}", "fraction": "1e-2"} | params
+    assert not (paths.ROOT / "pwned").exists()
+
+
+def test_make_refuses_a_line_break():
+    made = subprocess.run(["make", "--dry-run", "run", "DATASET=a\nb"], cwd=paths.ROOT, capture_output=True, text=True)
+    assert made.returncode and "DATASET holds a line break; write it in one line" in made.stderr
+
+
+@pytest.mark.parametrize("name", ["../x", "reference"])
+def test_a_name_that_no_run_may_have_is_refused_before_any_folder_is_made(project, name):
+    process = start(project, given=[f"RUN={name}"])
+    text = process.communicate()[0]
+    assert process.returncode and f"run is '{name}'" in text and "Traceback" not in text
+    assert not (project / "results").exists() and not (project / "x").exists() and not (project / "executed").exists()
+
+
+def test_a_project_and_parameters_in_folders_of_any_name_run(tmp_path):
+    project = build(tmp_path / "Anna's {new} projects")
+    (project / "my 'own'.yaml").write_text("SEED: 1\n")
+    process = start(project, "--until", "clip", given=["RUN=007", "PARAMS=my 'own'.yaml"])
+    text = process.communicate()[0]
+    assert process.returncode == 0, text
+    lines = (project / "executed").read_text().splitlines()
+    assert lines == [f"{name} -f my 'own'.yaml -p RUN 007 -p DATASET fashion-mnist" for name in ("00_data", "01_clip")]

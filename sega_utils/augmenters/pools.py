@@ -13,7 +13,7 @@ from sega_utils.augmenters.biggan import BigGan
 from sega_utils.core import artifacts, learning, paths, records, runtime
 from sega_utils.data import catalogue
 from sega_utils.data.images import from_uint8, to_uint8
-from sega_utils.filters import rules
+from sega_utils.filters import leaks, rules
 from sega_utils.text import clip
 
 # by the name in a checkpoint's settings; this module's own has none
@@ -100,7 +100,7 @@ def recipe_of(run: str, dataset: str) -> dict:
                 f"{paths.shown(path)} is missing; make it with: python -m sega_utils.execute "
                 f"notebooks/{notebook}.ipynb -p RUN {run} -p DATASET {dataset}"
             )
-        found[stage] = artifacts.load_json(path)
+        found[stage] = records.load(path)
     take = lambda stage, *names: {name: found[stage][f"param_{name}"] for name in names}
     return (
         take("prompts", "n_prompts", "m")
@@ -149,6 +149,31 @@ def judge(pool: dict, inputs: dict, recipe: dict, limits: dict | None = None) ->
         use=recipe["use"].split(),
         **(limits or rules.thresholds(inputs, recipe)),
     )
+
+
+def leave_out_copies(
+    pool: dict, kept: torch.Tensor, table: dict[str, list], test: torch.Tensor
+) -> tuple[torch.Tensor, leaks.Pairs]:
+    """Take candidates that are a test image out of those that are kept, and enter it into the table.
+
+    This chooses nothing by the test: neither its labels nor any accuracy is looked at, and a copy that stayed could
+    only make the accuracy look better than it is.
+
+    Args:
+        kept, table: from ``judge``; the columns ``kept`` and ``reason`` are changed, ``test_duplicate_of`` is new.
+        test: float32 (M, C, S, S), the test images.
+
+    Returns:
+        The keep mask without them, and the pairs of candidate and test image.
+    """
+    rows = kept.nonzero()[:, 0].cpu()
+    found = leaks.find(from_uint8(pool["images"][rows.to(pool["images"].device)]), test)
+    pairs = found._replace(rows=torch.stack([rows[found.rows[:, 0]], found.rows[:, 1]], 1))
+    table["test_duplicate_of"] = [-1] * len(kept)
+    for candidate, copied in reversed(pairs.rows.tolist()):  # so that the first of several stays
+        table["test_duplicate_of"][candidate] = copied
+        table["kept"][candidate], table["reason"][candidate] = False, "test_duplicate"
+    return torch.tensor(table["kept"], device=kept.device), pairs
 
 
 def provenance(pool: dict, table: dict[str, list], inputs: dict, chosen: torch.Tensor) -> list[dict]:

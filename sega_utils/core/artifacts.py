@@ -5,8 +5,10 @@ import errno
 import fcntl
 import glob
 import hashlib
+import io
 import json
 import os
+import stat
 import uuid
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -16,7 +18,8 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
-from sega_utils.core import paths
+from sega_utils.core import paths, schema
+from sega_utils.core.schema import CURE, ArtifactError, digest_json
 
 _ADVICE = {
     errno.EACCES: "the folder is not writable; choose another with the environment variable SEGA_RESULTS",
@@ -24,11 +27,12 @@ _ADVICE = {
     errno.EROFS: "the file system is read-only; choose another with the environment variable SEGA_RESULTS",
     errno.ENOSPC: "the disk is full; free some space and run the same command again, it resumes",
     errno.EDQUOT: "the disk quota is used up; free some space and run the same command again, it resumes",
+    errno.EISDIR: "a folder is in the file's place; move it away",
+    errno.ENOTDIR: "a file is in the place of one of its folders; move it away",
+    errno.EEXIST: "a file is in the place of one of its folders; move it away",
+    errno.ELOOP: "a link on the way to it leads to itself; delete the link",
+    errno.ENAMETOOLONG: "the name is too long for the file system; choose a shorter RUN or folder",
 }
-
-
-class ArtifactError(RuntimeError):
-    """A file that is there but cannot be trusted: truncated, altered, or of another kind."""
 
 
 @contextmanager
@@ -97,9 +101,39 @@ def digest(tensors: dict[str, torch.Tensor]) -> str:
     return state.hexdigest()
 
 
-def digest_json(value: object) -> str:
-    """Return the SHA-256 of a value's canonical JSON (sorted keys, no spaces, ASCII) as 64 hex digits."""
-    return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+def present(path: Path) -> Path:
+    """Return a path at which there is a file.
+
+    Raises:
+        FileNotFoundError: there is none, or only a link to one that is gone.
+        ArtifactError: there is a folder, or a link that leads to itself.
+    """
+    try:
+        kind = Path(path).stat().st_mode
+    except FileNotFoundError:
+        raise FileNotFoundError(f"{paths.shown(path)} is missing; run the step that makes it") from None
+    except OSError as error:  # of a link in a circle, or a file in a folder's place
+        raise ArtifactError(f"{paths.shown(path)} cannot be read: {error.strerror}; {CURE}") from error
+    if not stat.S_ISREG(kind):
+        raise ArtifactError(f"{paths.shown(path)} is {'a folder' if stat.S_ISDIR(kind) else 'no file'}; {CURE}")
+    return Path(path)
+
+
+def read_text(path: Path) -> str:
+    """Return the text of a UTF-8 file, without the mark that some editors put at its beginning.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ArtifactError: there is something else, or it is in another encoding; the message names the first wrong line.
+    """
+    raw = present(path).read_bytes()
+    try:
+        return raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line, byte = raw.count(b"\n", 0, error.start) + 1, raw[error.start]
+        raise ArtifactError(
+            f"{paths.shown(path)} is not UTF-8 text: line {line} has the byte 0x{byte:02x}; save it as UTF-8, or {CURE}"
+        ) from error
 
 
 def save_tensors(path: Path, tensors: dict[str, torch.Tensor], meta: dict | None = None) -> str:
@@ -113,24 +147,42 @@ def save_tensors(path: Path, tensors: dict[str, torch.Tensor], meta: dict | None
 
 
 def load_tensors(path: Path) -> tuple[dict[str, torch.Tensor], dict]:
-    """Read what ``save_tensors`` wrote and check the digests of tensors and ``meta``.
+    """Read what ``save_tensors`` wrote; check the digests of tensors and ``meta``, and what a file of its name holds.
 
     Returns:
         The tensors, on the CPU, and ``meta``; ``meta["sha256"]`` is the verified digest.
 
     Raises:
-        ArtifactError: the file is truncated, altered or not one of ours.
+        FileNotFoundError: there is no such file.
+        ArtifactError: the file is truncated, altered or not one of ours, or its tensors are not those of its name, see
+            ``schema.check_tensors``.
     """
-    advice = "delete it and run the step that makes it again, or restore it with git checkout if it is tracked"
+    present(path)
     try:
         with safe_open(path, "pt") as handle:
             header = json.loads((handle.metadata() or {}).get("sega_utils", "{}"))
             tensors = {name: handle.get_tensor(name) for name in handle.keys()}
-    except (SafetensorError, ValueError) as error:
-        raise ArtifactError(f"{paths.shown(path)} is damaged ({error}); {advice}") from error
-    if header.pop("check", None) != digest_json(header) or header["sha256"] != digest(tensors):
-        raise ArtifactError(f"{paths.shown(path)} does not match its own digest; {advice}")
+        whole = isinstance(header, dict) and header.pop("check", None) == digest_json(header)
+    except (SafetensorError, ValueError, RecursionError, OSError) as error:
+        raise ArtifactError(f"{paths.shown(path)} is damaged ({error}); {CURE}") from error
+    if not whole or header["sha256"] != digest(tensors):
+        raise ArtifactError(f"{paths.shown(path)} does not match its own digest; {CURE}")
+    schema.check_tensors(tensors, Path(path))
     return tensors, header["meta"] | {"sha256": header["sha256"]}
+
+
+def stated_digest(path: Path) -> str:
+    """Return the digest that a file of ``save_tensors`` states of its tensors, which are not read.
+
+    Raises:
+        FileNotFoundError, ArtifactError: there is no such file, or it is not one of ours.
+    """
+    present(path)
+    try:
+        with safe_open(path, "pt") as handle:
+            return json.loads(handle.metadata()["sega_utils"])["sha256"]
+    except (SafetensorError, ValueError, KeyError, TypeError, OSError) as error:
+        raise ArtifactError(f"{paths.shown(path)} is damaged or not one of ours; {CURE}") from error
 
 
 def save_text(path: Path, text: str) -> None:
@@ -148,17 +200,67 @@ def load_json(path: Path) -> dict:
     """Read a JSON file that holds an object.
 
     Raises:
-        ArtifactError: the file is not JSON, or holds something else.
+        FileNotFoundError: there is no such file.
+        ArtifactError: the file is not JSON, holds something else, a name twice, or a number that is not finite.
     """
     try:
-        found = json.loads(Path(path).read_text(encoding="utf-8"))
+        found = parse_json(read_text(path))
     except ValueError as error:
-        raise ArtifactError(f"{paths.shown(path)} is not valid JSON ({error}); delete it and make it again") from error
+        raise ArtifactError(f"{paths.shown(path)} is not valid JSON ({error}); {CURE}") from error
     if not isinstance(found, dict):
-        raise ArtifactError(
-            f"{paths.shown(path)} holds a {type(found).__name__}, not an object {{...}}; delete it and make it again"
-        )
+        raise ArtifactError(f"{paths.shown(path)} holds a {type(found).__name__}, not an object {{...}}; {CURE}")
     return found
+
+
+DEEP = 20  # levels of lists and objects inside each other, of which no file of ours has half as many
+
+
+def parse_json(text: str) -> object:
+    """Return what a JSON text says.
+
+    Raises:
+        ValueError: it is none, is nested too deep, or holds a name twice or a number that is not finite.
+    """
+
+    def unique(pairs: list[tuple[str, object]]) -> dict:
+        names = [name for name, _ in pairs]
+        if twice := [name for name in names if names.count(name) > 1]:
+            raise ValueError(f"{twice[0]!r} is there twice")
+        return dict(pairs)
+
+    def finite(text: str) -> float:
+        raise ValueError(f"{text} is no finite number")
+
+    def depth(value: object) -> int:
+        parts = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+        return 1 + max(map(depth, parts), default=0)
+
+    try:
+        found = json.loads(text, object_pairs_hook=unique, parse_constant=finite)
+        if depth(found) <= DEEP:
+            return found
+    except RecursionError:
+        pass
+    raise ValueError(f"it is nested more than {DEEP} deep")
+
+
+def load_jsonl(path: Path) -> Iterator[tuple[int, dict]]:
+    """Yield the objects of a file with one JSON object a line, each with the number of its line, from 1.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ArtifactError: a line is not JSON, or no object; the message names it.
+    """
+    for number, line in enumerate(read_text(path).splitlines(), 1):
+        try:
+            found = parse_json(line)
+        except ValueError as error:
+            raise ArtifactError(f"line {number} of {paths.shown(path)} is not valid JSON ({error}); {CURE}") from error
+        if not isinstance(found, dict):
+            raise ArtifactError(
+                f"line {number} of {paths.shown(path)} holds a {type(found).__name__}, not an object {{...}}; {CURE}"
+            )
+        yield number, found
 
 
 def save_csv(path: Path, rows: Iterable[dict], columns: Iterable[str]) -> None:
@@ -171,9 +273,49 @@ def save_csv(path: Path, rows: Iterable[dict], columns: Iterable[str]) -> None:
 
 
 def load_csv(path: Path) -> list[dict[str, str]]:
-    """Read a CSV file as a list of rows; every value is text."""
-    with open(path, newline="", encoding="utf-8") as handle:
-        return list(csv.DictReader(handle))
+    """Read a CSV file as a list of rows; every value is text. One that comes with the project must be ``listed``.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ArtifactError: it is not UTF-8 text, has no names of columns, or one twice, or a line with more or fewer values.
+    """
+    text = read_text(path)
+    if Path(path).is_relative_to(paths.DATA):
+        listed(path)
+    try:
+        columns, *lines = filter(None, csv.reader(io.StringIO(text, newline=""), strict=True))
+    except (csv.Error, ValueError) as error:
+        raise ArtifactError(f"{paths.shown(path)} is no CSV file ({error}); {CURE}") from error
+    if twice := [name for name in columns if columns.count(name) > 1 or not name]:
+        schema.refuse(path, f"its first line has the column {twice[0]!r} twice or without a name")
+    for number, line in enumerate(lines, 2):
+        if len(line) != len(columns):
+            schema.refuse(path, f"row {number} has {len(line)} values for {len(columns)} columns")
+    return [dict(zip(columns, line, strict=True)) for line in lines]
+
+
+def listed(path: Path) -> bytes:
+    """Return the bytes of a file that comes with the project, after checking them against ``SHA256SUMS`` beside it.
+
+    Raises:
+        FileNotFoundError: the file or the list of digests is missing.
+        ArtifactError: the digest is another, or the list does not name the file.
+    """
+    path, sums = Path(path), Path(path).with_name("SHA256SUMS")
+    for file in (sums, path):
+        if not file.exists():
+            raise FileNotFoundError(
+                f"{paths.shown(file)} is missing; restore it with: git checkout {paths.shown(file)}"
+            )
+    known = {line.split()[-1].lstrip("*"): line.split()[0] for line in read_text(sums).splitlines() if line.strip()}
+    raw = present(path).read_bytes()
+    received, expected = hashlib.sha256(raw).hexdigest(), known.get(path.name, "none, it is not listed")
+    if received != expected:
+        raise ArtifactError(
+            f"{paths.shown(path)} has sha256 {received}, expected {expected}; restore it with: "
+            f"git checkout {paths.shown(path)}"
+        )
+    return raw
 
 
 def check_origin(meta: dict, real_sha256: str, what: str) -> None:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import nn
 
-from sega_utils.core import artifacts, paths, runtime
+from sega_utils.core import artifacts, paths, runtime, schema
 
 
 def shuffled(n: int, size: int, rng: torch.Generator) -> Iterator[torch.Tensor]:
@@ -99,6 +99,20 @@ class State(NamedTuple):
                 f"{paths.shown(self.path)} was made with other settings {meta.get('settings')}, "
                 f"this run has {self.settings}; delete it to start anew"
             )
+        if meta["step"] > steps:
+            raise artifacts.ArtifactError(
+                f"{self.path.name} holds {meta['step']} steps, more than the {steps} asked for; delete it to start anew"
+            )
+        try:
+            self.fill(tensors)
+        except (KeyError, TypeError, ValueError, RuntimeError) as error:
+            raise artifacts.ArtifactError(
+                f"{paths.shown(self.path)} holds the state of other networks; delete it to start anew"
+            ) from error
+        return meta["step"], meta["curve"]
+
+    def fill(self, tensors: dict[str, torch.Tensor]) -> None:
+        """Put what ``store`` kept into networks and optimisers."""
         for name, network in self.networks.items():
             network.load_state_dict({k.split("/", 1)[1]: v for k, v in tensors.items() if k.startswith(f"{name}/")})
         for i, optimiser in enumerate(self.optimisers):
@@ -108,11 +122,6 @@ class State(NamedTuple):
                     _, p, k = key.split("/")
                     state["state"].setdefault(int(p), {})[k] = value
             optimiser.load_state_dict(state)
-        if meta["step"] > steps:
-            raise artifacts.ArtifactError(
-                f"{self.path.name} holds {meta['step']} steps, more than the {steps} asked for; delete it to start anew"
-            )
-        return meta["step"], meta["curve"]
 
 
 class Steps:
@@ -204,17 +213,31 @@ def load_network(
 ) -> nn.Module:
     """Return a frozen network in eval mode with its ``meta``.
 
+    One that says which images it was trained on, and lies beside a run's real images, must have been trained on these.
+
     Args:
         build: takes ``meta`` and the weights, returns the untrained network.
         what: the file should hold, for the message.
 
     Raises:
-        FileNotFoundError, ArtifactError: the file is missing, truncated, altered or holds something else.
+        FileNotFoundError, ArtifactError: the file is missing, truncated, altered, of another run or holds something
+            else.
     """
     tensors, meta = artifacts.load_tensors(path)
+    schema.check_finite(tensors, Path(path))
     try:
-        network = freeze(build(meta, tensors), tensors, device)
+        network = build(meta, tensors)
+        for name, own in network.state_dict().items():
+            halved = own.is_floating_point() and tensors[name].dtype == torch.float16
+            if tensors[name].dtype != own.dtype and not halved:
+                raise TypeError(f"{name} is {tensors[name].dtype}, expected {own.dtype}")
+        network = freeze(network, tensors, device)
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
-        raise artifacts.ArtifactError(f"{paths.shown(path)} holds no {what}") from error
+        raise artifacts.ArtifactError(
+            f"{paths.shown(path)} holds no {what} ({schema.short(str(error))}); {schema.CURE}"
+        ) from error
+    real = Path(path).with_name(paths.ARTIFACTS["real"][0])
+    if "data" in meta and real.exists():
+        artifacts.check_origin(meta, artifacts.stated_digest(real), what)
     network.meta = meta
     return network

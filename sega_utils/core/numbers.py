@@ -1,6 +1,5 @@
 """Numbers: paired differences and effect sizes with their intervals, and rows as people read them."""
 
-import html
 import re
 from collections.abc import Iterable
 from statistics import mean, stdev
@@ -44,17 +43,6 @@ def markdown(rows: list[dict]) -> str:
         return NONE
     lines = [list(rows[0]), ["---"] * len(rows[0]), *([cell(value) for value in row.values()] for row in rows)]
     return "\n".join("| " + " | ".join(value.replace("|", r"\|") for value in line) + " |" for line in lines)
-
-
-def html_table(rows: Iterable[dict], columns: Iterable[str]) -> str:
-    """Return rows as an HTML table with these columns, every text escaped; it scrolls sideways where it must."""
-
-    def line(tag: str, values: Iterable[str]) -> str:
-        return "<tr>" + "".join(f"<{tag}>{html.escape(value)}</{tag}>" for value in values) + "</tr>"
-
-    columns = list(columns)
-    body = "\n".join(line("td", [cell(row.get(name, "")) for name in columns]) for row in rows)
-    return f'<div class="wide"><table>\n<thead>{line("th", columns)}</thead>\n<tbody>\n{body}\n</tbody></table></div>'
 
 
 def exponent(rows: list[dict], *, y: str = "seconds", x: str = "candidates") -> float:

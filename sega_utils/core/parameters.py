@@ -3,6 +3,7 @@
 import ast
 import difflib
 import io
+import math
 import re
 import tokenize
 from pathlib import Path
@@ -96,10 +97,12 @@ def parse(value: object, default: object, allowed: str) -> bool | int | float | 
         ValueError: it has another type or is not allowed.
     """
     if isinstance(default, list):
-        items = yaml.safe_load(value) if isinstance(value, str) else value
+        items = parse_yaml(value) if isinstance(value, str) else value
         if not isinstance(items, list) or not items:
             raise ValueError("not a list of at least one item")
-        return [parse(item, default[0], allowed.removeprefix("list of: ")) for item in items]
+        found = [parse(item, default[0], allowed.removeprefix("list of: ")) for item in items]
+        check_set(found, "the list")
+        return found
     if isinstance(default, bool):
         if str(value).lower() not in {"true", "false"}:
             raise ValueError("neither true nor false")
@@ -107,6 +110,8 @@ def parse(value: object, default: object, allowed: str) -> bool | int | float | 
     if isinstance(default, str) and not isinstance(value, str):
         raise ValueError("not text; quote it")
     value = type(default)(str(value))  # by way of text, so that neither True nor 1.5 passes for an integer
+    if isinstance(value, str):
+        check_text(value)
     if allowed == "any text":
         return value
     if limits := re.fullmatch(r"(\S+) \.\. (\S+)", allowed):
@@ -140,9 +145,10 @@ def check(given: dict, known: dict[str, Parameter]) -> dict:
         default, meaning, allowed = known[name]
         try:
             checked[name] = parse(value, default, allowed)
-        except (TypeError, ValueError, yaml.YAMLError) as error:
-            kind = "text" if isinstance(default, str) else type(default).__name__
-            raise ValueError(f"{name} is {value!r}; allowed is {kind}: {allowed} ({meaning})") from error
+        except (TypeError, ValueError) as error:
+            kind, shown = "text" if isinstance(default, str) else type(default).__name__, repr(value)
+            shown = shown if len(shown) <= 200 else f"{shown[:197]}..."
+            raise ValueError(f"{name} is {shown}; allowed is {kind}: {allowed} ({meaning}): {error}") from error
     return checked
 
 
@@ -164,17 +170,91 @@ def read_file(path: Path, notebook: Path) -> dict:
     return {name: value for name, value in content.items() if name not in sections} | sections.get(notebook.stem, {})
 
 
-class _UniqueKeys(yaml.SafeLoader):
-    """YAML as PyYAML reads it, but a name that stands there twice is an error instead of the last one winning."""
+def check_set(values: list, what: str) -> None:
+    """Refuse a list with a value that stands there twice: what is counted over seeds or arms would count it twice.
+
+    Raises:
+        ValueError: the message names it.
+    """
+    if twice := [value for value in values if values.count(value) > 1]:
+        raise ValueError(f"{what} holds {twice[0]!r} twice; leave one")
+
+
+LONG = 4096  # characters that a text may have: the longest path
+PRINTED = re.compile(r"[^\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029]*")  # a tab and a new line are no harm
+
+
+def check_text(value: str) -> str:
+    """Return a text that can be shown and handed on.
+
+    Raises:
+        ValueError: it is too long, or holds characters that control a terminal.
+    """
+    if len(value) > LONG:
+        raise ValueError(f"a text of {len(value):,} characters; allowed are {LONG:,}")
+    if not PRINTED.fullmatch(value):
+        wrong = value[PRINTED.match(value).end()]
+        raise ValueError(f"a text with the control character {wrong!a}; remove it")
+    return value
+
+
+class _Plain(yaml.SafeLoader):
+    """YAML as people read it: a name twice, and what YAML would take for something else than it looks, is an error."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
         keys = [key for key, _ in node.value if key.tag != "tag:yaml.org,2002:merge"]  # <<, which names no entry
         names = [self.construct_object(key, deep=True) for key in keys]
-        for name, key in zip(names, keys, strict=True):
-            if names.count(name) > 1:
-                problem = f"{name!r} is there twice; leave one"
-                raise yaml.constructor.ConstructorError(problem=problem, problem_mark=key.start_mark)
+        for i, (name, key) in enumerate(zip(names, keys, strict=True)):
+            if not isinstance(name, str | int | float):
+                raise _problem(key, f"{name!r} is no name")
+            if name in names[:i]:
+                raise _problem(key, f"{name!r} is there twice; leave one")
         return super().construct_mapping(node, deep)
+
+    def construct_plain(self, node: yaml.ScalarNode) -> object:
+        kind, text = node.tag.rpartition(":")[2], node.value
+        found = yaml.SafeLoader.yaml_constructors[node.tag](self, node)
+        if (kind == "int" and not re.fullmatch(r"[-+]?(0|[1-9]\d*)", text)) or (kind == "float" and ":" in text):
+            raise _problem(node, f"{text} would be read as the number {found}; write {found}, or '{text}' for a text")
+        if kind == "float" and not math.isfinite(found):
+            raise _problem(node, f"{text} is no finite number")
+        if kind == "bool" and text.lower() not in {"true", "false"}:
+            raise _problem(node, f"{text} would be read as {found}; write {str(found).lower()}, or '{text}' for a text")
+        if kind == "timestamp":
+            raise _problem(node, f"{text} would be read as a date; write '{text}' for a text")
+        return found
+
+    def construct_text(self, node: yaml.ScalarNode) -> str:
+        try:
+            return check_text(node.value)
+        except ValueError as error:
+            raise _problem(node, str(error)) from error
+
+
+def _problem(node: yaml.Node, text: str) -> yaml.YAMLError:
+    return yaml.constructor.ConstructorError(problem=text, problem_mark=node.start_mark)
+
+
+_Plain.add_constructor("tag:yaml.org,2002:str", _Plain.construct_text)
+for _kind in ("int", "float", "bool", "timestamp"):
+    _Plain.add_constructor(f"tag:yaml.org,2002:{_kind}", _Plain.construct_plain)
+
+
+def parse_yaml(text: str) -> object:
+    """Return what a YAML text says, None if it is empty.
+
+    Raises:
+        ValueError: it is none, is nested too deep or too long, or says something else than it looks like, in one line.
+    """
+    try:
+        if len(text) > 2**20:
+            raise ValueError(f"it has {len(text):,} characters; allowed are {2**20:,}")
+        return yaml.load(text, _Plain)  # a SafeLoader
+    except RecursionError:
+        raise ValueError("it is nested too deep") from None
+    except yaml.YAMLError as error:
+        mark, problem = getattr(error, "problem_mark", None), getattr(error, "problem", None) or str(error)
+        raise ValueError(" ".join(f"{problem}{f', line {mark.line + 1}' if mark else ''}".split())) from error
 
 
 def load_yaml(path: Path) -> object:
@@ -182,11 +262,13 @@ def load_yaml(path: Path) -> object:
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: not YAML, or a name twice in one mapping; the message says where.
+        ValueError: not YAML, or a name twice in one mapping, or see ``parse_yaml``; the message says where.
     """
     if not path.is_file():
         raise FileNotFoundError(f"there is no file {paths.shown(path)}")
     try:
-        return yaml.load(path.read_text(encoding="utf-8"), _UniqueKeys)  # a SafeLoader
-    except (UnicodeDecodeError, yaml.YAMLError) as error:
+        return parse_yaml(path.read_text(encoding="utf-8"))
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{paths.shown(path)} is not UTF-8 text ({error.reason}); save it as UTF-8") from error
+    except ValueError as error:
         raise ValueError(f"{paths.shown(path)} is not valid YAML: {error}") from error

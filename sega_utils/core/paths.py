@@ -42,9 +42,14 @@ ARTIFACTS = {
 }
 
 
+def real(path: str | Path) -> Path:
+    """Return a path, absolute and without links; one that leads to itself is no error here, but where it is read."""
+    return Path(os.path.realpath(path))
+
+
 def results_root() -> Path:
     """Return the folder of all results: ``$SEGA_RESULTS`` if set, else ``results/``."""
-    return Path(os.environ.get("SEGA_RESULTS") or ROOT / "results").resolve()
+    return real(os.environ.get("SEGA_RESULTS") or ROOT / "results")
 
 
 def reference_root() -> Path:
@@ -54,12 +59,12 @@ def reference_root() -> Path:
 
 def downloads() -> Path:
     """Return the folder of published data sets: ``$SEGA_DATA`` if set, else ``data/downloads``."""
-    return Path(os.environ.get("SEGA_DATA") or DATA / "downloads").resolve()
+    return real(os.environ.get("SEGA_DATA") or DATA / "downloads")
 
 
 def own_folder(dataset: str) -> Path:
     """Return the folder that ``folder:PATH`` names, from the project's folder if PATH is not absolute."""
-    return located(os.path.expanduser(dataset.removeprefix(OWN))).resolve()
+    return real(located(os.path.expanduser(dataset.removeprefix(OWN))))
 
 
 def results_name(dataset: str) -> str:
@@ -73,6 +78,38 @@ def results_name(dataset: str) -> str:
     place = folder.relative_to(ROOT) if folder.is_relative_to(ROOT) else folder
     slug = re.sub(r"[^a-z0-9]+", "-", folder.name.lower()).strip("-")[:32] or "images"
     return f"{slug}-{hashlib.sha256(place.as_posix().encode()).hexdigest()[:8]}"
+
+
+NAME_ALLOWED = "letters, digits and any of _ . + @ - after the first, at most 100 characters, e.g. 'embedded'"
+
+
+def run_name(value: object) -> str:
+    """Return the name of a run, which whoever is given one must ask for before anything else is done with it.
+
+    Shells, Snakemake and file systems take such a name as it stands.
+
+    Raises:
+        ValueError: it is not the name of one folder, or a reserved one.
+    """
+    if not isinstance(value, str):
+        raise ValueError(
+            f"run is {value!r}, a {type(value).__name__}; it must be text: quote it, after --config as run='\"...\"'"
+        )
+    if value.casefold() == REFERENCE:
+        raise ValueError(f"run is {value!r}, which is reserved for what results are compared with; choose another name")
+    return folder_name("run", value)
+
+
+def folder_name(what: str, value: str) -> str:
+    """Return a text that can be the name of a folder.
+
+    Raises:
+        ValueError: it cannot.
+    """
+    if len(value) > 100 or not re.fullmatch(r"\w[\w.+@-]*", value, re.ASCII):
+        shown = repr(value if len(value) <= 60 else f"{value[:57]}...")
+        raise ValueError(f"{what} is {shown}; it must be the name of one folder: {NAME_ALLOWED}")
+    return value
 
 
 def artifact(run: str, dataset: str, name: str) -> Path:
@@ -91,13 +128,10 @@ def artifact(run: str, dataset: str, name: str) -> Path:
     dataset, root = results_name(dataset), results_root()
     if is_reference(run):
         root, run = reference_root(), run.removeprefix(f"{REFERENCE}/")
-    for what, value in (("run", run), ("dataset", dataset)):
-        # shells and Snakemake take such a name as it stands; {run} and {dataset} are what the Snakefile fills in
-        if not re.fullmatch(rf"\w[\w.+@-]*|{{{what}}}", value, re.ASCII) or (what, value) == ("run", REFERENCE):
-            raise ValueError(
-                f"{what} is {value!r}; it must be the name of one folder: letters, digits and any of "
-                f"_ . + @ - after the first, e.g. 'embedded', and not {REFERENCE!r}"
-            )
+    if run != "{run}":  # the Snakefile fills it in, once it has asked for the run's name
+        run_name(run)
+    if dataset != "{dataset}":
+        folder_name("dataset", dataset)
     return root / run / dataset / ARTIFACTS[name][0]
 
 
@@ -142,7 +176,7 @@ def pretrained(dataset: str, kind: str, given: str = "") -> Path:
 
 def shown(path: Path) -> str:
     """Return a path as outputs may show it: relative to the project, to the results or to the downloads."""
-    path = Path(path).resolve()
+    path = real(path)
     committed = reference_root(), f"results/{REFERENCE}"
     for base, prefix in (committed, (results_root(), "results"), (ROOT, ""), (downloads(), "$SEGA_DATA")):
         if path.is_relative_to(base):

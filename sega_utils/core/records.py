@@ -9,10 +9,10 @@ from pathlib import Path
 
 import torch
 
-from sega_utils.core import artifacts, paths, runtime
+from sega_utils.core import artifacts, paths, runtime, schema
 
 # What may differ between two runs of the same code on the same machine.
-VOLATILE = ("seconds", "peak_memory_gb", "peak_gpu_memory_gb", "git_commit")
+VOLATILE = ("seconds", "peak_memory_gb", "peak_gpu_memory_gb", "git_commit", schema.DIGEST)
 
 
 def write(
@@ -29,7 +29,8 @@ def write(
         cost: what ``runtime.measure`` yielded.
 
     Raises:
-        ValueError: a metric that is not a finite number, or a run whose records are only read.
+        ValueError: a metric that is not a finite number, a value that its key does not allow, or a run whose records
+            are only read.
     """
     if paths.is_reference(run):
         raise ValueError(f"{run} holds committed records, which are only read; give a run a name of its own")
@@ -38,8 +39,22 @@ def write(
             raise ValueError(f"metric {key!r} of record {stage}/{name} is {value!r}; it must be a finite number")
     record = {"run": run, "dataset": dataset, "stage": stage, "name": name} | metrics | cost | describe()
     record |= {f"param_{k}": v for k, v in parameters.items()} | {f"input_{k}": v for k, v in inputs.items()}
-    artifacts.save_json(path(run, dataset, stage, name), record)
+    file, record = path(run, dataset, stage, name), schema.sealed(record)
+    if problem := schema.wrong_value(record):
+        raise ValueError(f"record {stage}/{name} cannot be written: {problem}")
+    artifacts.save_json(file, record)
     return record
+
+
+def load(file: Path) -> dict:
+    """Return the record of a file, after checking its values and its digest, see ``schema.check_record``.
+
+    Raises:
+        FileNotFoundError, ArtifactError: it is missing, damaged, altered, or holds what no record may.
+    """
+    found = artifacts.load_json(file)
+    schema.check_record(found, file)
+    return found
 
 
 def leaves(value: object) -> Iterator[object]:
@@ -87,7 +102,7 @@ def once(
     """
     file = path(run, dataset, stage, name)
     if file.exists():
-        found = artifacts.load_json(file)
+        found = load(file)
         own = {digest: found.get(f"input_{digest}") for digest in made}
         if matches(found, parameters, inputs | own) and is_whole(found):
             return found
@@ -105,9 +120,16 @@ def matches(record: dict, parameters: dict, inputs: dict) -> bool:
 
 
 def read(run: str, dataset: str, stage: str) -> list[dict]:
-    """Return every record of a stage, sorted by name; an empty list if there is none."""
-    folder = paths.artifact(run, dataset, "records") / stage
-    return [artifacts.load_json(file) for file in sorted(folder.glob("*.json"))]
+    """Return every record of a stage, sorted by name; an empty list if there is none.
+
+    Raises:
+        ArtifactError: as ``load``, or one lacks what tables are made from.
+    """
+    files = sorted((paths.artifact(run, dataset, "records") / stage).glob("*.json"))
+    found = [load(file) for file in files]
+    for record, file in zip(found, files, strict=True):
+        schema.check_keys(record, file, schema.NEEDED.get(stage, ()))
+    return found
 
 
 LIBRARIES = ("torch", "torchvision", "open-clip-torch", "numpy", "scikit-image", "scikit-learn", "imagehash")

@@ -8,7 +8,8 @@ from typing import NamedTuple
 import torch
 
 from sega_utils.core import artifacts, paths
-from sega_utils.data import folders, published
+from sega_utils.core.artifacts import ArtifactError
+from sega_utils.data import folders, published, tree
 from sega_utils.data.images import Dataset, from_uint8, take
 
 
@@ -106,7 +107,29 @@ def load(dataset: str, split: str) -> Dataset:
         images, labels, class_names = folders.read_folder(paths.own_folder(dataset), split)
     else:
         images, labels, class_names = _source(dataset).read(split)
+    if len(images) != len(labels) or not 0 <= labels.min() <= labels.max() < len(class_names):
+        raise ArtifactError(
+            f"{dataset} has {len(images)} images and {len(labels)} labels from {labels.min()} to {labels.max()} for "
+            f"{len(class_names)} classes; each image needs one of them: download the files again"
+        )
     return Dataset(from_uint8(images), labels, class_names, mirrors(dataset))
+
+
+def names(dataset: str, split: str, n: int) -> list[str]:
+    """Return what each of a split's ``n`` images is called, in the order of ``load``: its file, or its number.
+
+    Raises:
+        ValueError, FileNotFoundError, ArtifactError: as ``load``.
+    """
+    if dataset.startswith(paths.OWN):
+        root = paths.own_folder(dataset)
+        return [tree.inside(root, file) for file, _ in tree.ordered(root)[split]]
+    return [f"{split} {i}" for i in range(n)]
+
+
+def notes(dataset: str) -> list[str]:
+    """Return sentences on what in a folder is taken otherwise than its owner may expect, see ``folders.notes``."""
+    return folders.notes(paths.own_folder(dataset)) if dataset.startswith(paths.OWN) else []
 
 
 def load_real(run: str, dataset: str) -> tuple[Dataset, dict]:
@@ -115,7 +138,16 @@ def load_real(run: str, dataset: str) -> tuple[Dataset, dict]:
     Raises:
         FileNotFoundError, ArtifactError: the file is missing or damaged.
     """
-    tensors, meta = artifacts.load_tensors(paths.require(run, dataset, "real"))
+    path = paths.require(run, dataset, "real")
+    tensors, meta = artifacts.load_tensors(path)
+    images, labels, class_names = (*map(tensors.get, ("images", "labels")), meta.get("class_names"))
+    sound = None not in (images, labels, class_names) and images.dtype == torch.uint8 and images.ndim == 4
+    sound = sound and labels.dtype == torch.int64 and labels.shape == images.shape[:1] and len(labels) > 0
+    if not sound or not 0 <= labels.min() <= labels.max() < len(class_names):
+        raise ArtifactError(
+            f"{paths.shown(path)} must hold images uint8 (N, C, S, S), labels int64 (N,) and their class_names; "
+            f"received {[(name, str(x.dtype), *x.shape) for name, x in tensors.items()]}: execute 00_data again"
+        )
     return Dataset(from_uint8(tensors["images"]), tensors["labels"], tuple(meta["class_names"]), mirrors(dataset)), meta
 
 
@@ -167,12 +199,28 @@ def counts(dataset: str, fraction: float, labels: torch.Tensor) -> torch.Tensor:
     count = (published * fraction).round().long()
     if count.min() < 1:
         least = 1 / float(published.min())
-        raise ValueError(f"FRACTION {fraction} leaves no image a class; use at least {least:.5f}")
+        advice = ""
+        if dataset.startswith(paths.OWN):
+            advice = "; of a folder take all: '00_data: {FRACTION: 1.0}' in the file of PARAMS, as in digits.yaml"
+        raise ValueError(f"FRACTION {fraction} leaves no image a class; use at least {least:.5f}{advice}")
     return count
 
 
 def subset(data: Dataset, per_class: int | torch.Tensor, seed: int = 0) -> tuple[Dataset, Dataset]:
-    """Split into a stratified subset and the rest, each class shuffled once by the seed.
+    """Split into a stratified subset and the rest, see ``pick``.
+
+    Returns:
+        The subset, ordered class by class, and all other images.
+
+    Raises:
+        ValueError: fewer than one image of a class, or more than there are.
+    """
+    chosen, others = pick(data, per_class, seed)
+    return take(data, chosen), take(data, others)
+
+
+def pick(data: Dataset, per_class: int | torch.Tensor, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the indices, int64, of a stratified subset and of the rest, each class shuffled once by the seed.
 
     The same seed gives nested subsets: the first 10 images a class are among the first 60.
 
@@ -180,7 +228,7 @@ def subset(data: Dataset, per_class: int | torch.Tensor, seed: int = 0) -> tuple
         per_class: images of each class in the subset, at least 1; one number for all, or int64 (n_classes,).
 
     Returns:
-        The subset, ordered class by class, and all other images.
+        The subset's, class by class, and all others.
 
     Raises:
         ValueError: fewer than one image of a class, or more than there are.
@@ -197,4 +245,4 @@ def subset(data: Dataset, per_class: int | torch.Tensor, seed: int = 0) -> tuple
     order = order[torch.argsort(data.labels[order], stable=True)]
     rank = torch.arange(len(order)) - (available.cumsum(0) - available)[data.labels[order]]
     chosen = rank < wanted[data.labels[order]]
-    return take(data, order[chosen]), take(data, order[~chosen])
+    return order[chosen], order[~chosen]

@@ -124,8 +124,11 @@ def verify(path: Path, file: File) -> None:
     raise ArtifactError(f"{paths.shown(path)} {problem}; delete it and run again, or download it from {file.url}")
 
 
-def digests_of(folder: Path) -> dict[str, str]:
-    """Return file name to SHA-256 as ``SHA256SUMS`` in a folder lists them (``sha256sum *.npy`` writes it).
+def digests_of(folder: Path, *, cure: str = "make it again there with: sha256sum *.npy > SHA256SUMS") -> dict[str, str]:
+    """Return file name to SHA-256 as ``SHA256SUMS`` in a folder lists them (``sha256sum`` writes it).
+
+    Args:
+        cure: what to do about a list that is missing or damaged.
 
     Raises:
         FileNotFoundError: there is no such list.
@@ -134,14 +137,13 @@ def digests_of(folder: Path) -> dict[str, str]:
     path = Path(folder) / "SHA256SUMS"
     if not path.exists():
         raise FileNotFoundError(
-            f"{paths.shown(path)} is missing; compare the files with a digest you trust, then make "
-            "it there with: sha256sum *.npy > SHA256SUMS"
+            f"{paths.shown(path)} is missing; compare the files with digests you trust, then {cure}"
         )
     lines = [line.split() for line in path.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
     if strange := [line for line in lines if len(line) != 2 or not re.fullmatch("[0-9a-f]{64}", line[0])]:
         raise ArtifactError(
             f"{paths.shown(path)} holds {' '.join(strange[0])!r}, but each line must be a SHA-256 and "
-            "a file name; make it again with: sha256sum *.npy > SHA256SUMS"
+            f"a file name; {cure}"
         )
     return {name.lstrip("*"): value for value, name in lines}
 

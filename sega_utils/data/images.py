@@ -1,12 +1,9 @@
-"""Images as tensors: the type that holds them, the checks they pass, quantising, batching, decoding, resizing."""
+"""Images as tensors: the type that holds them, the checks they pass, quantising, batching, resizing."""
 
-import io
 from collections.abc import Callable
 from typing import NamedTuple
 
-import numpy as np
 import torch
-from PIL import Image, ImageOps
 from torch.nn import functional as F
 
 SIDES = (32, 64)  # pixels a side of the images that all parts take
@@ -89,26 +86,6 @@ def to_grey8(images: torch.Tensor) -> torch.Tensor:
         return pixels[:, 0]
     red, green, blue = pixels.int().unbind(1)
     return (19595 * red + 38470 * green + 7471 * blue + 32768 >> 16).to(torch.uint8)
-
-
-def decode(raw: bytes, *, size: int = 32) -> np.ndarray:
-    """Return a PNG or JPEG file as uint8 (3, size, size): upright, cut to a square about its centre, resized.
-
-    What is transparent becomes black, and 16 bits become 8.
-    """
-    image = ImageOps.exif_transpose(Image.open(io.BytesIO(raw), formats=("PNG", "JPEG")))
-    if image.mode.startswith("I"):
-        image = Image.fromarray((np.asarray(image).clip(0, 65535) / 257).round().astype(np.uint8))
-    if image.has_transparency_data:
-        image = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", image.size, "black"), image)
-    image = ImageOps.fit(image.convert("RGB"), (size, size), Image.Resampling.BICUBIC)
-    return np.ascontiguousarray(np.asarray(image).transpose(2, 0, 1))
-
-
-def is_grey(raw: bytes) -> bool:
-    """Tell whether a PNG or JPEG file has no colours, by its header."""
-    return Image.open(io.BytesIO(raw)).mode in {"1", "L", "LA", "I", "I;16", "I;16B"}
 
 
 def resize(images: torch.Tensor, size: int) -> torch.Tensor:

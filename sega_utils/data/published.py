@@ -4,7 +4,6 @@ Every reader returns images uint8 (N, C, H, W), labels int64 (N,) and the class 
 """
 
 import gzip
-import hashlib
 import io
 import math
 import pickle
@@ -18,10 +17,10 @@ import numpy as np
 import scipy.io
 import torch
 
-from sega_utils.core import paths, runtime
+from sega_utils.core import artifacts, paths, runtime
 from sega_utils.core.artifacts import ArtifactError
+from sega_utils.data.decoding import decode
 from sega_utils.data.downloads import fetch
-from sega_utils.data.images import decode
 
 Images = tuple[torch.Tensor, torch.Tensor, tuple[str, ...]]
 FASHION_MNIST_CLASSES = (
@@ -45,8 +44,9 @@ def read_embedded(split: str) -> Images:
     Source: Xiao, Rasul and Vollgraf 2017.
     """
     folder = paths.DATA / "fashion-mnist"
-    images, labels = (read_checked(folder, f"{split}-{what}-ubyte.gz") for what in ("images-idx3", "labels-idx1"))
-    return padded(parse_idx(images)), torch.from_numpy(parse_idx(labels)).long(), FASHION_MNIST_CLASSES
+    files = [folder / f"{split}-{what}-ubyte.gz" for what in ("images-idx3", "labels-idx1")]
+    images, labels = (parse_idx(gzip.decompress(artifacts.listed(file))) for file in files)
+    return padded(images), whole_labels(labels), FASHION_MNIST_CLASSES
 
 
 def read_idx(split: str, *, folder: str, class_names: tuple[str, ...]) -> Images:
@@ -57,7 +57,7 @@ def read_idx(split: str, *, folder: str, class_names: tuple[str, ...]) -> Images
     start = {"train": "train", "test": "t10k"}[split]
     files = [fetch(folder, f"{start}-{what}-ubyte.gz") for what in ("images-idx3", "labels-idx1")]
     images, labels = (parse_idx(gzip.decompress(file.read_bytes())) for file in files)
-    return padded(images), torch.from_numpy(labels).long(), class_names
+    return padded(images), whole_labels(labels), class_names
 
 
 def read_cifar(split: str, *, folder: str) -> Images:
@@ -75,7 +75,7 @@ def read_cifar(split: str, *, folder: str) -> Images:
     images = np.concatenate([part["data"] for part in parts]).reshape(-1, 3, 32, 32)
     labels = np.concatenate([part["fine_labels" if fine else "labels"] for part in parts])
     names = meta["fine_label_names" if fine else "label_names"]
-    return torch.from_numpy(images), torch.from_numpy(labels).long(), tuple(name.replace("_", " ") for name in names)
+    return torch.from_numpy(images), whole_labels(labels), tuple(name.replace("_", " ") for name in names)
 
 
 def read_svhn(split: str) -> Images:
@@ -85,7 +85,7 @@ def read_svhn(split: str) -> Images:
     """
     content = scipy.io.loadmat(fetch("svhn", f"{split}_32x32.mat"), variable_names=("X", "y"))
     images = np.ascontiguousarray(content["X"].transpose(3, 2, 0, 1))
-    return torch.from_numpy(images), torch.from_numpy(content["y"][:, 0] % 10).long(), DIGITS
+    return torch.from_numpy(images), whole_labels(content["y"][:, 0] % 10), DIGITS
 
 
 def read_tiny_imagenet(split: str, *, size: int = 32) -> Images:
@@ -114,27 +114,27 @@ def read_tiny_imagenet(split: str, *, size: int = 32) -> Images:
 
 
 def padded(images: np.ndarray) -> torch.Tensor:
-    """Return grey images (N, 28, 28) as (N, 1, 32, 32) with a black frame."""
+    """Return grey images (N, 28, 28) as (N, 1, 32, 32) with a black frame.
+
+    Raises:
+        ArtifactError: they are of another shape.
+    """
+    if images.shape[1:] != (28, 28):
+        raise ArtifactError(f"images must be (N, 28, 28); received {images.shape}: download the file again")
     return torch.from_numpy(np.pad(images, ((0, 0), (2, 2), (2, 2)))[:, None])
 
 
-def read_checked(folder: Path, name: str) -> bytes:
-    """Return a file's unpacked bytes after checking it against ``SHA256SUMS`` beside it.
+def whole_labels(labels: np.ndarray) -> torch.Tensor:
+    """Return labels as int64 (N,).
 
     Raises:
-        FileNotFoundError: the file or the list of digests is missing.
-        ArtifactError: the digest is another, or the list does not name the file.
+        ArtifactError: they are of another shape, or no whole numbers.
     """
-    sums = dict(line.split()[::-1] for line in (folder / "SHA256SUMS").read_text().splitlines())
-    path = folder / name
-    advice = f"restore it with: git checkout {paths.shown(path)}"
-    if not path.exists():
-        raise FileNotFoundError(f"{paths.shown(path)} is missing; {advice}")
-    raw = path.read_bytes()
-    received = hashlib.sha256(raw).hexdigest()
-    if received != sums.get(name):
-        raise ArtifactError(f"{paths.shown(path)} has sha256 {received}, expected {sums.get(name)}; {advice}")
-    return gzip.decompress(raw)
+    if labels.ndim != 1 or labels.dtype.kind not in "iuf" or (labels != np.floor(labels)).any():
+        raise ArtifactError(
+            f"labels must be whole numbers (N,); received {labels.dtype} {labels.shape}: download the file again"
+        )
+    return torch.from_numpy(labels.astype(np.int64))
 
 
 def parse_idx(raw: bytes) -> np.ndarray:
@@ -145,9 +145,13 @@ def parse_idx(raw: bytes) -> np.ndarray:
     """
     if len(raw) < 4 or raw[:3] != b"\x00\x00\x08":
         raise ArtifactError(f"an IDX file of bytes starts with 00 00 08; received {raw[:3].hex(' ') or 'nothing'}")
+    if not 1 <= raw[3] <= 3:
+        raise ArtifactError(f"the IDX header promises {raw[3]} dimensions; images have 3, labels 1")
     start = 4 + 4 * raw[3]
     if len(raw) < start:
         raise ArtifactError(f"the IDX header promises {raw[3]} dimensions but ends after {len(raw)} bytes")
+    if not 1 <= raw[3] <= 3:
+        raise ArtifactError(f"the IDX header promises {raw[3]} dimensions; images have 3, labels 1: download it again")
     shape = struct.unpack(f">{raw[3]}I", raw[4:start])
     if len(raw) - start != math.prod(shape):
         raise ArtifactError(f"the IDX header promises {math.prod(shape)} bytes, received {len(raw) - start}")

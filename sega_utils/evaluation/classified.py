@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable
 
 import torch
 
-from sega_utils.core import artifacts, learning, numbers, paths, records
+from sega_utils.core import learning, numbers, paths, records
 from sega_utils.core.artifacts import ArtifactError
 from sega_utils.training import classifiers, recipes
 from sega_utils.training.recipes import BASELINE
@@ -168,25 +168,10 @@ def check_arms(trained: list[dict]) -> list[str]:
     """Return the arms that have records, in the order of ``recipes.ARMS``.
 
     Raises:
-        ArtifactError: a record of an unknown arm, of an (arm, seed) that another one already holds, or incomplete.
+        ArtifactError: a record of an unknown arm, of an (arm, seed) that another one already holds.
     """
     seen: dict[tuple, str] = {}
     for record in trained:
-        needed = (
-            "param_arm",
-            "param_seed",
-            "param_classifier",
-            "param_steps",
-            "param_batch_size",
-            "accuracy",
-            "fraction",
-            "n_real",
-            "n_test",
-            "seconds",
-            "device",
-        )
-        if missing := [key for key in needed if key not in record]:
-            raise ArtifactError(f"{file_of(record)} lacks {', '.join(missing)}; delete it and run 05_training")
         key = record["param_arm"], record["param_seed"]
         if key[0] not in recipes.ARMS:
             raise ArtifactError(
@@ -250,7 +235,7 @@ def is_current(found: dict, prefix: str = "") -> bool:
     """
     name = f"{recipes.slug(recipes.OURS)}-seed{found['param_seed']}"
     path = records.path(prefix + found["param_from_run"], found["dataset"], "training", name)
-    return path.exists() and artifacts.load_json(path)["input_weights"] == found["input_reference"]
+    return path.exists() and records.load(path)["input_weights"] == found["input_reference"]
 
 
 def current(run: str, dataset: str) -> list[dict]:
@@ -268,4 +253,4 @@ def trained(run: str, dataset: str, arm: str, seed: int) -> dict:
     path = records.path(run, dataset, "training", f"{recipes.slug(arm)}-seed{seed}")
     if not path.exists():
         raise FileNotFoundError(f"{paths.shown(path)} is missing; {recipes.how_to_train(run, dataset, arm, seed)}")
-    return artifacts.load_json(path)
+    return records.load(path)

@@ -11,6 +11,11 @@ from torch.nn import functional as F
 from sega_utils.training import attacks, classifiers
 
 SLACK = 0.02  # share of images by which a comparison may go the wrong way by chance
+FEW = 4  # images by which it may, too: of 200 or more the share decides, of fewer these
+# Where many steps fool none of the images that one step left, so many of them say that it is no chance: if each fell
+# with probability 1/4, ten would all stand once in eighteen times.
+LEFT = 10
+MANY = 1000  # images, where nothing is said of their number
 
 
 class MaskingError(RuntimeError):
@@ -150,14 +155,14 @@ def randomised(found: dict[str, float]) -> str | None:
 def more_steps_do_not_help(found: dict[str, float]) -> str | None:
     """Find a model against which many steps do no better than one."""
     one, many = found["one_step"], found["many_steps"]
-    if many > one + SLACK or many >= one > SLACK:
+    if many > one + _chance(found) or many >= one >= max(SLACK, LEFT / found["n"]):
         return f"{many:.1%} of the images stand against many steps of PGD, {one:.1%} against the single one of FGSM"
 
 
 def black_box_beats_white_box(found: dict[str, float]) -> str | None:
     """Find a model that an attack without gradients fools where one with gradients fails."""
     white, black = found["many_steps"], found["black_box"]
-    if black < white - SLACK:
+    if black < white - _chance(found):
         return f"{white:.1%} of the images stand against PGD, but only {black:.1%} also against Square, a black box"
 
 
@@ -182,6 +187,10 @@ def padding_out_of_reach(found: dict[str, float]) -> str | None:
         return "the attack changed no pixel of the padding, which is inside the threat model"
 
 
+def _chance(found: dict[str, float]) -> float:
+    return max(SLACK, FEW / found["n"])
+
+
 CHECKS: dict[str, Callable[[dict[str, float]], str | None]] = {
     "black box beats white box": black_box_beats_white_box,
     "more steps do not help": more_steps_do_not_help,
@@ -192,18 +201,22 @@ CHECKS: dict[str, Callable[[dict[str, float]], str | None]] = {
 }
 
 
-def findings(found: dict[str, float]) -> dict[str, str]:
-    """Return what each check of ``CHECKS`` found in ``signs``, by its name; empty if nothing."""
-    return {name: said for name, check in CHECKS.items() if (said := check(found))}
+def findings(found: dict[str, float], *, n: int = MANY) -> dict[str, str]:
+    """Return what each check of ``CHECKS`` found in ``signs``, by its name; empty if nothing.
+
+    Args:
+        n: images that the signs are of; comparisons of two shares of few images give no verdict.
+    """
+    return {name: said for name, check in CHECKS.items() if (said := check(found | {"n": n}))}
 
 
-def refuse(found: dict[str, float], who: str) -> None:
-    """Raise if any check finds something.
+def refuse(found: dict[str, float], who: str, *, n: int = MANY) -> None:
+    """Raise if any check finds something in the signs of ``n`` images.
 
     Raises:
         MaskingError: with every finding.
     """
-    if said := findings(found):
+    if said := findings(found, n=n):
         raise MaskingError(
             f"robustness of {who} cannot be believed, its gradients are masked: "
             + "; ".join(f"{name} ({text})" for name, text in said.items())

@@ -94,7 +94,7 @@ def measure_attacks(
         eps = masking.budget(model, few.images, few.labels, norm=norm, seed=attack_seed)
         found = {"epsilon": 255 * eps}  # in 1/255, as everywhere in the record
         found |= masking.signs(model, few.images, few.labels, eps=eps, norm=norm, seed=attack_seed)
-        masking.refuse(found, f"{arm}, seed {seed}")
+        masking.refuse(found, f"{arm}, seed {seed}", n=len(few.labels))
         rows = []
         for name, eps, (images, labels, *_) in grid:
             checkpoint = folder / f"{recipes.slug(arm)}-seed{seed}-{norm}-{eps:g}.safetensors"
@@ -176,6 +176,6 @@ def masking_rows(found: Iterable[dict]) -> list[dict]:
     return [
         {"arm": record["param_arm"], "seed": record["param_seed"]}
         | record["masking"]
-        | {"findings": "; ".join(masking.findings(record["masking"])) or "none"}
+        | {"findings": "; ".join(masking.findings(record["masking"], n=record["param_n_autoattack"])) or "none"}
         for record in found
     ]

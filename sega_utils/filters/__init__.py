@@ -1,6 +1,6 @@
 """Filters: scores of images, and the mask of those worth keeping; a CLIP is an argument.
 
-Notebooks use: near_duplicates, rules.thresholds.
+Notebooks use: leaks.find, leaks.survey, rules.thresholds.
 """
 
 from sega_utils.filters.duplicates import near_duplicates

@@ -1,124 +1,17 @@
-"""The poster's numbers and claims, each beside what we measured, with verdicts that are computed from the two."""
+"""The poster's claims beside what we measured, with verdicts that are computed from the two."""
 
 from collections.abc import Callable, Iterable, Sequence
 from statistics import mean
 
 from sega_utils.core import artifacts, numbers, paths
-from sega_utils.core.numbers import cell, interval, spread
-from sega_utils.evaluation import robustness, shift
+from sega_utils.core.numbers import cell
+from sega_utils.evaluation import robustness
 from sega_utils.studies.entries import COMPONENTS
 from sega_utils.training.recipes import BASELINE, OURS
 
-BESIDE = ("table", "row", "poster", "ours", "what differs")
-CLEAN, ALIGNMENT = "clean accuracy (%)", "alignment (median / spread)"
-
-
-def published(table: str, dataset: str) -> dict[str, dict[str, str]]:
-    """Return a data set's rows of ``data/paper/<table>.csv`` by their first column; none if the poster has none."""
-    rows = artifacts.load_csv(paths.DATA / "paper" / f"{table}.csv")
-    return {next(iter(row.values())): row for row in rows if row["dataset"].lower() == dataset}
-
-
-def beside(dataset: str, found: dict[str, list[dict]], rows: dict[str, list[dict]]) -> list[dict[str, str]]:
-    """Return the poster's numbers for a data set beside ours, as rows (``BESIDE``) of text.
-
-    Where the run measured nothing, ``ours`` says so.
-
-    Args:
-        found: the run's records by stage, of which ``training`` and ``clip`` are read.
-        rows: of the tables ``accuracy``, ``alignment``, ``shift`` and ``ablation``.
-
-    Source: poster, "Clean Accuracy Evaluation", "Semantic Alignment Evaluation", "Generalization Under Domain Shifts"
-    and "Sensitivity and Ablation Studies".
-    """
-    texts = [
-        *clean_rows(dataset, found["training"], rows["accuracy"]),
-        *alignment_rows(dataset, found["clip"], rows["alignment"]),
-        *shift_rows(dataset, rows["shift"]),
-        *ablation_rows(dataset, rows["ablation"]),
-    ]
-    return [dict(zip(BESIDE, row if row[3] else (*row[:3], "not measured", ""), strict=True)) for row in texts]
-
-
-def measured_text(row: dict) -> str:
-    """Return ``mean ± deviation (n = ...)`` of a row of a table."""
-    return f"{spread(row['mean'], row['std'])} (n = {row['n']})"
-
-
-def clean_rows(dataset: str, trained: list[dict], accuracy: list[dict]) -> list[tuple[str, ...]]:
-    """Return a row for each method of the poster's clean table, and one for what SEGA-Net gains over Std Aug."""
-    rows, ours = [], {row["arm"]: row for row in accuracy}
-    clean, ablation = published("clean_accuracy", dataset), published("ablation", dataset)
-    scale = scale_of(trained[0]) if trained else ""
-    for arm, row in clean.items():
-        mine, twice = ours.get(arm), ablation.get(arm, row)["accuracy"]
-        doubt = f"; the poster's own ablation has {twice}" if float(twice) != float(row["accuracy"]) else ""
-        value = measured_text(mine) if mine else ""
-        rows.append((CLEAN, arm, f"{row['accuracy']} ± {row['std']}", value, scale + doubt))
-    if {"SEGA-Net", "Std Aug"} <= clean.keys():
-        gain = float(clean["SEGA-Net"]["accuracy"]) - float(clean["Std Aug"]["accuracy"])
-        mine = ours.get("SEGA-Net", {})
-        value = interval(*(mine.get(key, "") for key in ("diff_to_std_aug", "ci_low", "ci_high")))
-        rows.append((CLEAN, "SEGA-Net minus Std Aug", f"{gain:+.1f}", value, f"{scale}; ours is paired by seed"))
-    return rows
-
-
-def alignment_rows(dataset: str, clips: list[dict], alignment: list[dict]) -> list[tuple[str, ...]]:
-    """Return a row for each stage of the poster's alignment table."""
-    rows, measured = [], {row["stage"]: row for row in alignment}
-    names = [record["param_clip"] for record in clips]
-    model = "".join(
-        f"{name}{' (our stand-in)' if name.endswith('.safetensors') else ''} instead of an unnamed CLIP; "
-        for name in names
-    )
-    unsaid = "ours are a cosine and its interquartile range, the poster defines neither its score nor its spread"
-    for stage, row in published("semantic_alignment", dataset).items():
-        mine = measured.get(stage)
-        value = f"{mine['median']:.2f} / {mine['iqr']:.2f} (n = {mine['n']:,})" if mine else ""
-        rows.append((ALIGNMENT, stage, f"{row['median']} / {row['spread']}", value, model + unsaid))
-    return rows
-
-
-def shift_rows(dataset: str, measured: list[dict]) -> list[tuple[str, ...]]:
-    """Return a row for each method of the poster's shift of a data set, beside each of our shifts."""
-    ours: dict[str, list[str]] = {}
-    for row in measured:
-        if row["shift"] in shift.SHIFTS.get(dataset, {}):
-            value = f"{spread(row['mean'], row['std'])} {row['shift']} (n = {row['n']})"
-            ours.setdefault(row["arm"], []).append(value)
-    doubt = "the poster does not say what it shifts to; ours are named"
-    return [
-        (
-            "accuracy under shift (%)",
-            row["method"],
-            f"{row['accuracy']} ± {row['std']}",
-            ", ".join(ours.get(row["method"], [])),
-            doubt,
-        )
-        for row in artifacts.load_csv(paths.DATA / "paper" / "domain_shift.csv")
-        if row["shift"].lower().startswith(f"{dataset} shift")
-    ]
-
-
-def ablation_rows(dataset: str, measured: list[dict]) -> list[tuple[str, ...]]:
-    """Return a row for each variant of the poster's ablation of a data set."""
-    ours = {row["value"]: measured_text(row) for row in measured if row["name"] == "components"}
-    return [
-        ("ablation (%)", name, row["accuracy"], ours.get(name, ""), "the poster defines none of its rows")
-        for name, row in published("ablation", dataset).items()
-    ]
-
-
-def scale_of(trained: dict) -> str:
-    """Return how the budget of a training record differs from the poster's 300 epochs on all training images."""
-    return (
-        f"{100 * trained['fraction']:g} % of the training images instead of all; {trained['param_classifier']} instead "
-        f"of an unnamed one of four classifiers; {trained['param_steps']:,} steps instead of 300 epochs"
-    )
-
-
 COLUMNS = ("claim", "published", "measured", "verdict", "why")
-REPRODUCED, NOT_REPRODUCED, INCOMPARABLE = "reproduced", "not reproduced", "cannot be compared"
+REPRODUCED, NOT_REPRODUCED, UNDECIDED = "reproduced", "not reproduced", "undecided"
+INCOMPARABLE = "cannot be compared"
 
 
 def claim_rows(found: dict[str, list[dict]], efficiency: list[dict]) -> list[dict[str, str]]:
@@ -143,15 +36,17 @@ def claim_rows(found: dict[str, list[dict]], efficiency: list[dict]) -> list[dic
     rows = []
     for claim in artifacts.load_csv(paths.DATA / "paper" / "claims.csv"):
         measured, unit, least = measure[claim["id"]](), claim["unit"], float(claim["at_least"])
-        said, why = judge(measured, least) if measured else (INCOMPARABLE, "this run did not measure it")
-        if measured and claim["id"] in UNKNOWN:
+        if not measured:
+            said, why = INCOMPARABLE, "this run did not measure it"
+        elif claim["id"] in UNKNOWN:
             said, why = INCOMPARABLE, UNKNOWN[claim["id"]]
-        value = f"{gained(measured)} {unit}" if measured else ""
+        else:
+            said, why = judge(measured, least)
         rows.append(
             {
                 "claim": claim["claim"],
                 "published": f"at least {least:g} {unit}",
-                "measured": value,
+                "measured": f"{gained(measured)} {unit} ({measured['of']})" if measured else "",
                 "verdict": said,
                 "why": why,
             }
@@ -159,35 +54,38 @@ def claim_rows(found: dict[str, list[dict]], efficiency: list[dict]) -> list[dic
     return rows
 
 
-# What no measurement of ours can decide, because the poster leaves out what it depends on.
+# What no measurement of ours can decide, because the poster leaves out what it depends on, or counts something else.
 UNKNOWN = {
     "attacks": "the poster names no epsilon and no step size; ours is the mean over the run's attacks and epsilons",
     "shift": "the poster does not say what Fashion-MNIST shifts to; ours are two named shifts",
+    "alignment": "the poster defines neither its score nor its CLIP; ours is a cosine, and the filter cuts by it",
+    "efficiency": (
+        "the poster counts GPU hours of a run with Stable Diffusion; ours counts seconds for each kept image on one "
+        "machine, beside the named rival, and leaves out what training either took"
+    ),
 }
 
 
-def judge(measured: dict[str, float], at_least: float) -> tuple[str, str]:
+def judge(measured: dict, at_least: float) -> tuple[str, str]:
     """Return the verdict on a gain (``difference``, ``ci_low``, ``ci_high``), ``at_least`` of which is claimed; why.
 
-    A gain measured once has no interval; its value decides.
+    Where the interval lies decides: all of it at or above the claim, all of it below, or about it.
     """
-    if "ci_low" not in measured:
-        once = "measured once, without an interval: the value"
-        if measured["difference"] < at_least:
-            return NOT_REPRODUCED, f"{once} lies below the claim"
-        return REPRODUCED, f"{once} reaches the claim"
     low, high = measured["ci_low"], measured["ci_high"]
-    if high < 0:
-        return NOT_REPRODUCED, "the effect has the opposite sign"
-    if low <= 0:
-        return NOT_REPRODUCED, "the interval contains zero: these seeds cannot tell it from no effect"
+    sign = "lies above zero" if low > 0 else "lies below zero" if high < 0 else "contains zero"
+    if low >= at_least:
+        return REPRODUCED, f"the whole interval reaches the claim; it {sign}"
     if high < at_least:
-        return NOT_REPRODUCED, "the effect has the claimed sign, but the whole interval lies below the claim"
-    return REPRODUCED, "the interval lies above zero and reaches the claim"
+        return NOT_REPRODUCED, f"the whole interval lies below the claim; it {sign}"
+    return UNDECIDED, f"the interval contains the claim, so that these seeds cannot tell; it {sign}"
 
 
-def paired(found: list[dict], score: Callable[[dict], float | None], over: str) -> dict[str, float] | None:
-    """Return how much higher SEGA-Net scores than another arm, in points, paired by seed; ``None`` without both."""
+def paired(found: list[dict], score: Callable[[dict], float | None], over: str) -> dict | None:
+    """Return how much higher SEGA-Net scores than another arm, in points, paired by seed; ``None`` without both.
+
+    Returns:
+        ``difference``, ``ci_low``, ``ci_high``, and in words ``of`` how many seeds.
+    """
     scores = {
         arm: {record["param_seed"]: score(record) for record in found if record["param_arm"] == arm}
         for arm in (OURS, over)
@@ -196,25 +94,58 @@ def paired(found: list[dict], score: Callable[[dict], float | None], over: str) 
     scores = {
         arm: {seed: 100 * mine[seed] for seed in shared if mine[seed] is not None} for arm, mine in scores.items()
     }
-    return numbers.paired_difference(scores[OURS], scores[over]) if len(scores[OURS]) > 1 else None
+    if len(scores[OURS]) < 2:
+        return None
+    return numbers.paired_difference(scores[OURS], scores[over]) | {"of": seeds_of(scores[OURS])}
+
+
+def seeds_of(scores: dict[int, float]) -> str:
+    """Return how many seeds there are, in words."""
+    return f"{len(scores)} seeds"
 
 
 def ahead(found: dict[str, list[dict]], arms: Iterable[str]) -> list[dict[str, str]]:
     """Return SEGA-Net's lead over each other arm that was measured, in points, paired by seed, with 95 % interval.
 
+    The head of a column says of how many test images, a lead of how many seeds if they are not the same for all.
+
     Args:
         found: as in ``claim_rows``.
         arms: in the order of the rows.
     """
+    leads = {
+        what: {arm: paired(found.get(stage, []), score, arm) for arm in arms if arm != OURS}
+        for what, stage, score in (("clean", "training", clean), ("corrupted", "shift", corrupted))
+    }
+    heads = {
+        what: f"{what} images ({', '.join(filter(None, (images_of(found.get(stage, [])), common(leads[what]))))})"
+        for what, stage in (("clean", "training"), ("corrupted", "shift"))
+    }
     rows = []
-    for arm in arms:
-        leads = {
-            title: paired(found.get(stage, []), score, arm)
-            for title, stage, score in (("clean images", "training", clean), ("corrupted images", "shift", corrupted))
-        }
-        if arm != OURS and leads["clean images"]:
-            rows.append({f"{OURS} minus": arm} | {title: gained(lead) if lead else "" for title, lead in leads.items()})
+    for arm, lead in leads["clean"].items():
+        if lead:
+            shown = {heads[what]: with_seeds(mine[arm], mine) for what, mine in leads.items()}
+            rows.append({f"{OURS} minus": arm} | shown)
     return rows
+
+
+def images_of(found: list[dict]) -> str:
+    """Return how many test images records were measured on, in words; empty if they do not say or not the same."""
+    counts = {record.get("n_test", record.get("param_n_test")) for record in found}
+    return f"{counts.pop():,} of the test set" if len(counts) == 1 and None not in counts else ""
+
+
+def common(leads: dict[str, dict | None]) -> str:
+    """Return how many seeds all leads are of, in words; empty if they differ."""
+    said = {lead["of"] for lead in leads.values() if lead}
+    return said.pop() if len(said) == 1 else "not measured" if not said else ""
+
+
+def with_seeds(lead: dict | None, leads: dict[str, dict | None]) -> str:
+    """Return a lead for people; with its seeds where the others have other ones; empty without."""
+    if not lead:
+        return ""
+    return gained(lead) if common(leads) else f"{gained(lead)} ({lead['of']})"
 
 
 def clean(record: dict) -> float:
@@ -243,28 +174,39 @@ def average(values: Iterable[float]) -> float | None:
     return mean(values) if values else None
 
 
-def gained(measured: dict[str, float]) -> str:
-    """Return a gain for people, with its 95 % interval if it has one."""
+def gained(measured: dict) -> str:
+    """Return a gain for people, with its 95 % interval if it has one; a ratio has no sign."""
+    if measured.get("is_ratio"):
+        return f"{measured['difference']:.1f}"
     if "ci_low" not in measured:
         return f"{measured['difference']:+.2f}"
     return numbers.interval(*(measured[key] for key in ("difference", "ci_low", "ci_high")))
 
 
-def risen(found: list[dict]) -> dict[str, float] | None:
-    """Return by how much the filters raise the median alignment."""
+def risen(found: list[dict]) -> dict | None:
+    """Return by how much the filters raise the median alignment; measured once, it has no interval."""
     if not found:
         return None
-    return {"difference": found[0]["alignment"]["post"]["median"] - found[0]["alignment"]["pre"]["median"]}
+    pre, post = (found[0]["alignment"][stage] for stage in ("pre", "post"))
+    of = f"medians of {pre['n']:,} and {post['n']:,} images, one run" if "n" in post else "one run"
+    return {"difference": post["median"] - pre["median"], "of": of}
 
 
-def faster(efficiency: list[dict]) -> dict[str, float] | None:
-    """Return how many times longer an image of the diffusion model takes than one of SEGA-Net."""
-    seconds = {row["variant"]: float(row["seconds_per_image"]) for row in efficiency if row["seconds_per_image"] != ""}
-    slow = [value for variant, value in seconds.items() if "diffusion" in variant.lower() or "DDIM" in variant]
-    return {"difference": slow[0] / seconds[OURS]} if slow and OURS in seconds else None
+def faster(efficiency: list[dict]) -> dict | None:
+    """Return how many times longer a kept image of a diffusion model takes than one of SEGA-Net; measured once.
+
+    The rival is Stable Diffusion where it was measured, else the small diffusion model of the run.
+    """
+    key = "seconds_per_kept_image"
+    seconds = {row["variant"]: float(row[key]) for row in efficiency if row[key] != ""}
+    rival = next((name for name in ("Stable Diffusion", "diffusion") if name in seconds), None)
+    if rival is None or OURS not in seconds:
+        return None
+    of = f"{seconds[rival]:.2g} against {seconds[OURS]:.2g} seconds for each kept image; rival: {rival}; one run"
+    return {"difference": seconds[rival] / seconds[OURS], "of": of, "is_ratio": True}
 
 
-def costs(ablation: list[dict]) -> dict[str, float] | None:
+def costs(ablation: list[dict]) -> dict | None:
     """Return what the poster's reduced variants cost on average, in points, paired by seed.
 
     Only seeds that every variant was measured with count; ``None`` if there are fewer than two.
@@ -277,7 +219,8 @@ def costs(ablation: list[dict]) -> dict[str, float] | None:
     if len(complete) < 2:
         return None
     reduced = {seed: mean(mine[name] for name in mine if name != OURS) for seed, mine in complete.items()}
-    return numbers.paired_difference({seed: mine[OURS] for seed, mine in complete.items()}, reduced)
+    whole = {seed: mine[OURS] for seed, mine in complete.items()}
+    return numbers.paired_difference(whole, reduced) | {"of": seeds_of(whole)}
 
 
 def epsilon_for(

@@ -1,12 +1,14 @@
 """Charts of how arms compare."""
 
+import textwrap
 from collections.abc import Sequence
 
 import numpy as np
 
 from sega_utils.core import numbers
-from sega_utils.core.numbers import cell, interval
-from sega_utils.report.figures import LINE, whiskers
+from sega_utils.core.numbers import interval
+from sega_utils.report import words
+from sega_utils.report.figures import LINE, interval_of, whiskers
 from sega_utils.report.pictures import KEPT, MUTED, Drawing, styled
 from sega_utils.studies.entries import REAL
 from sega_utils.training.recipes import BASELINE
@@ -28,26 +30,41 @@ def accuracy_bars(trained: Sequence[dict], *, baseline: str = BASELINE) -> Drawi
     for record in trained:
         scores.setdefault(record["param_arm"], {})[record["param_seed"]] = 100 * record["accuracy"]
     names = sorted(scores, key=lambda arm: (np.mean(list(scores[arm].values())), arm))
-    figure = Drawing(figsize=(9, 0.4 * len(names) + 0.9))
+    figure = Drawing(figsize=(9.6, 0.4 * len(names) + 0.9))
     left, right = figure.subplots(1, 2, sharey=True, width_ratios=(1.15, 1))
+    said = []
     for y, arm in enumerate(names):
         values = np.array([scores[arm][seed] for seed in sorted(scores[arm])])
         left.plot(values, np.full(len(values), y), "o", color=LINE, alpha=0.45, markersize=4.5, markeredgewidth=0)
         left.plot(values.mean(), y, "|", color="black", markersize=15, markeredgewidth=2)
         left.text(values.mean(), y + 0.3, f"{values.mean():.2f}", ha="center", va="bottom")
-        paired = scores.get(baseline, {})
-        if arm != baseline and len(values) > 1 and paired:
-            row = numbers.paired_difference(scores[arm], paired)
-            whiskers(right, [y], [row], "difference", color=KEPT if row["ci_low"] > 0 else MUTED)
-            text = interval(row["difference"], row["ci_low"], row["ci_high"])
-            right.text(row["difference"], y + 0.3, text, ha="center", va="bottom")
-    right.axvline(0, color="black", linewidth=0.8)
+        text = beside_baseline(right, y, scores[arm], scores.get(baseline, {}), is_baseline=arm == baseline)
+        said.append(f"{arm} {values.mean():.2f}{f', {text}' if text else ''}")
+    right.axvline(0, color="black", linewidth=0.8, zorder=0)
     left.set(xlabel="test accuracy in %, a dot a seed", ylim=(-0.6, len(names) - 0.2))
     right.set(xlabel=f"points above {baseline}, paired by seed, with 95 % interval")
     left.set_yticks(range(len(names)), names)
     for axes in (left, right):
         axes.margins(x=0.2)
+    figure.alt = (
+        f"Test accuracy of each arm in percent, mean over its seeds, and points above {baseline} with 95 % interval: "
+        f"{'; '.join(said[::-1])}."
+    )
     return figure
+
+
+def beside_baseline(axes, y: float, ours: dict[int, float], theirs: dict[int, float], *, is_baseline: bool) -> str:
+    """Draw an arm's paired difference to the baseline, its numbers in the margin; return them, "" if there are none."""
+    text = ""
+    if is_baseline:
+        axes.plot(0, y, "D", color=MUTED, markersize=4.5)
+        text = "the baseline"
+    elif len(ours) > 1 and theirs:
+        row = numbers.paired_difference(ours, theirs)
+        whiskers(axes, [y], [row], "difference", color=KEPT if row["ci_low"] > 0 else MUTED)
+        text = interval(row["difference"], row["ci_low"], row["ci_high"])
+    axes.annotate(text, (1.02, y), xycoords=("axes fraction", "data"), va="center")
+    return text
 
 
 @styled
@@ -58,19 +75,22 @@ def ablation_bars(rows: Sequence[dict]) -> Drawing:
         rows: of ``entries.ablation_rows``; those without a difference are left out.
     """
     rows = [row for row in rows if row["diff"] != ""]
-    figure = Drawing(figsize=(7, 0.24 * len(rows) + 0.9))
+    figure = Drawing(figsize=(8.4, 0.24 * len(rows) + 0.9))
     axes = figure.add_subplot(xlabel="points above SEGA-Net, paired by seed, with 95 % interval")
     whiskers(axes, range(len(rows)), rows, "diff", color=LINE)
     axes.axvline(0, color="black", linewidth=0.8)
-    axes.set_yticks(range(len(rows)), [f"{row['name']}: {cell(row['value'])}" for row in rows])
+    axes.set_yticks(range(len(rows)), [words.entry(row) for row in rows])
     axes.invert_yaxis()
+    said = [f"{words.entry(row)} {interval_of(row, 'diff')}" for row in rows]
+    figure.alt = f"Points above SEGA-Net with 95 % interval: {'; '.join(said)}."
     return figure
 
 
 @styled
 def ablation_curves(rows: Sequence[dict], *, x: str = "value", label: str = "") -> Drawing:
-    """Return accuracy (mean and standard deviation over the seeds) against a number, a panel a name; a name's control
-    without synthetic images stands in its panel, in grey.
+    """Return accuracy (mean and standard deviation over the seeds) against a number, a panel a name, all of one range.
+
+    The run's own SEGA-Net is a line; a name's control without synthetic images stands in its panel, in grey.
 
     Args:
         rows: of ``entries.ablation_rows`` or ``yield_rows``; ``x`` is the column of the number.
@@ -78,23 +98,41 @@ def ablation_curves(rows: Sequence[dict], *, x: str = "value", label: str = "") 
     """
     names = list(dict.fromkeys(row["name"].removesuffix(REAL) for row in rows))
     columns = min(4, max(len(names), 1))
-    figure = Drawing(figsize=(2.3 * columns + 0.5, 1.9 * -(-len(names) // columns) + 0.3))
-    for i, name in enumerate(names):
-        axes = figure.add_subplot(-(-len(names) // columns), columns, i + 1, title=name, xlabel=label or name)
-        for shown, color in ((name, LINE), (name + REAL, MUTED)):
+    lines = -(-len(names) // columns)
+    figure = Drawing(figsize=(2.4 * columns + 0.5, 2.1 * lines + 0.6))
+    panels = list(figure.subplots(max(lines, 1), columns, sharey=True, squeeze=False).flat)
+    own = [row["mean"] for row in rows if row["diff"] == "" and row["n"] > 1]
+    handles, said = {}, []
+    for axes, name in zip(panels, names, strict=False):
+        for shown, color, what in ((name, LINE, "SEGA-Net, changed"), (name + REAL, MUTED, "real images only")):
             if mine := sorted((row for row in rows if row["name"] == shown), key=lambda row: row[x]):
-                axes.errorbar(
-                    [row[x] for row in mine],
-                    [row["mean"] for row in mine],
-                    [row["std"] or 0 for row in mine],
-                    fmt="o-",
-                    color=color,
-                    markersize=4,
-                    linewidth=0.9,
-                )
-        axes.set_ylabel("accuracy in %" if i % columns == 0 else "")
+                places, means, deviations = ([row[key] or 0 for row in mine] for key in (x, "mean", "std"))
+                look = {"fmt": "o-", "color": color, "markersize": 4, "linewidth": 0.9}
+                handles[what] = axes.errorbar(places, means, deviations, **look)
+                said.append(f"{words.ABLATIONS.get(shown, shown)}: " + ", ".join(map(point, places, means)))
+        if own:
+            handles["SEGA-Net as it is"] = axes.axhline(own[0], color=KEPT, linewidth=0.9, linestyle="--", zorder=0)
+        axes.set(title=textwrap.fill(words.ABLATIONS.get(name, name), 29), xlabel=label)
+        if x == "value" and name in words.LOGARITHMIC:
+            ticks = sorted({row[x] for row in rows if row["name"] == name})
+            axes.set_xscale("log")
+            axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks], fontsize=8)
+            axes.minorticks_off()
         axes.margins(x=0.1)
+    for axes in panels[::columns]:
+        axes.set_ylabel("accuracy in %")
+    for axes in panels[len(names) :]:
+        axes.remove()
+    figure.legend(handles.values(), handles.keys(), loc="outside upper center", ncols=3)
+    figure.alt = f"Accuracy in percent, mean over the seeds. {'; '.join(said)}."
+    if own:
+        figure.alt += f" SEGA-Net as it is: {own[0]:.2f}."
     return figure
+
+
+def point(place: float, value: float) -> str:
+    """Return a point of a curve as text."""
+    return f"{value:.2f} at {place:.3g}"
 
 
 @styled
@@ -141,6 +179,8 @@ def low_data_curves(rows: Sequence[dict]) -> Drawing:
         axes.set_xticks(fractions, [f"{fraction:g}" for fraction in fractions])
         axes.minorticks_off()
     figure.legend(*left.get_legend_handles_labels(), loc="outside upper center", ncols=3)
+    said = [f"{arm} " + ", ".join(point(r["value"], r["mean"]) for r in rows if r["arm"] == arm) for arm in arms]
+    figure.alt = f"Accuracy in percent against the fraction of the real data: {'; '.join(said)}."
     return figure
 
 
@@ -180,7 +220,21 @@ def attack_curves(rows: Sequence[dict], published: Sequence[dict[str, str]] = ()
         axes.minorticks_off()
     figure.axes[0].set_ylabel("accuracy in %")
     figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside upper right", ncols=len(arms))
+    figure.alt = f"Accuracy in percent under attack, mean over the seeds. {'; '.join(under_attack(rows))}."
     return figure
+
+
+def under_attack(rows: Sequence[dict]) -> list[str]:
+    """Return, for each attack and arm, the mean accuracy at the smallest and at the largest epsilon, as text."""
+    said = []
+    for attack, arm in dict.fromkeys((row["attack"], row["arm"]) for row in rows):
+        mine = [row for row in rows if (row["attack"], row["arm"]) == (attack, arm)]
+        ends = (
+            (eps, np.mean([row["accuracy"] for row in mine if row["epsilon"] == eps]))
+            for eps in (min(row["epsilon"] for row in mine), max(row["epsilon"] for row in mine))
+        )
+        said.append(f"{attack}, {arm}: " + ", ".join(f"{value:.1f} at {eps:g}/255" for eps, value in ends))
+    return said
 
 
 @styled
@@ -194,4 +248,9 @@ def severity_curves(curves: dict[str, dict[str, Sequence[float]]]) -> Drawing:
         axes.set(title=group, xlabel="severity", xticks=range(1, len(values) + 1))
     figure.axes[0].set_ylabel("accuracy in %")
     figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside upper right", ncols=len(arms))
+    said = [
+        f"{group}: " + ", ".join(f"{arm} from {values[0]:.1f} to {values[-1]:.1f}" for arm, values in arms.items())
+        for group, arms in curves.items()
+    ]
+    figure.alt = f"Accuracy in percent from the lowest to the highest severity. {'; '.join(said)}."
     return figure

@@ -10,18 +10,12 @@ import torch
 from matplotlib import style
 from matplotlib.figure import Figure
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from sega_utils.core import artifacts
+from sega_utils.report.words import REASONS
 
 KEPT, REJECTED, MUTED = "#1b7f79", "#d9863d", "#767676"
-# why the filters of ``rules.FILTERS`` reject an image, in a few words
-REASONS = {
-    "alignment": "unlike its class",
-    "class": "more like another",
-    "blur": "blurred",
-    "real_duplicate": "copies a real image",
-    "duplicate": "copies a kept image",
-}
 # also makes a user's own matplotlibrc irrelevant
 styled = style.context(
     [
@@ -42,23 +36,45 @@ styled = style.context(
 
 
 class Drawing(Figure):
-    """A figure that a notebook shows as ``save`` would write it."""
+    """A figure that a notebook shows as ``save`` would write it, with a text that says what it shows.
 
-    def _repr_png_(self) -> bytes:
-        buffer, small = io.BytesIO(), io.BytesIO()
+    The text, ``alt``, stands in the PNG itself ("Description"), in a notebook's file as its output's metadata, which
+    is where converters to HTML look for it, and as the output's plain text.
+    """
+
+    alt = ""
+
+    def __repr__(self) -> str:
+        return self.alt or super().__repr__()
+
+    def _repr_png_(self) -> tuple[bytes, dict[str, str]]:
+        return self.png(), {"alt": self.alt}
+
+    def png(self) -> bytes:
+        """Return the figure as PNG; the same figure gives the same bytes."""
+        buffer, small, info = io.BytesIO(), io.BytesIO(), PngInfo()
+        if self.alt:
+            info.add_itxt("Description", self.alt)
         with style.context("default"):
             self.draw_without_rendering()
             self.set_layout_engine("none")  # laying out again would move things by a hair each time
             self.savefig(buffer, format="png", bbox_inches="tight", pad_inches=0.08)
         # a palette makes the file a third of the size; PIL writes neither a date nor a version
-        Image.open(buffer).convert("RGB").quantize(256, dither=Image.Dither.NONE).save(small, "PNG", optimize=True)
+        Image.open(buffer).convert("RGB").quantize(256, dither=Image.Dither.NONE).save(
+            small, "PNG", optimize=True, pnginfo=info
+        )
         return small.getvalue()
 
 
 def save(figure: Drawing, path: Path) -> None:
     """Write a figure as PNG, atomically and without a date or version in it."""
     with artifacts.atomic(path) as temporary:
-        temporary.write_bytes(figure._repr_png_())
+        temporary.write_bytes(figure.png())
+
+
+def description(png: bytes) -> str:
+    """Return what a saved figure shows, from the PNG itself; empty if it does not say."""
+    return Image.open(io.BytesIO(png)).info.get("Description", "")
 
 
 def tile(images: torch.Tensor, columns: int, gap: int = 2) -> np.ndarray:
@@ -89,9 +105,12 @@ def grid(images: torch.Tensor, *, columns: int, row_titles: Iterable[str] = (), 
     figure = Drawing(figsize=(sheet.shape[1] * inches + 2, sheet.shape[0] * inches + 0.3))
     axes = figure.add_subplot(title=title)
     picture(axes, sheet)
+    row_titles = list(row_titles)
     titles = [textwrap.fill(text, 34) for text in row_titles]
     axes.set_yticks([(side + 2) * i + side / 2 for i in range(len(titles))], titles, parse_math=False)
     axes.tick_params(length=0)
+    rows = f"{len(images):,} images in rows of {columns}"
+    figure.alt = f"{title or 'Grid'}: {rows}{', from top to bottom: ' if row_titles else ''}{'; '.join(row_titles)}."
     return figure
 
 
@@ -111,74 +130,6 @@ def reasons_gallery(images: torch.Tensor, reasons: Sequence[str], *, n: int = 14
     blank = torch.full((n, *images.shape[1:]), 255 if images.dtype == torch.uint8 else 1, dtype=images.dtype)
     rows = [torch.cat((images[mine[:n]].cpu(), blank))[:n] for mine in groups.values()]
     titles = [f"{REASONS.get(why, 'kept')} ({len(mine):,})" for why, mine in groups.items()]
-    return grid(torch.cat(rows), columns=n, row_titles=titles)
-
-
-@styled
-def at_a_glance(
-    pool: dict[str, torch.Tensor], rows: Sequence[dict[str, str]], *, prompts: Sequence[int] = (), n_prompts: int = 3
-) -> Drawing:
-    """Return the method in one figure: prompts, images drawn from them that were kept, and what each filter rejected.
-
-    Args:
-        pool: ``images`` (N, C, S, S) and ``prompt_ids`` (N,), the candidates.
-        rows: the provenance table, one row a candidate, with ``class``, ``prompt`` and ``reason``.
-        prompts: which prompts to show; if empty, ``n_prompts`` of different classes that show the most filters at work.
-
-    Raises:
-        ValueError: the table is of other candidates, or no candidate is of one of the prompts.
-    """
-    if len(rows) != len(pool["images"]):
-        raise ValueError(
-            f"the provenance table has {len(rows)} rows for {len(pool['images'])} candidates; "
-            "take both from the same run of 04_synthesis"
-        )
-    groups: dict[int, dict[str, list[int]]] = {}
-    for i, (prompt, row) in enumerate(zip(pool["prompt_ids"].tolist(), rows, strict=True)):
-        groups.setdefault(prompt, {}).setdefault(row["reason"], []).append(i)
-    prompts = list(prompts) or telling(groups, rows, n_prompts)
-    if unknown := set(prompts) - set(groups):
-        raise ValueError(f"no candidate was drawn from the prompts {sorted(unknown)}; known are 0 .. {max(groups)}")
-    columns = ["", *(why for why in REASONS if any(why in mine for mine in groups.values()))]
-    wide = [2 if why else 4 for why in columns]  # images side by side, two rows of them
-    left = [34 * sum(wide[:i]) + 14 * i for i in range(len(wide) + 1)]
-    width, height = max(left[-1] - 16, 520), 15 + 105 * len(prompts)  # in pixels of images of 32
-    pixel = 32 / pool["images"].shape[-1]
-    figure = Drawing(figsize=(9, 9 * height / width), dpi=200, layout="none")
-    axes = figure.add_axes((0, 0, 1, 1))
-    for x, why in zip(left, columns, strict=False):
-        axes.text(
-            x,
-            20,
-            textwrap.fill(REASONS.get(why, "kept"), 13),
-            va="bottom",
-            fontsize=10,
-            weight="bold",
-            linespacing=1,
-            color=REJECTED if why else KEPT,
-        )
-    for row, prompt in enumerate(prompts):
-        top, total = 40 + 105 * row, sum(map(len, groups[prompt].values()))
-        text = rows[next(iter(groups[prompt].values()))[0]]["prompt"]
-        quoted = f"“{textwrap.shorten(text, 100, placeholder=' …')}”"
-        axes.text(0, top - 6, quoted, va="bottom", fontsize=11, parse_math=False)
-        for x, n, why in zip(left, wide, columns, strict=False):
-            mine = groups[prompt].get(why, [])
-            if mine:
-                sheet = tile(pool["images"][mine[: 2 * n]], n)
-                picture(axes, sheet, extent=(x, x + pixel * sheet.shape[1], top + pixel * sheet.shape[0], top))
-            axes.text(x, top + 69, f"{len(mine)} of {total}", va="top", fontsize=9, color=MUTED)
-    axes.set(xlim=(0, width), ylim=(height, 0))
+    figure = grid(torch.cat(rows), columns=n, row_titles=titles)
+    figure.alt = f"The first {n} candidates of each fate and how many there are: {', '.join(titles)}."
     return figure
-
-
-def telling(groups: dict[int, dict[str, list[int]]], rows: Sequence[dict[str, str]], n: int) -> list[int]:
-    """Return up to ``n`` prompts of different classes, those first whose images met most filters not yet shown."""
-    chosen, classes, met = [], set(), set()
-    class_of = {prompt: rows[next(iter(reasons.values()))[0]]["class"] for prompt, reasons in groups.items()}
-    while len(chosen) < n and (left := [p for p in sorted(groups) if class_of[p] not in classes]):
-        best = max(left, key=lambda p: ("" in groups[p], len(groups[p].keys() - met), len(groups[p])))
-        chosen.append(best)
-        classes.add(class_of[best])
-        met |= groups[best].keys()
-    return chosen

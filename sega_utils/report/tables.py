@@ -9,7 +9,8 @@ from sega_utils.core import artifacts, paths, records
 from sega_utils.core.numbers import aligned, interval, markdown, spread
 from sega_utils.evaluation import classified, robustness, shift
 from sega_utils.evaluation.classified import ACCURACY, accuracy_rows, belonging, check_same, evaluated, is_input
-from sega_utils.report import claims
+from sega_utils.report import claims, poster
+from sega_utils.report.words import REASONS
 from sega_utils.studies import benchmark, efficiency, entries, shards
 from sega_utils.training import recipes
 
@@ -36,13 +37,46 @@ def rejections(run: str, dataset: str) -> list[dict]:
     return [
         {"filter": name, "candidates": record["candidates"], "rejected": record["rejected"][name]}
         for record in belonging(run, dataset)["synthesis"]
-        for name in filters.FILTERS
+        for name in (*filters.FILTERS, "test_duplicate")
         if name in record["rejected"]
     ]
 
 
+def drawn_and_kept(effects: dict[str, list[dict]]) -> list[dict[str, str]]:
+    """Return each attribute's effect of all drawn images beside that of the kept ones, with intervals, for people.
+
+    Args:
+        effects: ``drawn`` and ``kept``, each rows of ``attributes.effects``.
+    """
+    texts = {
+        way: {row["attribute"]: f"{interval(*(row[k] for k in EFFECT))} (n = {row['n']:,})" for row in rows}
+        for way, rows in effects.items()
+    }
+    return [{"attribute": name} | {way: mine.get(name, "") for way, mine in texts.items()} for name in texts["drawn"]]
+
+
+EFFECT = ("effect", "ci_low", "ci_high")
+
+
+def rejected_by_word(rows: list[dict]) -> list[dict[str, str]]:
+    """Return, for each reason, which share of the candidates of each word's prompts it rejected, for people.
+
+    Args:
+        rows: with ``word``, ``reason`` (a filter's name, or "" for what was kept), ``share`` (0 .. 1) and ``n``, the
+            candidates of the word.
+    """
+    heads = {row["word"]: f"{row['word']} (n = {row['n']:,})" for row in rows}
+    shares = {(row["reason"], row["word"]): f"{row['share']:.1%}" for row in rows}
+    return [
+        {"": REASONS.get(reason, "kept")} | {head: shares.get((reason, word), "") for word, head in heads.items()}
+        for reason in dict.fromkeys(row["reason"] for row in rows)
+    ]
+
+
 def claimed(run: str, dataset: str) -> list[dict]:
-    """Return the poster's claims with our verdicts, see ``claims.claim_rows``."""
+    """Return the poster's claims with our verdicts, see ``claims.claim_rows``; none of a user's own images."""
+    if dataset.startswith(paths.OWN):
+        return []
     found = belonging(run, dataset) | {stage: evaluated(run, dataset, stage) for stage in ("shift", "attacks")}
     found["ablation"] = classified.current(run, dataset)
     return claims.claim_rows(found, efficiency.efficiency_rows(costed(run, dataset)))
@@ -129,14 +163,15 @@ def summary(run: str, dataset: str, names: Iterable[str] = recipes.ARMS) -> tupl
     if not rows:
         folder = paths.artifact(run, dataset, "records") / "training"
         raise FileNotFoundError(f"{paths.shown(folder)} holds no records; make them with: make run")
+    images = f"{trained[0]['n_test']:,} test images"
     shown = [
         {
             "arm": row["arm"],
-            "accuracy (%)": spread(row["mean"], row["std"]),
+            f"accuracy (%), {images}": spread(row["mean"], row["std"]),
             "difference to Std Aug (95 % interval)": interval(
                 *(row[k] for k in ("diff_to_std_aug", "ci_low", "ci_high"))
             ),
-            "n": row["n"],
+            "seeds": row["n"],
             "seconds each": f"{mean(r['seconds'] for r in trained if r['param_arm'] == row['arm']):.1f}",
         }
         for row in rows
@@ -145,7 +180,7 @@ def summary(run: str, dataset: str, names: Iterable[str] = recipes.ARMS) -> tupl
     return shown, (
         f"{dataset}, {first['n_real']:,} training images ({first['fraction']:.3g} of the published set), "
         f"{first['n_test']:,} test images; {first['param_classifier']}, {first['param_steps']:,} steps of "
-        f"{first['param_batch_size']} images; mean ± standard deviation over n seeds; {len(trained)} classifiers in "
+        f"{first['param_batch_size']} images; mean ± standard deviation over the seeds; {len(trained)} classifiers in "
         f"{sum(r['seconds'] for r in trained):,.0f} seconds on {' and '.join(devices)}."
     )
 
@@ -179,10 +214,10 @@ def update_readme(run: str, dataset: str, readme: Path = README) -> Path:
 
 
 def beside_poster(run: str, dataset: str) -> list[dict[str, str]]:
-    """Return the poster's numbers for a data set beside ours, see ``claims.beside``.
+    """Return the poster's numbers for a data set beside ours, see ``poster.beside``.
 
     Raises:
         ArtifactError, ValueError: as ``classified.accuracy_rows``.
     """
     rows = {name: TABLES[name][0](run, dataset) for name in ("accuracy", "alignment", "shift", "ablation")}
-    return claims.beside(dataset, belonging(run, dataset), rows)
+    return poster.beside(dataset, belonging(run, dataset), rows)

@@ -3,5 +3,5 @@
 Notebooks use: ablate.run_entry, benchmark.kernel_rows, benchmark.measure, efficiency.REAL_IMAGES,
 efficiency.efficiency_rows, efficiency.kinds, efficiency.measure_alone, efficiency.score, entries.COMPONENTS,
 entries.FRACTION, entries.ablation_rows, entries.choose, entries.read, entries.time_left, entries.yield_rows,
-shards.growth_rows.
+shards.growth_rows, steering.followed.
 """

@@ -33,7 +33,7 @@ def run_entry(run: str, dataset: str, entry: Entry, seeds: list[int]) -> list[di
     pool_of.cache_clear()
     for path in records.path(run, dataset, "ablation", "x").parent.glob(f"{entries.slug(entry)}-seed*.json"):
         with suppress(FileNotFoundError):  # another seed's process was quicker
-            if not alike(artifacts.load_json(path), found[0]):
+            if not alike(records.load(path), found[0]):
                 path.unlink()
     return found
 

@@ -89,8 +89,9 @@ def read(file: Path) -> tuple[list[Entry], list[int]]:
             "'arm: [value, ...]'"
         )
     seeds = lists.pop("seeds", [])
-    if not seeds or any(type(s) is not int or not 0 <= s < 2**32 for s in seeds) or len(set(seeds)) < len(seeds):
+    if not seeds or any(type(s) is not int or not 0 <= s < 2**32 for s in seeds):
         raise ValueError(f"seeds of {paths.shown(file)} are {seeds}; needed are different ones of 0 .. 4294967295")
+    parameters.check_set(seeds, f"seeds of {paths.shown(file)}")
     named = [(*key, values) if isinstance(key, tuple) else (key, "", values) for key, values in lists.items()]
     found = [check(Entry(name, value, arm)) for name, arm, values in named for value in values]
     if twice := [str(entry) for entry in found if found.count(entry) > 1]:

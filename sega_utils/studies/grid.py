@@ -38,11 +38,11 @@ def read(file: Path = FILE, params: Path = PARAMS) -> Grid:
     if (
         not isinstance(content, dict)
         or set(content) != set(AXES)
-        or not all(
-            isinstance(values, list) and values and len(set(values)) == len(values) for values in content.values()
-        )
+        or not all(isinstance(values, list) and values for values in content.values())
     ):
         raise ValueError(f"{paths.shown(file)} must hold {', '.join(AXES)}, each a list of different values")
+    for axis, values in content.items():
+        parameters.check_set(values, f"{paths.shown(file)}: {axis}")
     known = parameters.read(TRAINING)
     given = parameters.check(parameters.read_file(params, TRAINING), known)
     chosen = {name: given.get(name.upper(), known[name.upper()].default) for name in ("arms", "seeds")}
@@ -54,6 +54,8 @@ def read(file: Path = FILE, params: Path = PARAMS) -> Grid:
             raise ValueError(f"{paths.shown(file)}: {error}") from error
     if strange := [f for f in found.fractions if type(f) not in {int, float} or not 0 < f <= 1]:
         raise ValueError(f"{paths.shown(file)} has the fraction {strange[0]!r}; allowed is 0 .. 1 without 0")
+    if strange := [name for name in found.classifiers if not isinstance(name, str)]:
+        raise ValueError(f"{paths.shown(file)} has the classifier {strange[0]!r}; it must be a text")
     for classifier in found.classifiers:
         settings(found, classifier)
     return found

@@ -19,19 +19,21 @@ from sega_utils.studies.grid import PARAMS, SHARED, Grid, runs, settings
 from sega_utils.training.classifiers import train_classifier
 
 ACCURACIES = ("dataset", *classified.ACCURACY)
+FEWEST = 3  # seeds from which an interval is given: of two, it is wider than any difference
 SUSTAINED = 20.0  # TFLOP/s: assumed of a GPU that trains small networks, a small share of its peak
 
 
 def accuracies(grid: Grid, name: str = "paper") -> list[dict]:
     """Return the rows of ``classified.accuracy_rows``, each with its data set (``ACCURACIES``), of every finished run.
 
-    A run is finished once every arm is on record with every seed.
+    A run is finished once every arm is on record with every seed. With fewer than ``FEWEST`` seeds, a difference has no
+    interval.
     """
     cells, rows = set(product(grid.arms, grid.seeds)), []
     for dataset, run in product(grid.datasets, runs(grid, name)):
         if cells <= {(r["param_arm"], r["param_seed"]) for r in records.read(run, dataset, "training")}:
             rows += [{"dataset": dataset} | row for row in classified.accuracy_rows(run, dataset, grid.arms)]
-    return rows
+    return [row if row["n"] >= FEWEST else row | {"ci_low": "", "ci_high": ""} for row in rows]
 
 
 def on_gpu(root: Path) -> list[dict]:
@@ -41,7 +43,7 @@ def on_gpu(root: Path) -> list[dict]:
         for file in root.glob("*/*/records/*/*.json")
         if not file.parent.is_symlink() and file.parent.name != "shards"
     )
-    found = [artifacts.load_json(file) for file in sorted(files)]
+    found = [records.load(file) for file in sorted(files)]
     return [record for record in found if "seconds" in record and " CPU" not in record.get("device", " CPU")]
 
 

@@ -1,11 +1,11 @@
-"""Records of version 0.1 in today's form: their values under keys, where they were parts of the keys' names.
+"""Older records in today's form: values under keys, where they were parts of the keys' names, and a digest of it all.
 
-No value changes, nor a digest. What a record of version 0.1 lacks is not made up.
+No value changes, nor a digest of a file. What an older record lacks is not made up.
 """
 
 from pathlib import Path
 
-from sega_utils.core import artifacts
+from sega_utils.core import artifacts, schema
 from sega_utils.evaluation.corruptions import CORRUPTIONS, SEVERITIES
 
 
@@ -21,21 +21,26 @@ def rewrite(record: dict) -> dict:
         "ablation": of_ablation,
         "shards": of_shards,
     }
-    return forms.get(record["stage"], dict)(dict(record))
+    return forms.get(record.get("stage"), dict)(dict(record))
 
 
 def rewrite_all(root: Path) -> int:
-    """Rewrite every record below a results folder that has the old form; return how many there were.
+    """Rewrite every record below a folder that has no digest of its own yet; return how many there were.
 
     Raises:
-        ArtifactError: a record is damaged.
+        ArtifactError: a record is damaged, holds what no record may, or has a digest that is not its own.
     """
     count = 0
-    for file in sorted(root.glob("*/*/records/*/*.json")):
+    for file in sorted(root.rglob("records/*/*.json")):
         found = artifacts.load_json(file)
-        if (changed := rewrite(found)) != found:
-            artifacts.save_json(file, changed)
-            count += 1
+        if schema.DIGEST in found:
+            schema.check_record(found, file)
+            continue
+        changed = schema.sealed(rewrite(found))
+        if problem := schema.wrong_value(changed):
+            schema.refuse(file, problem)
+        artifacts.save_json(file, changed)
+        count += 1
     return count
 
 

@@ -1,6 +1,7 @@
 """Text: words and CLIP, never a generator.
 
 Notebooks use: attributes.WORDS, attributes.effects, attributes.measure, attributes.said, attributes.terciles,
-clip.embed, clip.load_clip, clip.load_run_clip, clip.save_clip, clip_training.BARE, clip_training.captions,
-clip_training.evaluate_clip, clip_training.train_clip, llm.load_bank, llm.start_bank, prompts.expand, prompts.flatten.
+authored.write, banks.load_bank, clip.embed, clip.load_clip, clip.load_run_clip, clip.save_clip, clip_training.BARE,
+clip_training.captions, clip_training.evaluate_clip, clip_training.train_clip, prompts.expand, prompts.flatten,
+prompts.start_bank.
 """

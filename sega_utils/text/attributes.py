@@ -6,7 +6,7 @@ import torch
 
 from sega_utils.core import numbers
 
-FOREGROUND = 0.1  # pixels brighter than this belong to the object; the background is black
+FOREGROUND = 0.1  # pixels that differ from the background by more than this belong to the object
 # attribute: its words for the lowest, middle and highest third of a class; an empty word is never said
 WORDS = {
     "brightness": ("dark", "grey", "light"),
@@ -17,21 +17,50 @@ WORDS = {
 }
 
 
-def measure(images: torch.Tensor) -> torch.Tensor:
+def background(images: torch.Tensor) -> torch.Tensor:
+    """Return the colour of each image's background: the median of its outermost pixels, float32 (N, C).
+
+    What is no brighter than ``FOREGROUND`` counts as black, so that noise on a black ground moves nothing.
+    """
+    images = images.float()
+    rim = torch.cat((images[:, :, 0], images[:, :, -1], images[:, :, 1:-1, 0], images[:, :, 1:-1, -1]), 2)
+    colour = rim.median(2).values
+    return colour * (colour.mean(1, keepdim=True) > FOREGROUND)
+
+
+def foreground(images: torch.Tensor, threshold: float = FOREGROUND) -> torch.Tensor:
+    """Return which pixels differ from the background, in the mean over the channels; bool (N, H, W).
+
+    On a black background these are the pixels brighter than the threshold.
+
+    Args:
+        images: float (N, C, H, W) in [0, 1].
+        threshold: 0 .. 1.
+    """
+    return contrast(images) > threshold
+
+
+def contrast(images: torch.Tensor) -> torch.Tensor:
+    """Return how much each pixel differs from the background, in the mean over the channels; float32 (N, H, W)."""
+    return (images.float() - background(images)[:, :, None, None]).abs().mean(1)
+
+
+def measure(images: torch.Tensor, threshold: float = FOREGROUND) -> torch.Tensor:
     """Measure every attribute of every image, in the order of ``WORDS``.
 
     Brightness is the mean intensity of the object; width and length are its extents, as four standard deviations of
     its pixels' columns and rows, in pixels; fill is its share of its bounding box; texture is the mean absolute
-    Laplacian over its brightness. An empty image measures 0 throughout.
+    Laplacian over its contrast to the background, on black its brightness. An empty image measures 0 throughout.
 
     Args:
         images: float (N, C, H, W) in [0, 1].
+        threshold: of ``foreground``.
 
     Returns:
         float32 (N, 5).
     """
     grey = images.float().mean(1)
-    mask = (grey > FOREGROUND).float()
+    mask = foreground(images, threshold).float()
     count = mask.sum((1, 2)).clamp(min=1)
     brightness = (grey * mask).sum((1, 2)) / count
 
@@ -43,10 +72,11 @@ def measure(images: torch.Tensor) -> torch.Tensor:
 
     columns, rows = mask.sum(1), mask.sum(2)
     box = (_span(columns) * _span(rows)).clamp(min=1)
-    laplacian = (
-        grey[:, :-2, 1:-1] + grey[:, 2:, 1:-1] + grey[:, 1:-1, :-2] + grey[:, 1:-1, 2:] - 4 * grey[:, 1:-1, 1:-1]
-    ).abs()
-    texture = (laplacian * mask[:, 1:-1, 1:-1]).sum((1, 2)) / count / brightness.clamp(min=FOREGROUND)
+    x = images.float()
+    laplacian = x[..., :-2, 1:-1] + x[..., 2:, 1:-1] + x[..., 1:-1, :-2] + x[..., 1:-1, 2:] - 4 * x[..., 1:-1, 1:-1]
+    against = (contrast(images) * mask).sum((1, 2)) / count
+    edges = laplacian.abs().mean(1) * mask[:, 1:-1, 1:-1]
+    texture = edges.sum((1, 2)) / count / against.clamp(min=FOREGROUND)
     return torch.stack((brightness, extent(columns), extent(rows), mask.sum((1, 2)) / box, texture), 1)
 
 
@@ -71,6 +101,8 @@ def terciles(values: torch.Tensor, class_ids: torch.Tensor) -> torch.Tensor:
 
 def plural(name: str) -> str:
     """Return the plural of a class name, as captions use it."""
+    if re.search("[^aeiou]y$", name):
+        return name[:-1] + "ies"
     return name + ("es" if name.endswith(("s", "x", "ch", "sh")) else "s")
 
 

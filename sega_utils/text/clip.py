@@ -1,5 +1,6 @@
 """One wrapper over open_clip: normalised embeddings of texts and of images (N, C, H, W) in [0, 1]."""
 
+import warnings
 from pathlib import Path
 
 import open_clip
@@ -118,6 +119,12 @@ def load_foreign(name: str, device: torch.device | str) -> Clip:
             f"{pretrained!r} is neither a file nor a tag of {model_name}; its tags are "
             f"{', '.join(open_clip.list_pretrained_tags_by_model(model_name)) or 'none'}"
         )
+    if Path(pretrained).exists() and (twin := twin_of(model_name)):
+        warnings.warn(
+            f"a file of weights does not say whether it was trained as {model_name} or as {twin}; they load into both, "
+            "and embed differently: make sure that the name is the right one (OpenAI's own are quickgelu)",
+            stacklevel=3,
+        )
     try:
         model, _, _ = open_clip.create_model_and_transforms(model_name, pretrained=pretrained, device=device)
     except Exception as error:  # every format's reader, and the download, raises its own
@@ -134,6 +141,13 @@ def load_foreign(name: str, device: torch.device | str) -> Clip:
         std=model.visual.image_std,
         sha256=artifacts.digest(model.state_dict()),
     )
+
+
+def twin_of(model_name: str) -> str:
+    """Return open_clip's model of the same weights and another activation (QuickGELU or GELU); empty if it has none."""
+    end = "-quickgelu"
+    twin = model_name.removesuffix(end) if model_name.endswith(end) else model_name + end
+    return twin if twin in open_clip.list_models() else ""
 
 
 def load_run_clip(run: str, dataset: str, device: torch.device | str = "cpu") -> Clip:

@@ -41,20 +41,52 @@ SETTINGS = {
 }
 # How a step is computed, for those who ask for it; at these defaults it is no part of the settings, and of no record.
 SPEED = {"precision": "float32", "compile": False}
+# what a number among them may be, ends included; a text or a switch has its values where it is used
+LIMITS = {
+    "steps": (1, 10**8),
+    "batch_size": (1, 10**6),
+    "lr": (1e-9, 1e3),
+    "weight_decay": (0, 1e3),
+    "ratio": (0, 0.99),
+    "amount": (0.001, 1e6),
+    "temperature": (1e-6, 1e6),
+}
 
 
 def settings_of(arm: str, tuned: dict | None = None) -> dict:
     """Return an arm's complete settings: defaults, then tuned values, then what makes the arm itself.
 
     Raises:
-        ValueError: unknown arm or setting.
+        ValueError: unknown arm or setting, or a value of another type or range.
     """
     if arm not in ARMS:
         raise ValueError(f"unknown arm {arm!r}; known are {', '.join(ARMS)}")
     if unknown := set(tuned or {}) - set(SETTINGS | SPEED):
-        raise ValueError(f"unknown settings {sorted(unknown)}; known are {', '.join(SETTINGS | SPEED)}")
+        raise ValueError(f"unknown settings {sorted(map(str, unknown))}; known are {', '.join(SETTINGS | SPEED)}")
+    for name, value in (tuned or {}).items():
+        check_setting(arm, name, value)
     settings = SETTINGS | (tuned or {}) | ARMS[arm]
     return {name: value for name, value in settings.items() if name in SETTINGS or value != SPEED[name]}
+
+
+def check_setting(arm: str, name: str, value: object) -> None:
+    """Refuse a value that a setting cannot have.
+
+    Raises:
+        ValueError: the message says what is allowed.
+    """
+    default = (SETTINGS | SPEED)[name]
+    if name in LIMITS:
+        low, high = LIMITS[name]
+        kinds, allowed = {int} if name in {"steps", "batch_size"} else {int, float}, f"{low} .. {high}"
+        if type(value) in kinds and low <= value <= high:
+            return
+        allowed = f"an integer {allowed}" if kinds == {int} else f"a number {allowed}"
+    else:
+        if type(value) is type(default):
+            return
+        allowed = "true or false" if isinstance(default, bool) else "a text"
+    raise ValueError(f"{name} of {arm} is {value!r}; allowed is {allowed}")
 
 
 def read(file: Path, classifier: str = "") -> dict[str, dict]:
@@ -73,20 +105,20 @@ def read(file: Path, classifier: str = "") -> dict[str, dict]:
     content, shown = parameters.load_yaml(file), paths.shown(file)
     several = isinstance(content, dict) and set(content) == {"arms", "classifiers"}
     groups = list(content.values()) if several else [content]
-    if not all(isinstance(g, dict) and all(isinstance(s, dict | None) for s in g.values()) for g in groups):
+    if not all(isinstance(group, dict) for group in groups):
         raise ValueError(f"{shown} must hold settings by arm, or those in a section arms beside a section classifiers")
+    for name, own in ((name, own) for group in groups for name, own in group.items()):
+        if not isinstance(own, dict):
+            raise ValueError(f"{shown} has {own!r} for {name}; it must hold settings by name, or {{}} for the defaults")
     if not several:
         if classifier:
             raise ValueError(f"{shown} holds settings by arm and no classifiers, so it has no {classifier}")
-        return {arm: own or {} for arm, own in content.items()}
+        return content
     known = content["classifiers"]
     if classifier not in known:
         asked = f"lacks the classifier {classifier}" if classifier else "needs a classifier to be named"
         raise ValueError(f"{shown} {asked}; there are {', '.join(known) or 'none'}")
-    return {
-        arm: {"classifier": classifier} | (known[classifier] or {}) | (own or {})
-        for arm, own in content["arms"].items()
-    }
+    return {arm: {"classifier": classifier} | known[classifier] | own for arm, own in content["arms"].items()}
 
 
 def differences(names: list[str], tuned: dict[str, dict]) -> dict[str, dict]:

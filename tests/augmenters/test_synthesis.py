@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from sega_utils.augmenters import sega
+from sega_utils.augmenters import pools, sega
 from sega_utils.augmenters.base import noise_of, plan, quota, select
 from sega_utils.augmenters.sega import draw
 from sega_utils.data.images import to_uint8
@@ -131,3 +131,20 @@ def test_an_exhausted_pool_names_the_classes_and_what_to_do():
     assert len(select(keep, class_ids, n=3, n_classes=3)) == 3
     with pytest.raises(ValueError, match="class 3: 0 kept, 1 needed"):
         select(keep, class_ids, n=4, n_classes=4)
+
+
+# copies of test images
+
+
+def test_kept_candidates_that_are_a_test_image_are_left_out_with_the_reason():
+    coarse = torch.rand(12, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    images = torch.nn.functional.interpolate(coarse, 32, mode="bicubic").clamp(0, 1)
+    test = torch.cat([images[10:], images[2:4].flip(3), images[3:4], images[5:6]])
+    kept = torch.tensor([True] * 5 + [False] * 5)
+    table = {"kept": kept.tolist(), "reason": [""] * 5 + ["blur"] * 5}
+    left, pairs = pools.leave_out_copies({"images": to_uint8(images[:10])}, kept, table, test)
+    assert left.tolist() == [True, True, False, False, True] + [False] * 5 == table["kept"]
+    assert table["reason"] == ["", "", "test_duplicate", "test_duplicate", ""] + ["blur"] * 5
+    assert table["test_duplicate_of"] == [-1, -1, 2, 3] + [-1] * 6
+    assert pairs.rows.tolist() == [[2, 2], [3, 3], [3, 4]] and pairs.kinds[0] == "mirrored"
+    assert kept.tolist() == [True] * 5 + [False] * 5, "the filters' own mask is as it was"

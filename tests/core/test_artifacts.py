@@ -1,6 +1,7 @@
 import errno
 import multiprocessing
 import os
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from sega_utils.core import artifacts
+from sega_utils.core import artifacts, paths
 from sega_utils.core.artifacts import ArtifactError
 
 TENSORS = {"a": torch.arange(6.0).view(2, 3), "b": torch.tensor([True, False])}
@@ -103,7 +104,7 @@ def test_json_refuses_what_is_not_finite(path, value):
 @pytest.mark.parametrize("text", ["[1]", "null", "3", '"text"'])
 def test_json_that_is_no_object_is_refused(path, text):
     artifacts.save_text(path, text)
-    with pytest.raises(ArtifactError, match=r"mine/file holds a .*, not an object .* make it again"):
+    with pytest.raises(ArtifactError, match=r"mine/file holds a .*, not an object .* run"):
         artifacts.load_json(path)
 
 
@@ -156,18 +157,81 @@ def test_a_file_of_someone_else_is_refused(path, header):
         artifacts.load_tensors(path)
 
 
-@pytest.mark.parametrize("text", ["", '{"a": 1', "PK\x03\x04", "\udcff"])
+@pytest.mark.parametrize("text", ["", '{"a": 1', "PK\x03\x04", '{"a": 1, "a": 2}', '{"a": NaN}', "[" * 9999])
 def test_a_file_that_is_no_json_is_refused(path, text):
     path.parent.mkdir(parents=True)
-    path.write_bytes(text.encode("utf-8", "surrogateescape"))
-    with pytest.raises(ArtifactError, match="mine/file is not valid JSON .*delete it and make it again"):
+    path.write_text(text)
+    with pytest.raises(ArtifactError, match="mine/file is not valid JSON .*delete it and run"):
         artifacts.load_json(path)
 
 
-def test_a_missing_file_is_missing_not_damaged(path):
-    for load in (artifacts.load_tensors, artifacts.load_json, artifacts.load_csv):
-        with pytest.raises(FileNotFoundError):
-            load(path)
+lines = lambda path: list(artifacts.load_jsonl(path))
+LOADERS = (artifacts.load_tensors, artifacts.load_json, artifacts.load_csv, lines)
+
+
+@pytest.mark.parametrize("load", LOADERS)
+def test_what_is_no_file_is_named_and_not_damaged(path, load):
+    path.parent.mkdir(parents=True)
+    with pytest.raises(FileNotFoundError, match="^results/mine/file is missing; run the step that makes it$"):
+        load(path)
+    path.symlink_to(path.name)
+    with pytest.raises(ArtifactError, match="^results/mine/file cannot be read: .*; delete it and run"):
+        load(path)
+    path.unlink()
+    path.mkdir()
+    with pytest.raises(ArtifactError, match="^results/mine/file is a folder; delete it and run"):
+        load(path)
+
+
+@pytest.mark.parametrize("load", LOADERS[1:])
+def test_text_in_another_encoding_is_refused_with_its_line(path, load):
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b'{"a": 1}\n{"b": "caf\xe9"}\n')
+    with pytest.raises(ArtifactError, match="mine/file is not UTF-8 text: line 2 has the byte 0xe9; save it as UTF-8"):
+        load(path)
+
+
+@pytest.mark.parametrize(("line", "problem"), [("7", "a int, not an object"), ("[" * 9999, "deep"), ("{", "JSON")])
+def test_a_line_that_is_no_object_is_named(path, line, problem):
+    path.parent.mkdir(parents=True)
+    path.write_text(f'\ufeff{{"a": 1}}\n{line}\n')
+    with pytest.raises(ArtifactError, match=f"line 2 of results/mine/file .*{problem}"):
+        list(artifacts.load_jsonl(path))
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("", "is no CSV file"),
+        ("a,b\n1\n", "row 2 has 1 values for 2 columns"),
+        ("a,a\n1,2\n", "column 'a' twice"),
+        ('a,b\n"1,2\n', "is no CSV file"),
+        (f"a\n{'x' * 200_000}\n", "is no CSV file"),
+    ],
+)
+def test_a_table_without_one_value_a_column_is_refused(path, text, problem):
+    path.parent.mkdir(parents=True)
+    path.write_text(text)
+    with pytest.raises(ArtifactError, match=f"mine/file .*{problem}.*; delete it"):
+        artifacts.load_csv(path)
+
+
+def test_every_shipped_table_has_its_digest_and_is_read_only_as_it_was_shipped(tmp_path, monkeypatch):
+    shutil.copytree(paths.DATA / "paper", tmp_path / "data/paper")
+    monkeypatch.setattr(paths, "DATA", tmp_path / "data")
+    tables = sorted((tmp_path / "data/paper").glob("*.csv"))
+    assert len(tables) == 9 and all(artifacts.load_csv(table) for table in tables)
+    whole = tables[0].read_text()
+    for changed in (whole[:-20], "", whole.replace("70.1", "71.0"), "<html></html>"):
+        tables[0].write_text(changed)
+        with pytest.raises(ArtifactError, match="ablation.csv has sha256 .*, expected .*git checkout"):
+            artifacts.load_csv(tables[0])
+    (tmp_path / "data/paper/more.csv").write_text(whole)
+    with pytest.raises(ArtifactError, match="more.csv .*expected none, it is not listed"):
+        artifacts.load_csv(tmp_path / "data/paper/more.csv")
+    (tmp_path / "data/paper/SHA256SUMS").unlink()
+    with pytest.raises(FileNotFoundError, match="SHA256SUMS is missing; restore it with: git checkout"):
+        artifacts.load_csv(tables[1])
 
 
 def test_a_checkpoint_of_other_images_is_refused():

@@ -192,3 +192,63 @@ def test_an_entry_of_a_merged_mapping_may_be_overridden(tmp_path):
     file = tmp_path / "merged.yaml"
     file.write_text("a: &a {b: 1, c: 3}\nd: {<<: *a, b: 2}\n")
     assert parameters.load_yaml(file)["d"] == {"b": 2, "c": 3}
+
+
+# YAML that looks like something else
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a: 010", "010 would be read as the number 8; write 8, or '010' for a text, line 1"),
+        ("b: 1\na: 1:30", "1:30 would be read as the number 90; .*, line 2"),
+        ("a: 1_000", "would be read as the number 1000"),
+        ("a: no", "no would be read as False; write false"),
+        ("a: 2024-01-15", "would be read as a date"),
+        ("a: .inf", "no finite number"),
+        ("a: 1\na: 2", "'a' is there twice; leave one, line 2"),
+        ("? [1]\n: 2", "is no name"),
+        ("[" * 3000, "nested too deep"),
+        ('a: "\\x1b[31m"', "control character"),
+        (f"a: {'x' * 5000}", "a text of 5,000 characters; allowed are 4,096"),
+        (f"a: {'x ' * 2**20}", "allowed are 1,048,576"),
+        ("!!python/object/apply:os.system [echo]", "could not determine a constructor"),
+    ],
+)
+def test_what_yaml_would_take_for_something_else_is_refused(text, message, tmp_path):
+    file = tmp_path / "x.yaml"
+    file.write_text(text)
+    with pytest.raises(ValueError, match=f"x.yaml is not valid YAML: .*{message}") as error:
+        parameters.load_yaml(file)
+    assert "\n" not in str(error.value)
+
+
+def test_what_yaml_reads_as_it_looks_is_read(tmp_path):
+    file = tmp_path / "x.yaml"
+    file.write_text("a: [0, -1, 0.5, 5.0e-4, true, null, 'no', '010', é]\nb: &b {c: 1}\nd: {<<: *b}")
+    assert parameters.load_yaml(file) == {
+        "a": [0, -1, 0.5, 5e-4, True, None, "no", "010", "é"],
+        "b": {"c": 1},
+        "d": {"c": 1},
+    }
+    file.write_bytes(b"a: caf\xe9")
+    with pytest.raises(ValueError, match="x.yaml is not UTF-8 text"):
+        parameters.load_yaml(file)
+
+
+@pytest.mark.parametrize("given", [[0, 0], "[0, 1, 0]", [1, "1"]])
+def test_a_list_of_seeds_is_a_set(given):
+    known = parameters.declared("SEEDS = [0, 1]  # seeds; list of: 0 .. 9")
+    with pytest.raises(ValueError, match=r"SEEDS is .*; allowed is .*: the list holds . twice; leave one"):
+        parameters.check({"SEEDS": given}, known)
+
+
+TEXTS = [("x" * 5000, "5,000 characters"), ("a\0b", "control"), ("\x1b[2J", "control")]
+
+
+@pytest.mark.parametrize(("value", "message"), TEXTS)
+def test_a_text_is_short_and_can_be_shown(value, message):
+    known = parameters.declared('RUN = "x"  # name; any text')
+    with pytest.raises(ValueError, match=message) as error:
+        parameters.check({"RUN": value}, known)
+    assert len(str(error.value)) < 400 and str(error.value).isprintable()

@@ -56,6 +56,41 @@ def test_a_run_or_data_set_is_one_folders_name(name):
         paths.artifact("embedded", name, "real")
 
 
+@pytest.mark.parametrize(
+    ("name", "problem"),
+    [
+        ("{run}", "must be the name of one folder: letters, digits"),
+        ("../x", "must be the name of one folder"),
+        ("/abs", "must be the name of one folder"),
+        ("a\0b", "must be the name of one folder"),
+        ("a\n", "must be the name of one folder"),
+        ("x" * 300, "'xxx.*[.][.][.]'; it must be .* at most 100 characters"),
+        ("reference", "is reserved"),
+        ("Reference", "is reserved"),
+        (10, "run is 10, a int; it must be text: quote it"),
+        (1000.0, "a float; it must be text"),
+        (None, "a NoneType; it must be text"),
+    ],
+)
+def test_a_runs_name_says_what_is_wrong_with_it(name, problem, results):
+    with pytest.raises(ValueError, match=problem) as error:
+        paths.run_name(name)
+    assert len(str(error.value)) < 250 and not results.exists()
+
+
+@pytest.mark.parametrize("name", ["embedded", "0012", "1e3", "123", "2024_01_15", "paper-0.01@resnet18", "x" * 100])
+def test_a_name_that_looks_like_a_number_is_a_name(name):
+    assert paths.run_name(name) == name
+
+
+def test_a_link_that_leads_to_itself_is_shown_and_missing(results):
+    link = paths.artifact("mine", "fashion-mnist", "real")
+    link.parent.mkdir(parents=True)
+    link.symlink_to(link.name)
+    with pytest.raises(FileNotFoundError, match="results/mine/fashion-mnist/real.safetensors is missing; make it with"):
+        paths.require("mine", "fashion-mnist", "real")
+
+
 @pytest.mark.parametrize("name", [name for name, (_, notebook) in paths.ARTIFACTS.items() if notebook])
 def test_a_missing_artifact_names_its_file_and_the_command_that_makes_it(results, name):
     file, notebook = paths.ARTIFACTS[name]

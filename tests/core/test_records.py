@@ -14,18 +14,18 @@ PARTS = {
 
 
 def write(name="one", **parts):
-    return records.write("mine", "fashion-mnist", "training", name, **PARTS | parts)
+    return records.write("mine", "fashion-mnist", "shards", name, **PARTS | parts)
 
 
 def test_a_record_is_flat_and_read_back_as_written(results):
     record = write()
-    assert artifacts.load_json(results / "mine/fashion-mnist/records/training/one.json") == record
-    assert records.read("mine", "fashion-mnist", "training") == [record]
+    assert artifacts.load_json(results / "mine/fashion-mnist/records/shards/one.json") == record
+    assert records.read("mine", "fashion-mnist", "shards") == [record]
     assert all(isinstance(value, (str, int, float)) for value in record.values())
     expected = {
         "run": "mine",
         "dataset": "fashion-mnist",
-        "stage": "training",
+        "stage": "shards",
         "name": "one",
         "accuracy": 0.8,
         "n_test": 100,
@@ -42,7 +42,7 @@ def test_a_record_is_flat_and_read_back_as_written(results):
     "value", [math.nan, math.inf, -math.inf, True, "0.8", None, [0.8, math.nan], {"a": [True]}, np.float32(0.8)]
 )
 def test_a_metric_that_is_no_finite_number_is_refused_by_name(results, value):
-    with pytest.raises(ValueError, match="metric 'accuracy' of record training/one is .*must be a finite number"):
+    with pytest.raises(ValueError, match="metric 'accuracy' of record shards/one is .*must be a finite number"):
         write(metrics={"accuracy": value})
     assert not results.exists()
 
@@ -56,16 +56,16 @@ def test_a_parameter_that_is_not_finite_leaves_no_file(results):
 def test_a_stage_is_read_in_the_order_of_names():
     for name in ("b", "a", "c"):
         write(name)
-    assert [record["name"] for record in records.read("mine", "fashion-mnist", "training")] == ["a", "b", "c"]
+    assert [record["name"] for record in records.read("mine", "fashion-mnist", "shards")] == ["a", "b", "c"]
     assert records.read("mine", "fashion-mnist", "report") == []
 
 
 def test_a_damaged_record_is_named():
     write()
-    path = records.path("mine", "fashion-mnist", "training", "one")
+    path = records.path("mine", "fashion-mnist", "shards", "one")
     path.write_text(path.read_text()[:-10])
-    with pytest.raises(artifacts.ArtifactError, match="records/training/one.json is not valid JSON"):
-        records.read("mine", "fashion-mnist", "training")
+    with pytest.raises(artifacts.ArtifactError, match="records/shards/one.json is not valid JSON"):
+        records.read("mine", "fashion-mnist", "shards")
 
 
 def test_two_runs_that_differ_only_in_cost_are_comparable():
@@ -82,7 +82,7 @@ def test_numbers_may_stand_under_keys_and_texts_beside_them():
 
 def test_what_is_on_record_is_not_measured_again_unless_asked_for_otherwise():
     calls = []
-    where, asked = ("run", "dataset", "training", "x"), {"parameters": {"seed": 1}, "inputs": {"real": "a"}}
+    where, asked = ("run", "dataset", "shards", "x"), {"parameters": {"seed": 1}, "inputs": {"real": "a"}}
 
     def measure():
         calls.append(1)
@@ -105,5 +105,5 @@ def test_what_is_on_record_is_not_measured_again_unless_asked_for_otherwise():
 
 def test_a_measurement_that_fails_leaves_no_record(results):
     with pytest.raises(KeyError):
-        records.once("run", "dataset", "training", "x", parameters={}, inputs={}, measure=lambda: {}["x"])
+        records.once("run", "dataset", "shards", "x", parameters={}, inputs={}, measure=lambda: {}["x"])
     assert not results.exists()

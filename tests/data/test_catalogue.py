@@ -2,6 +2,7 @@ import pytest
 import torch
 
 from sega_utils.core import artifacts, paths
+from sega_utils.core.artifacts import ArtifactError
 from sega_utils.data import catalogue
 from sega_utils.data.images import Dataset, from_uint8, take, to_uint8
 
@@ -136,6 +137,30 @@ def test_a_run_s_real_images_come_with_their_names_and_what_may_be_done_to_them(
     assert (real.class_names, real.mirrors, meta["sha256"]) == (whole.class_names, mirrors, digest)
     assert take(real, torch.tensor([1])).mirrors == mirrors
     assert real.unusual() == ({} if mirrors else {"mirrors": False})
+
+
+@pytest.mark.parametrize(
+    ("images", "labels", "names"),
+    [
+        (torch.zeros(3, 1, 32, 32), torch.tensor([0, 1, 2]), "abc"),
+        (torch.zeros(3, 1, 32, 32, dtype=torch.uint8), torch.tensor([0, 1, 1.7]), "abc"),
+        (torch.zeros(3, 1, 32, 32, dtype=torch.uint8), torch.tensor([0, 1]), "abc"),
+        (torch.zeros(3, 1, 32, 32, dtype=torch.uint8), torch.tensor([0, 1, 2]), "ab"),
+        (torch.zeros(3, 1, 32, 32, dtype=torch.uint8), torch.tensor([0, 1, -1]), "abc"),
+    ],
+)
+def test_a_run_s_real_images_of_another_form_are_refused(results, images, labels, names):
+    file = paths.artifact("mine", "mnist", "real")
+    artifacts.save_tensors(file, {"images": images, "labels": labels}, {"class_names": list(names)})
+    with pytest.raises(ArtifactError, match="real.safetensors must hold images uint8 .*: execute 00_data again"):
+        catalogue.load_real("mine", "mnist")
+
+
+def test_a_subset_is_what_is_picked(train):
+    chosen, others = catalogue.pick(train, 3, seed=1)
+    part, rest = catalogue.subset(train, 3, seed=1)
+    assert torch.equal(train.images[chosen], part.images) and torch.equal(train.labels[others], rest.labels)
+    assert sorted([*chosen.tolist(), *others.tolist()]) == list(range(len(train.labels)))
 
 
 # what an LLM is told

@@ -5,7 +5,7 @@ import pytest
 from sega_utils.core import paths
 from sega_utils.data import catalogue, folders
 from sega_utils.data.published import DIGITS
-from sega_utils.text import llm, prompts
+from sega_utils.text import banks, prompts
 
 
 def test_the_digits_become_a_data_set_with_names_descriptions_and_prompts(tmp_path):
@@ -26,7 +26,7 @@ def test_the_digits_become_a_data_set_with_names_descriptions_and_prompts(tmp_pa
 
 
 def test_the_committed_prompts_are_authored_and_answer_what_would_be_asked():
-    records = list(llm.load_bank(paths.DATA / "prompts/digits.jsonl").values())
+    records = list(banks.load_bank(paths.DATA / "prompts/digits.jsonl").values())
     for record, name, shape in zip(records, DIGITS, folders.DIGIT_SHAPES, strict=True):
         asked = {
             "class_name": name,

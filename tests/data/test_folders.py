@@ -3,11 +3,12 @@ import shutil
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageDraw
 
 from sega_utils.core.artifacts import ArtifactError
-from sega_utils.data import folders
-from sega_utils.data.images import decode
+from sega_utils.data import catalogue, folders
+from sega_utils.data import tree as layout
+from sega_utils.data.decoding import decode
 
 
 def draw(path, seed: int, *, mode: str = "L", size: tuple[int, int] = (8, 8)) -> None:
@@ -58,53 +59,22 @@ def test_the_split_depends_on_the_names_alone(tree, tmp_path):
 
 
 def test_folders_train_and_test_are_the_splits(split_tree):
-    found = folders.find_files(split_tree)
+    found = layout.find_files(split_tree)
     assert [path.name for path in found["train"]["a"]] == ["0.png", "1.png", "2.png"]
     assert folders.read_folder(split_tree, "test")[1].bincount().tolist() == [2, 2]
 
 
 def test_labels_belong_to_their_images(tree):
     images, labels, names = folders.read_folder(tree, "train")
-    for file in folders.find_files(tree)["train"]["beech"]:
+    for file in layout.find_files(tree)["train"]["beech"]:
         own = torch.from_numpy(decode(file.read_bytes()))[:1]
         (index,) = [i for i, image in enumerate(images) if torch.equal(image, own)]
         assert names[labels[index]] == "beech"
 
 
 def test_one_colour_image_in_either_split_makes_all_of_them_colour(tree):
-    draw(folders.find_files(tree)["train"]["beech"][0], 99, mode="RGB")
+    draw(layout.find_files(tree)["train"]["beech"][0], 99, mode="RGB")
     assert [folders.read_folder(tree, split)[0].shape[1] for split in ("train", "test")] == [3, 3]
-
-
-@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "I;16"])
-@pytest.mark.parametrize("size", [(1, 1), (8, 8), (50, 20), (31, 100)])
-def test_any_size_and_mode_becomes_32_by_32(tmp_path, mode, size):
-    level = 255 if mode == "1" else 200
-    image = Image.new("L", size, level)
-    image = Image.fromarray(np.full(size[::-1], 257 * level, np.uint16)) if mode == "I;16" else image.convert(mode)
-    image.save(tmp_path / "x.png")
-    array = decode((tmp_path / "x.png").read_bytes())
-    assert array.shape == (3, 32, 32) and array.dtype == np.uint8
-    assert (array == level).all()
-
-
-def test_what_is_transparent_is_black(tmp_path):
-    Image.new("RGBA", (9, 9), (255, 255, 255, 0)).save(tmp_path / "x.png")
-    assert not decode((tmp_path / "x.png").read_bytes()).any()
-
-
-def test_an_image_is_cut_about_its_centre_and_turned_upright(tmp_path):
-    wide = Image.new("RGB", (96, 32))
-    wide.paste((255, 0, 0), (32, 0, 64, 32))
-    wide.save(tmp_path / "x.png")
-    assert (decode((tmp_path / "x.png").read_bytes())[0] == 255).all()
-    exif = Image.Exif()
-    exif[0x0112] = 6  # turn by a quarter, clockwise
-    half = Image.new("L", (32, 32))
-    half.paste(255, (0, 0, 32, 16))
-    half.save(tmp_path / "y.jpg", exif=exif)
-    array = decode((tmp_path / "y.jpg").read_bytes())
-    assert array[0, :, 31].min() > 200 and array[0, :, 0].max() < 50
 
 
 # what is refused
@@ -168,46 +138,80 @@ def test_hidden_files_are_no_images(tree):
     assert len(folders.read_folder(tree, "train")[1]) == 24
 
 
-# classes.yaml
-
-
-def test_classes_yaml_names_and_describes(tree):
-    text = "domain: a leaf\nmirror: false\nclasses:\n  0: {name: no leaf, description: an empty page}\n"
-    text += "  beech: copper beech\n"
-    (tree / "classes.yaml").write_text(text)
-    domain, names, descriptions, mirrors = folders.about(tree)
-    assert (domain, descriptions, mirrors) == ("a leaf", {"no leaf": "an empty page"}, False)
-    assert list(names.items()) == [("0", "no leaf"), ("ash_tree", "ash tree"), ("beech", "copper beech")]
+def test_names_of_classes_yaml_are_the_classes_in_the_order_of_the_folders(tree):
+    (tree / "classes.yml").write_text("classes: {0: no leaf, beech: copper beech}")
     assert folders.read_folder(tree, "test")[2] == ("no leaf", "ash tree", "copper beech")
+    (tree / "classes.yml").write_text("classes: {0: <i>leaf</i>}")
+    with pytest.raises(ValueError, match="class names that cannot be used: '<i>leaf</i>'"):
+        folders.read_folder(tree, "test")
 
 
-def test_without_classes_yaml_the_folders_name_the_classes(split_tree):
-    assert folders.about(split_tree) == (folders.DOMAIN, {"a": "a", "b": "b"}, {}, True)
+def test_what_is_taken_otherwise_than_expected_is_said(split_tree):
+    assert folders.notes(split_tree) == []
+    (split_tree / "test").rename(split_tree / "val")
+    for name in ("labels.csv", "train/README.md", "prompts.jsonl", "classes.yml", "Thumbs.db"):
+        (split_tree / name).touch()
+    assert folders.notes(split_tree) == [
+        "The folder val is taken for testing; nothing is tuned on it.",
+        "Not read: labels.csv, train/README.md. Classes are described in classes.yaml alone.",
+    ]
+    assert [len(folders.read_folder(split_tree, split)[1]) for split in ("train", "test")] == [6, 4]
+
+
+def test_twelve_bits_in_sixteen_reach_white_in_both_splits_and_are_said(tmp_path):
+    for c, name in enumerate("ab"):
+        (tmp_path / name).mkdir()
+        for i in range(5):
+            values = np.random.default_rng(10 * c + i).integers(0, 4096, (32, 32)).astype(np.uint16)
+            values[0, 0] = 4095 if (c, i) == (0, 0) else 2048
+            Image.fromarray(values).save(tmp_path / name / f"{i}.png")
+    images = torch.cat([folders.read_folder(tmp_path, split)[0] for split in ("train", "test")])
+    assert images.shape == (10, 1, 32, 32) and int(images.max()) == 255
+    assert sorted(images[:, 0, 0, 0].tolist()) == [128] * 9 + [255], "one scale for all files"
+    (said,) = folders.notes(tmp_path)
+    assert said == "The files of 16 bits end at 4,095: taken as of 12 bits, in which 4,095 is white."
+
+
+@pytest.mark.parametrize("ink", [(0, 0, 0, 255), (255, 255, 255, 255)])
+def test_icons_of_one_ink_on_transparent_stay_different_images(tmp_path, ink):
+    for c, (name, shape) in enumerate((("circles", "ellipse"), ("squares", "rectangle"))):
+        for i in range(6):
+            image = Image.new("RGBA", (40, 40), (0, 0, 0, 0))
+            getattr(ImageDraw.Draw(image), shape)([12 - i, 12 - i, 28 + i, 28 + i], fill=ink)
+            file = tmp_path / ("train" if i < 3 else "test") / name / f"{c}{i}.png"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            image.save(file)
+    images = torch.cat([folders.read_folder(tmp_path, split)[0] for split in ("train", "test")])
+    assert len({image.numpy().tobytes() for image in images}) == 12
 
 
 @pytest.mark.parametrize(
-    ("text", "message"),
+    ("content", "said"),
     [
-        ("classes: {oak: oak}", "names oak; the class folders are 0, ash_tree, beech"),
-        ("classes: {beech: 'ash tree'}", "two classes one name"),
-        ("classes: [a", "cannot be used"),
-        ("- a", "cannot be used"),
-        ("classes: [beech]", "cannot be used"),
-        ("names: {}", r"cannot be used \(names\)"),
-        ("classes: {beech: {nmae: x}}", r"cannot be used \(nmae\); allowed are 'domain: TEXT'"),
-        ("classes: {beech: [x, y]}", "cannot be used"),
-        ("domain: [x]", "cannot be used"),
-        ("mirror: perhaps", "cannot be used"),
-        ("classes: {beech: {name: {a: b}}}", "cannot be used"),
+        (b"RIFF\x10\0\0\0WEBPVP8 ", "beech/3.png is a WebP image: convert it"),
+        (b"version https://git-lfs.github.com/spec/v1", "beech/3.png is a pointer of Git LFS"),
+        (b"hello", "beech/3.png is no image"),
     ],
 )
-def test_another_classes_yaml_is_refused(tree, text, message):
-    (tree / "classes.yaml").write_text(text)
-    with pytest.raises(ValueError, match=message):
-        folders.about(tree)
+def test_a_file_that_is_something_else_is_called_what_it_is(tree, content, said):
+    (tree / "beech/3.png").write_bytes(content)
+    with pytest.raises(ArtifactError, match=said) as caught:
+        folders.read_folder(tree, "train")
+    assert "BytesIO" not in str(caught.value)
 
 
-def test_a_tag_in_classes_yaml_makes_nothing(tree):
-    (tree / "classes.yaml").write_text("domain: !!python/object/apply:os.getcwd []\nclasses: !!set {}")
-    with pytest.raises(ValueError, match="cannot be used"):
-        folders.about(tree)
+def test_images_are_called_by_their_files_in_the_order_they_are_read(tree):
+    dataset = f"folder:{tree}"
+    for split in ("train", "test"):
+        data = catalogue.load(dataset, split)
+        files = catalogue.names(dataset, split, len(data.labels))
+        for image, label, file in zip(data.images, data.labels, files, strict=True):
+            assert torch.equal(image, torch.from_numpy(decode((tree / file).read_bytes())[:1]) / 255)
+            assert data.class_names[label] == file.split("/")[0].replace("_", " ")
+    assert catalogue.names("fashion-mnist", "test", 2) == ["test 0", "test 1"]
+    assert catalogue.notes("fashion-mnist") == [] == catalogue.notes(dataset)
+
+
+def test_a_fraction_of_a_folder_says_where_to_take_all_of_it(tree):
+    with pytest.raises(ValueError, match="FRACTION 0.01 leaves no image a class; .*00_data: {FRACTION: 1.0}.* PARAMS"):
+        catalogue.counts(f"folder:{tree}", 0.01, torch.tensor([0] * 10 + [1] * 40))

@@ -9,6 +9,7 @@ from functools import partial
 import numpy as np
 import pytest
 import scipy.io
+import torch
 from PIL import Image
 from published_files import archive, idx, pickled, python2
 
@@ -55,7 +56,7 @@ def test_a_missing_data_file_is_named(folder):
 def test_a_data_file_without_a_digest_is_refused(folder):
     sums = folder / "SHA256SUMS"
     sums.write_text("".join(line for line in sums.read_text().splitlines(True) if "test-images" not in line))
-    with pytest.raises(ArtifactError, match="expected None"):
+    with pytest.raises(ArtifactError, match="expected none, it is not listed"):
         published.read_embedded("test")
 
 
@@ -80,6 +81,36 @@ def test_an_idx_file_cut_anywhere_is_refused():
 def test_an_idx_file_of_another_length_or_kind_is_refused(raw):
     with pytest.raises(ArtifactError, match="IDX"):
         published.parse_idx(raw)
+
+
+@pytest.mark.parametrize("dimensions", [0, 4, 255])
+def test_an_idx_file_of_a_strange_number_of_dimensions_is_refused_in_our_words(dimensions):
+    raw = b"\0\0\x08" + bytes([dimensions]) + (1).to_bytes(4) * dimensions + b"\7"
+    with pytest.raises(ArtifactError, match=f"promises {dimensions} dimensions; images have 3, labels 1"):
+        published.parse_idx(raw)
+
+
+@pytest.mark.parametrize("labels", [np.array([0, 1.7]), np.array([np.nan]), np.array([[1]]), np.array(["1"])])
+def test_labels_that_are_no_whole_numbers_are_refused(labels):
+    with pytest.raises(ArtifactError, match="labels must be whole numbers .N,.; received"):
+        published.whole_labels(labels)
+
+
+def test_whole_labels_become_int64_whatever_they_were():
+    found = published.whole_labels(np.array([0.0, 2.0]))
+    assert found.dtype == torch.int64 and found.tolist() == [0, 2]
+
+
+def test_images_of_another_shape_are_not_padded():
+    with pytest.raises(ArtifactError, match=r"images must be .N, 28, 28.; received .2, 30, 28."):
+        published.padded(np.zeros((2, 30, 28), np.uint8))
+
+
+def test_a_list_of_digests_that_is_cut_off_is_refused(folder):
+    sums = folder / "SHA256SUMS"
+    sums.write_text(sums.read_text()[:30])
+    with pytest.raises(ArtifactError, match="each line must be a SHA-256 and a file name; restore it with: git"):
+        published.read_embedded("test")
 
 
 # MNIST and Fashion-MNIST in full

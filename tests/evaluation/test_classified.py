@@ -1,7 +1,7 @@
 import pytest
 from fake_run import ACCURACY, DATASET, RUN, change, remove, write_run
 
-from sega_utils.core import paths, records
+from sega_utils.core import paths, records, schema
 from sega_utils.core.artifacts import ArtifactError
 from sega_utils.evaluation import classified
 from sega_utils.training import recipes
@@ -130,7 +130,7 @@ def test_an_incomplete_record_is_refused(key):
     record = records.artifacts.load_json(path)
     del record[key]
     records.artifacts.save_json(path, record)
-    with pytest.raises(ArtifactError, match=f"records/training/sega-net-seed1.json lacks {key}; delete it and run 05"):
+    with pytest.raises(ArtifactError, match=f"training/sega-net-seed1.json .*it lacks {key}; delete it and run"):
         classified.belonging(RUN, DATASET)
 
 
@@ -140,8 +140,8 @@ def test_an_incomplete_record_is_refused(key):
 def test_measurements_of_other_classifiers_or_runs_are_refused(values):
     for seed in range(3):
         training = records.path(RUN, DATASET, "training", f"sega-net-seed{seed}")
-        record = records.artifacts.load_json(training) | {"stage": "shift"}
-        records.artifacts.save_json(training.parent.parent / "shift" / training.name, record)
+        record = records.load(training) | {"stage": "shift", "shifts": {}, "corruptions": {}}
+        records.artifacts.save_json(training.parent.parent / "shift" / training.name, schema.sealed(record))
     assert len(classified.evaluated(RUN, DATASET, "shift")) == 3
     change("shift", "sega-net-seed1", **values)
     with pytest.raises(ArtifactError, match="shift/sega-net-seed1.json"):
@@ -151,10 +151,10 @@ def test_measurements_of_other_classifiers_or_runs_are_refused(values):
 @pytest.mark.parametrize("key", ["param_arm", "param_seed", "input_weights"])
 def test_an_incomplete_measurement_is_refused(key):
     path = records.path(RUN, DATASET, "training", "sega-net-seed1")
-    record = records.artifacts.load_json(path)
+    record = records.load(path) | {"stage": "shift", "shifts": {}, "corruptions": {}}
     del record[key]
-    records.artifacts.save_json(path.parent.parent / "shift" / path.name, record | {"stage": "shift"})
-    with pytest.raises(ArtifactError, match="shift/sega-net-seed1.json is of another classifier"):
+    records.artifacts.save_json(path.parent.parent / "shift" / path.name, schema.sealed(record))
+    with pytest.raises(ArtifactError, match=f"shift/sega-net-seed1.json .*it lacks {key}"):
         classified.evaluated(RUN, DATASET, "shift")
 
 

@@ -118,6 +118,21 @@ def test_each_check_finds_its_own_sign_and_only_that(name, seen):
     assert masking.findings(SOUND | seen).keys() == {name}
 
 
+@pytest.mark.parametrize(
+    "seen",
+    [
+        {"one_step": 0.4375, "many_steps": 0.4375, "black_box": 0.4375},  # 7 of 16
+        {"one_step": 0.25, "many_steps": 0.5, "black_box": 0.5},
+        {"many_steps": 0.4375, "black_box": 0.25, "one_step": 0.5},
+    ],
+)
+def test_few_images_give_no_verdict_where_many_do(seen):
+    assert masking.findings(SOUND | seen, n=16) == {}
+    masking.refuse(SOUND | seen, "the net", n=16)
+    assert masking.findings(SOUND | seen, n=200) and masking.findings(SOUND | seen)
+    assert masking.findings(SOUND | {"unbounded": 0.25}, n=4), "without a bound, each image must fall"
+
+
 def test_the_border_is_the_padding_of_28_in_32():
     mask = masking.border(torch.zeros(1, 1, 32, 32))
     assert mask.sum() == 32 * 32 - 28 * 28 and mask[:2].all() and mask[:, -2:].all() and not mask[2:30, 2:30].any()

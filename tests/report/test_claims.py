@@ -32,17 +32,20 @@ def test_what_was_not_measured_cannot_be_compared():
 @pytest.mark.parametrize(
     "ours, verdict, why",
     [
-        ((90, 91, 92), claims.REPRODUCED, "reaches the claim"),
-        ((82, 83.1, 84), claims.NOT_REPRODUCED, "below the claim"),
-        ((80, 82, 82.5), claims.NOT_REPRODUCED, "contains zero"),
-        ((70, 71.1, 72), claims.NOT_REPRODUCED, "opposite sign"),
+        ((90, 91, 92), claims.REPRODUCED, "the whole interval reaches the claim"),
+        ((82, 83.1, 84), claims.NOT_REPRODUCED, "below the claim; it lies above zero"),
+        ((80, 82, 82.5), claims.NOT_REPRODUCED, "below the claim; it contains zero"),
+        ((70, 71.1, 72), claims.NOT_REPRODUCED, "below the claim; it lies below zero"),
+        ((87, 91, 92), claims.UNDECIDED, "contains the claim"),
+        ((60, 90, 99), claims.UNDECIDED, "it contains zero"),
     ],
 )
 def test_the_verdict_follows_from_the_paired_interval(ours, verdict, why):
     found = {"training": records("training", **{"SEGA-Net": ours, "Std_Aug": (80, 81, 82)})}
     row = verdicts(found)["clean"]
     assert row["verdict"] == verdict and why in row["why"]
-    assert row["measured"].startswith(f"{sum(ours) / 3 - 81:+.2f} [") and row["published"] == "at least 8 points"
+    assert row["measured"].startswith(f"{sum(ours) / 3 - 81:+.2f} [") and row["measured"].endswith("points (3 seeds)")
+    assert row["published"] == "at least 8 points"
 
 
 def test_one_seed_is_no_measurement():
@@ -67,16 +70,22 @@ def test_a_claim_that_depends_on_what_the_poster_hides_has_no_verdict_but_a_valu
     assert row["verdict"] == claims.INCOMPARABLE and "epsilon" in row["why"] and row["measured"].startswith("+10.25")
 
 
-def test_what_is_measured_once_has_no_interval_and_its_value_decides():
+def test_compute_counts_kept_images_names_its_rival_and_compares_with_no_gpu_hours():
     found = {"synthesis": [{"alignment": {"pre": {"median": 0.4}, "post": {"median": 0.55}}}]}
+    costs = {"SEGA-Net": ("0.01", "0.02"), "GAN-only": ("0.001", "0.001"), "diffusion": ("0.2", "0.3")}
     efficiency = [
-        {"variant": "SEGA-Net", "seconds_per_image": "0.01"},
-        {"variant": "DDIM", "seconds_per_image": "0.02"},
+        {"variant": name, "seconds_per_image": drawn, "seconds_per_kept_image": kept}
+        for name, (drawn, kept) in costs.items()
     ]
     rows = verdicts(found, efficiency)
-    assert [rows[k]["measured"] for k in ("alignment", "efficiency")] == ["+0.15 cosine", "+2.00 times"]
-    assert [rows[k]["verdict"] for k in ("alignment", "efficiency")] == [claims.REPRODUCED, claims.NOT_REPRODUCED]
-    assert all("measured once" in rows[k]["why"] for k in ("alignment", "efficiency"))
+    assert rows["efficiency"]["measured"] == (
+        "15.0 times (0.3 against 0.02 seconds for each kept image; rival: diffusion; one run)"
+    )
+    assert rows["alignment"]["measured"] == "+0.15 cosine (one run)"
+    assert {rows[k]["verdict"] for k in ("alignment", "efficiency")} == {claims.INCOMPARABLE}
+    assert "GPU hours" in rows["efficiency"]["why"] and "training" in rows["efficiency"]["why"]
+    dearer = efficiency + [{"variant": "Stable Diffusion", "seconds_per_image": "3", "seconds_per_kept_image": "4"}]
+    assert "rival: Stable Diffusion" in verdicts(found, dearer)["efficiency"]["measured"]
 
 
 def components(*losses: float) -> list[dict]:
@@ -110,6 +119,25 @@ def test_the_lead_over_each_arm_is_paired_and_empty_where_nothing_was_measured()
         "shift": records("shift", **{"SEGA-Net": (50, 52), "No_Aug": (40, 42)}),
     }
     rows = claims.ahead(found, ["No Aug", "Std Aug", "GAN-only", "SEGA-Net"])
+    clean, corrupted = "clean images (2 seeds)", "corrupted images (2 seeds)"
     assert [row["SEGA-Net minus"] for row in rows] == ["No Aug", "Std Aug"]
-    assert rows[0]["clean images"] == "+20.00 [+20.00, +20.00]" and rows[0]["corrupted images"].startswith("+10.00 [")
-    assert rows[1]["clean images"].startswith("+10.50 [+4.15") and rows[1]["corrupted images"] == ""
+    assert rows[0][clean] == "+20.00 [+20.00, +20.00]" and rows[0][corrupted].startswith("+10.00 [")
+    assert rows[1][clean].startswith("+10.50 [+4.15") and rows[1][corrupted] == ""
+
+
+def test_each_column_of_leads_says_of_how_many_images_and_seeds():
+    found = {
+        "training": records("training", **{"SEGA-Net": (90, 92, 91), "Std_Aug": (80, 81, 82), "No_Aug": (70, 72)}),
+        "shift": records("shift", **{"SEGA-Net": (50, 52), "No_Aug": (40, 42)}),
+    }
+    for record in found["training"]:
+        record["n_test"] = 10_000
+    for record in found["shift"]:
+        record["n_test"] = 300
+    rows = claims.ahead(found, ["No Aug", "Std Aug"])
+    assert list(rows[0]) == [
+        "SEGA-Net minus",
+        "clean images (10,000 of the test set)",
+        "corrupted images (300 of the test set, 2 seeds)",
+    ]
+    assert [row["clean images (10,000 of the test set)"][-9:] for row in rows] == ["(2 seeds)", "(3 seeds)"]

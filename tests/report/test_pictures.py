@@ -1,15 +1,19 @@
+import base64
+import html.parser
 import io
 
 import matplotlib
+import nbformat
 import numpy as np
 import pytest
 import torch
+from IPython.core.formatters import DisplayFormatter
 from matplotlib import _pylab_helpers
+from nbconvert import HTMLExporter
 from PIL import Image
 
 from sega_utils import filters
-from sega_utils.data import catalogue
-from sega_utils.data.images import to_uint8
+from sega_utils.core import paths
 from sega_utils.report import pictures
 
 GREY = torch.rand(12, 1, 32, 32, generator=torch.Generator().manual_seed(0))
@@ -17,24 +21,6 @@ GREY = torch.rand(12, 1, 32, 32, generator=torch.Generator().manual_seed(0))
 
 def texts(figure):
     return [text.get_text() for text in figure.findobj(matplotlib.text.Text) if text.get_text()]
-
-
-@pytest.fixture(scope="module")
-def candidates():
-    """Return real images as if drawn from 12 prompts a class and rejected for all reasons, with their table."""
-    real = catalogue.load("fashion-mnist", "test")
-    index = torch.arange(1500)
-    prompt_ids = real.labels[:1500] * 12 + index % 12
-    reasons = ["" if i % 4 < 2 else filters.FILTERS[(i // 4) % 5] for i in range(1500)]
-    rows = [
-        {
-            "class": real.class_names[c],
-            "prompt": f"a long light {real.class_names[c]} with its number {p}",
-            "reason": why,
-        }
-        for c, p, why in zip(real.labels.tolist(), prompt_ids.tolist(), reasons, strict=False)
-    ]
-    return {"images": to_uint8(real.images[:1500]), "prompt_ids": prompt_ids}, rows
 
 
 def test_a_tile_keeps_every_pixel_and_fills_up_with_white():
@@ -59,10 +45,37 @@ def test_the_same_input_gives_the_same_bytes_without_date_or_version(tmp_path, m
     again = pictures.grid(GREY, columns=4, row_titles=["one", "two", "three"], title="a title")
     pictures.save(again, tmp_path / "b.png")
     first = (tmp_path / "a.png").read_bytes()
-    assert first == (tmp_path / "b.png").read_bytes() == figure._repr_png_()
-    assert set(Image.open(io.BytesIO(first)).info) <= {"dpi", "transparency"}
+    assert first == (tmp_path / "b.png").read_bytes() == figure.png()
+    assert set(Image.open(io.BytesIO(first)).info) <= {"dpi", "transparency", "Description"}
     other = pictures.grid(GREY.flip(0), columns=4, row_titles=["one", "two", "three"], title="a title")
-    assert other._repr_png_() != first
+    assert other.png() != first
+
+
+def test_a_figure_carries_its_text_into_file_notebook_and_plain_text(tmp_path):
+    figure = pictures.grid(GREY, columns=4, row_titles=["one", "zwölf", "three"])
+    assert figure.alt == "Grid: 12 images in rows of 4, from top to bottom: one; zwölf; three." == repr(figure)
+    pictures.save(figure, tmp_path / "a.png")
+    assert pictures.description((tmp_path / "a.png").read_bytes()) == figure.alt
+    data, metadata = DisplayFormatter().format(figure)
+    assert metadata["image/png"] == {"alt": figure.alt} and data["text/plain"] == figure.alt
+
+
+def test_notebooks_become_html_whose_images_have_their_texts():
+    """The template of the project; JupyterLab's own drops the text of an output."""
+    png = pictures.grid(GREY, columns=4, title='costs "5" & <6>')
+    output = nbformat.v4.new_output(
+        "display_data", {"image/png": base64.b64encode(png.png()).decode()}, metadata={"image/png": {"alt": png.alt}}
+    )
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("figure", outputs=[output])])
+    folder = paths.NOTEBOOKS / "html"
+    exporter = HTMLExporter(template_name=folder.name, extra_template_basedirs=[str(folder.parent)])
+    page, _ = exporter.from_notebook_node(notebook)
+    found = []
+    reader = html.parser.HTMLParser()
+    reader.handle_starttag = lambda tag, attributes: found.append(dict(attributes).get("alt")) if tag == "img" else None
+    reader.handle_startendtag = reader.handle_starttag
+    reader.feed(page)
+    assert found == [png.alt]
 
 
 def test_drawing_leaves_no_state_behind():
@@ -114,49 +127,3 @@ def test_the_gallery_counts_all_and_shows_the_first_of_each_reason(images):
 def test_the_gallery_wants_a_reason_for_each_image():
     with pytest.raises(ValueError, match="received 3 reasons for 12 images"):
         pictures.reasons_gallery(GREY, ["", "", "blur"])
-
-
-def test_the_glance_is_small_and_wide_enough_for_a_readme(candidates, tmp_path):
-    pictures.save(pictures.at_a_glance(*candidates), tmp_path / "glance.png")
-    assert (tmp_path / "glance.png").stat().st_size < 200_000
-    assert Image.open(tmp_path / "glance.png").size[0] >= 1800, "twice 900 px, so that it stays sharp"
-
-
-def test_the_glance_shows_prompts_of_different_classes_with_their_counts(candidates):
-    pool, rows = candidates
-    shown = texts(pictures.at_a_glance(pool, rows))
-    prompts = [text for text in shown if text.startswith("“")]
-    assert len(prompts) == 3 and len({text.split(" with")[0] for text in prompts}) == 3
-    assert {" ".join(text.split()) for text in shown} >= {"kept", *pictures.REASONS.values()}
-    prompt = int(prompts[0].split()[-1].rstrip("”"))
-    mine = [row["reason"] for row, p in zip(rows, pool["prompt_ids"].tolist(), strict=True) if p == prompt]
-    counts = [text for text in shown if " of " in text][:6]
-    assert counts == [f"{mine.count(why)} of {len(mine)}" for why in ("", *filters.FILTERS)]
-
-
-def test_the_glance_draws_the_images_it_counts(candidates):
-    pool, rows = candidates
-    figure = pictures.at_a_glance(pool, rows, prompts=[5])
-    kept = [i for i, row in enumerate(rows) if pool["prompt_ids"][i] == 5 and not row["reason"]]
-    sheet = figure.axes[0].images[0].get_array()
-    assert np.allclose(sheet[:32, :32, 0], pool["images"][kept[0], 0] / 255)
-    assert sheet.shape == (66, 134, 3) or len(kept) < 8
-
-
-def test_the_glance_leaves_out_filters_that_rejected_nothing_and_shortens_long_prompts():
-    prompt = "costs $5 and $6, " + "very " * 40 + "long"
-    rows = [{"class": "bag", "prompt": prompt, "reason": why} for why in ("", "blur")]
-    figure = pictures.at_a_glance({"images": GREY[:2].expand(-1, 3, -1, -1), "prompt_ids": torch.tensor([4, 4])}, rows)
-    figure._repr_png_()
-    shown = texts(figure)
-    assert shown[:2] == ["kept", "blurred"] and "1 of 2" in shown
-    quoted = next(text for text in shown if text.startswith("“"))
-    assert quoted.startswith("“costs $5 and $6, very") and quoted.endswith(" …”") and len(quoted) <= 102
-
-
-def test_the_glance_refuses_a_table_of_other_candidates_and_unknown_prompts(candidates):
-    pool, rows = candidates
-    with pytest.raises(ValueError, match="has 1499 rows for 1500 candidates"):
-        pictures.at_a_glance(pool, rows[:-1])
-    with pytest.raises(ValueError, match=r"no candidate was drawn from the prompts \[999\]; known are 0 .. 119"):
-        pictures.at_a_glance(pool, rows, prompts=[1, 999])

@@ -7,9 +7,9 @@ from fake_run import ACCURACY, DATASET, RUN, change, remove, write_run
 
 from sega_utils import filters
 from sega_utils.__main__ import main
-from sega_utils.core import artifacts, paths
+from sega_utils.core import artifacts, paths, records
 from sega_utils.evaluation import classified
-from sega_utils.report import claims, tables
+from sega_utils.report import poster, tables
 from sega_utils.text import attributes
 from sega_utils.training import recipes
 
@@ -121,10 +121,9 @@ def test_writing_twice_gives_the_same_bytes(run):
 def test_a_missing_record_removes_its_rows_and_invents_none(run):
     remove("training", "no-aug-*")
     remove("synthesis")
-    projector = artifacts.load_json(paths.artifact(RUN, DATASET, "records") / "projector" / "projector.json")
+    (projector,) = records.read(RUN, DATASET, "projector")
     effects = [row for row in projector["effects"]["prompts"] if row["attribute"] != "fill"]
-    kept = projector | {"effects": {"prompts": effects}}
-    artifacts.save_json(paths.artifact(RUN, DATASET, "records") / "projector" / "projector.json", kept)
+    change("projector", "projector", effects={"prompts": effects})
     written = {name: artifacts.load_csv(path) for name, path in tables.write_tables(RUN, DATASET).items()}
     assert [row["arm"] for row in written["accuracy"]] == ["Std Aug", "GAN-only", "SEGA-Net"]
     assert written["alignment"] == written["filters"] == []
@@ -199,7 +198,7 @@ def test_the_readme_gets_the_table_between_its_markers(run, tmp_path):
     readme.write_text(f"# Title\n\n{tables.BEGIN}\nold | table\n{tables.END}\n\nThe rest | stays.\n", encoding="utf-8")
     tables.update_readme(RUN, DATASET, readme)
     text = readme.read_text(encoding="utf-8")
-    assert text.startswith(f"# Title\n\n{tables.BEGIN}\n| arm | accuracy (%) |")
+    assert text.startswith(f"# Title\n\n{tables.BEGIN}\n| arm | accuracy (%), 10,000 test images |")
     assert text.endswith(f"\n{tables.END}\n\nThe rest | stays.\n") and "old" not in text
     assert "\n| SEGA-Net | 84.25 ± 0.25 | +2.75 [+2.13, +3.37] | 3 | 2.50 |\n" in text
     for part in (
@@ -236,9 +235,9 @@ def test_the_poster_stands_beside_our_records(run):
     rows = {
         row["row"]: row
         for row in tables.beside_poster(RUN, DATASET)
-        if row["table"] in {claims.CLEAN, claims.ALIGNMENT}
+        if row["table"] in {poster.CLEAN, poster.ALIGNMENT}
     }
-    assert all(tuple(row) == claims.BESIDE for row in rows.values())
+    assert all(tuple(row) == poster.BESIDE for row in rows.values())
     assert list(rows) == [
         "No Aug",
         "Std Aug",
@@ -267,7 +266,7 @@ def test_what_differs_follows_the_records(run):
     rows = {
         row["row"]: row
         for row in tables.beside_poster(RUN, DATASET)
-        if row["table"] in {claims.CLEAN, claims.ALIGNMENT}
+        if row["table"] in {poster.CLEAN, poster.ALIGNMENT}
     }
     assert "resnet20" in rows["SEGA-Net"]["what differs"] and "7,000 steps" in rows["SEGA-Net"]["what differs"]
     assert rows["Std Aug"]["ours"] == rows["SEGA-Net minus Std Aug"]["ours"] == "not measured"
@@ -275,7 +274,7 @@ def test_what_differs_follows_the_records(run):
 
 def test_a_data_set_that_the_poster_lacks_has_no_rows():
     assert (
-        claims.beside(
+        poster.beside(
             "mnist", {"training": [], "clip": []}, dict.fromkeys(("accuracy", "alignment", "shift", "ablation"), [])
         )
         == []
@@ -297,3 +296,31 @@ def test_a_data_set_that_the_poster_lacks_has_no_rows():
 def test_the_published_numbers_are_complete(table, rows):
     found = artifacts.load_csv(paths.DATA / "paper" / f"{table}.csv")
     assert len(found) == rows and all(value for row in found for value in row.values())
+
+
+def test_what_is_kept_stands_beside_what_is_drawn():
+    row = {"attribute": "brightness", "effect": 2.0, "ci_low": 1.5, "ci_high": 2.5, "n": 1200}
+    other = row | {"attribute": "width"}
+    shown = tables.drawn_and_kept({"drawn": [row, other], "kept": [row | {"effect": 1.75, "n": 800}]})
+    assert shown[0] == {
+        "attribute": "brightness",
+        "drawn": "+2.00 [+1.50, +2.50] (n = 1,200)",
+        "kept": "+1.75 [+1.50, +2.50] (n = 800)",
+    }
+    assert shown[1]["kept"] == ""
+
+
+def test_rejections_by_word_have_a_row_a_reason_and_a_column_a_word():
+    rows = [
+        {"word": word, "reason": reason, "share": share, "n": n}
+        for word, n, shares in (("dark", 1000, (0.6, 0.242)), ("light", 900, (0.9, 0.005)))
+        for reason, share in zip(("", "blur"), shares, strict=True)
+    ]
+    assert tables.rejected_by_word(rows) == [
+        {"": "kept", "dark (n = 1,000)": "60.0%", "light (n = 900)": "90.0%"},
+        {"": "blurred", "dark (n = 1,000)": "24.2%", "light (n = 900)": "0.5%"},
+    ]
+
+
+def test_images_of_ones_own_have_no_claims_of_the_poster():
+    assert tables.claimed(RUN, "folder:somewhere") == []

@@ -11,7 +11,7 @@ from sega_utils.__main__ import main
 from sega_utils.augmenters import base, pools, sega
 from sega_utils.augmenters.base import generate, save_generator
 from sega_utils.augmenters.sega import build_projector, save_projector
-from sega_utils.core import artifacts, numbers, parameters, paths, records
+from sega_utils.core import artifacts, numbers, parameters, paths, records, schema
 from sega_utils.core.artifacts import ArtifactError
 from sega_utils.data import catalogue
 from sega_utils.data.images import from_uint8, to_uint8
@@ -112,9 +112,11 @@ def test_the_committed_file_holds_every_entry_of_the_issue():
         ("seeds: [0]\nsigma: []", "must hold 'seeds: "),
         ("- sigma", "must hold 'seeds: "),
         ("sigma: [1]", r"seeds of .* are \[\]"),
-        ("seeds: [0, 0]\nsigma: [1]", r"seeds of .* are \[0, 0\]"),
+        ("seeds: [0, 0]\nsigma: [1]", "seeds of .* holds 0 twice; leave one"),
         ("seeds: [-1]\nsigma: [1]", r"seeds of .* are \[-1\]"),
         ("sigma: [1", "is not valid YAML"),
+        ("seeds: [0]\nsigma: [010]", "010 would be read as the number 8"),
+        ("seeds: [[0]]\nsigma: [1]", r"seeds of .* are \[\[0\]\]"),
     ],
 )
 def test_a_wrong_file_is_an_error_that_says_what_is_allowed(tmp_path, text, message):
@@ -147,7 +149,7 @@ def test_a_pool_like_the_runs_own_is_the_runs_own(run):
 
 def test_a_run_that_leaves_filters_out_leaves_them_out_of_its_recipe(run):
     file = records.path(*RUN, "synthesis", "synthesis")
-    artifacts.save_json(file, artifacts.load_json(file) | {"param_filters": "blur duplicate"})
+    artifacts.save_json(file, schema.sealed(artifacts.load_json(file) | {"param_filters": "blur duplicate"}))
     assert pools.recipe_of(*RUN)["use"] == "blur duplicate"
 
 
@@ -397,7 +399,7 @@ def test_a_fraction_that_was_not_run_names_the_command(run):
 
 def test_a_run_of_another_fraction_than_its_name_says_is_refused(low):
     path = records.path("mine-fraction-0.05", RUN[1], "training", "std-aug-seed0")
-    artifacts.save_json(path, artifacts.load_json(path) | {"fraction": 0.1})
+    artifacts.save_json(path, schema.sealed(artifacts.load_json(path) | {"fraction": 0.1}))
     with pytest.raises(ArtifactError, match="mine-fraction-0.05 has the fraction 0.1, not 0.05"):
         measure("fraction", 0.05, arm="Std Aug")
 
@@ -483,12 +485,12 @@ def test_the_estimate_counts_what_is_on_record_and_still_current(run, capsys, tm
     record = measure("mixing", "mixup", [0, 1])[0]
     for seed in (0, 1):
         path = records.path(*RUN, "ablation", f"mixing-mixup-seed{seed}")
-        artifacts.save_json(path, artifacts.load_json(path) | {"seconds": 30 + 60 * seed})
+        artifacts.save_json(path, schema.sealed(artifacts.load_json(path) | {"seconds": 30 + 60 * seed}))
     mixing, fraction, total = entries.time_left(*RUN, wanted, [0, 1], workers=2)
     assert mixing == {"name": "mixing", "asked": 4, "on record": 2, "minutes left": 1.0}
     assert fraction["minutes left"] == 0 and total["asked"] == 6
     own = records.path(*RUN, "training", "sega-net-seed0")
-    artifacts.save_json(own, artifacts.load_json(own) | {"input_weights": "retrained"})
+    artifacts.save_json(own, schema.sealed(artifacts.load_json(own) | {"input_weights": "retrained"}))
     assert not classified.is_current(record)
     assert entries.time_left(*RUN, wanted, [0, 1], workers=2)[0]["on record"] == 1
 
@@ -523,15 +525,16 @@ def test_the_bars_show_differences_and_leave_out_what_has_none():
     rows = rows_of("components", ["GAN-only", "GAN+LLM"])
     rows += rows_of("components", ["SEGA-Net"], diff="", ci_low="", ci_high="")
     (axes,) = comparisons.ablation_bars(rows).axes
-    assert [label.get_text() for label in axes.get_yticklabels()] == ["components: GAN-only", "components: GAN+LLM"]
+    names = [label.get_text() for label in axes.get_yticklabels()]
+    assert names == ["parts of the method: GAN-only", "parts of the method: GAN+LLM"]
     assert axes.lines[0].get_xdata().tolist() == [-1, -2]
 
 
 def test_the_curves_have_a_panel_a_name_and_numbers_rise():
     rows = rows_of("sigma", [1, 0.5]) + rows_of("m", [3], std="")
     sigma, m = comparisons.ablation_curves(rows).axes
-    assert sigma.get_title(loc="left") == "sigma" and sigma.lines[0].get_xdata().tolist() == [0.5, 1]
-    assert sigma.lines[0].get_ydata().tolist() == [81, 80] and m.get_xlabel() == "m"
+    assert sigma.get_title(loc="left") == "noise of the latents (sigma)" and m.get_title(loc="left").endswith("(m)")
+    assert sigma.lines[0].get_xdata().tolist() == [0.5, 1] and sigma.lines[0].get_ydata().tolist() == [81, 80]
     by_yield = comparisons.ablation_curves(
         [row | {"kept_share": 0.5} for row in rows], x="kept_share", label="share"
     ).axes[0]

@@ -4,7 +4,7 @@ import pytest
 from fake_run import DATASET, RUN, change, write_run
 
 from sega_utils.__main__ import main
-from sega_utils.core import artifacts, paths, records
+from sega_utils.core import artifacts, paths, records, schema
 from sega_utils.studies import publish, reproduce
 
 REFERENCE = f"reference/{RUN}"
@@ -38,7 +38,7 @@ def test_a_measurement_may_differ_as_the_seeds_of_the_reference_do_and_no_more(p
     name, shift = f"{row['of']}-seed0", row["tolerance"] * row["n"]
     found = artifacts.load_json(records.path(RUN, DATASET, "training", name))["accuracy"]
     for factor, agrees in ((0.9, True), (1.1, False)):
-        change("training", name, accuracy=found + factor * shift)
+        change("training", name, accuracy=found - factor * shift)
         row = of(reproduce.rows(RUN, DATASET, REFERENCE), "training", "accuracy")[0]
         assert row["within"] is agrees
     assert main(["verify", "--run", RUN, "--dataset", DATASET, "--reference", REFERENCE]) == 1
@@ -66,9 +66,8 @@ def test_the_tolerance_is_that_of_the_difference_of_two_means(n, half):
 def test_runs_of_other_seeds_show_the_spread_of_what_was_measured_once(published):
     first = artifacts.load_json(published / "records/projector/projector.json")
     other = paths.reference_root() / f"{RUN}-seed-1" / DATASET / "records/projector/projector.json"
-    other.parent.mkdir(parents=True)
     value = first["effects"]["prompts"][0]["effect"]
-    other.write_text(json.dumps(first).replace(str(value), str(value * 0.9)))
+    artifacts.save_json(other, schema.sealed(json.loads(json.dumps(first).replace(str(value), str(value * 0.9)))))
     quantity = f"effects prompts {first['effects']['prompts'][0]['attribute']} effect"
     row = of(reproduce.rows(RUN, DATASET, REFERENCE), "projector", quantity)[0]
     assert row["tolerance"] > 0.1 * value and row["n_reference"] == 1
@@ -77,7 +76,7 @@ def test_runs_of_other_seeds_show_the_spread_of_what_was_measured_once(published
 def test_the_reference_is_read_and_never_written(published):
     with pytest.raises(ValueError, match="only read"):
         records.write(REFERENCE, DATASET, "data", "x", parameters={}, metrics={}, inputs={}, cost={})
-    with pytest.raises(ValueError, match="not 'reference'"):
+    with pytest.raises(ValueError, match="'reference', which is reserved"):
         paths.artifact("reference", DATASET, "records")
 
 

@@ -1,6 +1,7 @@
 import pytest
 
-from sega_utils.core import artifacts, paths
+from sega_utils.core import artifacts, paths, schema
+from sega_utils.core.artifacts import ArtifactError
 from sega_utils.studies import rewrite
 
 SAME = {"run": "r", "dataset": "d", "seconds": 1.5, "input_real": "ab", "param_seed": 0}
@@ -58,13 +59,30 @@ def test_values_move_from_names_to_keys_and_nothing_else_changes(stage):
     assert rewrite.rewrite(new) == new, "a second time changes nothing"
 
 
-def test_every_record_below_a_folder_is_rewritten_once(results):
+def test_every_record_below_a_folder_is_rewritten_once_and_sealed(results):
     for stage, (old, _) in OLD_AND_NEW.items():
-        artifacts.save_json(results / "run/data/records" / stage / "x.json", SAME | {"stage": stage} | old)
-    assert rewrite.rewrite_all(results) == len(OLD_AND_NEW) - 1
-    assert rewrite.rewrite_all(results) == 0
+        artifacts.save_json(results / "run/data/records" / stage / "x.json", SAME | {"stage": stage, "name": "x"} | old)
+    assert rewrite.rewrite_all(results) == len(OLD_AND_NEW)
+    record = artifacts.load_json(results / "run/data/records/training/x.json")
+    assert record == schema.sealed(record) and record.items() >= OLD_AND_NEW["training"][1].items()
+
+
+def test_what_was_altered_or_holds_nonsense_gets_no_digest(results):
+    file = results / "reference/run/data/records/generator/x.json"
+    good = SAME | {"stage": "generator", "name": "x", "frechet": 0.5}
+    artifacts.save_json(file, good | {"accuracy": 84.9})
+    with pytest.raises(ArtifactError, match="generator/x.json.* accuracy is 84.9; allowed is a finite number"):
+        rewrite.rewrite_all(results)
+    artifacts.save_json(file, schema.sealed(good) | {"frechet": 0.1})
+    with pytest.raises(ArtifactError, match="generator/x.json.* altered .* own digest"):
+        rewrite.rewrite_all(results)
+    artifacts.save_json(file, good)
+    assert rewrite.rewrite_all(results / "reference") == 1 and rewrite.rewrite_all(results) == 0
 
 
 def test_the_committed_records_have_todays_form():
-    found = [artifacts.load_json(file) for file in paths.reference_root().glob("*/*/records/*/*.json")]
-    assert len(found) > 400 and all(rewrite.rewrite(record) == record for record in found)
+    files = list(paths.reference_root().rglob("records/*/*.json"))
+    assert len(files) > 400
+    for file in files:
+        schema.check_record(found := artifacts.load_json(file), file)
+        assert rewrite.rewrite(found) == found

@@ -15,7 +15,7 @@ from sega_utils.__main__ import main
 from sega_utils.augmenters import base, pools, sega
 from sega_utils.augmenters.base import generate, save_generator
 from sega_utils.augmenters.sega import build_projector, save_projector
-from sega_utils.core import artifacts, paths, records
+from sega_utils.core import artifacts, paths, records, schema
 from sega_utils.data.images import from_uint8, to_uint8
 from sega_utils.filters import duplicates, hashes, rules
 from sega_utils.report import tables
@@ -283,7 +283,7 @@ def test_the_estimate_follows_the_records(run, capsys):
         (n, records.read(*RUN, "shards")[0]["device"]) for n in ("1000000", "100000000")
     ]
     record = records.read(*RUN, "shards")[0] | {"device": "a GPU"}
-    artifacts.save_json(records.path(*RUN, "shards", record["name"]), record)
+    artifacts.save_json(records.path(*RUN, "shards", record["name"]), schema.sealed(record))
     assert not grid_results.on_gpu(paths.results_root()), "the grid has no such jobs"
 
 

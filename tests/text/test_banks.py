@@ -8,7 +8,7 @@ from sega_utils.core import paths
 from sega_utils.data import catalogue
 from sega_utils.data.published import DIGITS, FASHION_MNIST_CLASSES
 from sega_utils.text import prompts
-from sega_utils.text.llm import load_bank
+from sega_utils.text.banks import load_bank
 
 CIFAR_10 = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 NAMES = {"fashion-mnist": FASHION_MNIST_CLASSES, "mnist": DIGITS, "cifar-10": CIFAR_10, "svhn": DIGITS}

@@ -155,6 +155,19 @@ def test_an_unknown_model_or_tag_is_refused_without_a_network(no_network, name, 
         clip.load_clip(name)
 
 
+@pytest.mark.parametrize("name", ["ViT-B-32", "ViT-B-32-quickgelu"])
+def test_two_models_of_the_same_weights_are_not_confused_silently(tmp_path, monkeypatch, name):
+    def fail(*args, **kwargs):
+        raise RuntimeError("not loaded here")
+
+    monkeypatch.setattr(open_clip, "create_model_and_transforms", fail)
+    save_file({"a": torch.ones(2)}, tmp_path / "w.safetensors")
+    twin = clip.twin_of(name)
+    assert {name, twin} == {"ViT-B-32", "ViT-B-32-quickgelu"} and clip.twin_of("RN50x4-none") == ""
+    with pytest.warns(UserWarning, match=f"as {name} or as {twin}"), pytest.raises(ArtifactError):
+        clip.load_clip(f"{name}:{tmp_path / 'w.safetensors'}")
+
+
 def test_foreign_weights_that_are_damaged_or_of_another_model_are_refused(foreign, tmp_path):
     whole, path = foreign.read_bytes(), tmp_path / "weights.safetensors"
     save_file({"a": torch.ones(2)}, tmp_path / "other.safetensors")

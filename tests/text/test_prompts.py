@@ -13,8 +13,8 @@ from sega_utils.augmenters.sega import cluster
 from sega_utils.core import artifacts, paths
 from sega_utils.core.artifacts import ArtifactError
 from sega_utils.data.published import FASHION_MNIST_CLASSES
-from sega_utils.text import attributes, llm, prompts
-from sega_utils.text.llm import PromptError, load_bank
+from sega_utils.text import attributes, banks, llm, prompts
+from sega_utils.text.banks import PromptError, load_bank
 from sega_utils.text.prompts import expand, flatten, validate
 
 pytestmark = pytest.mark.filterwarnings("error::UserWarning")
@@ -297,8 +297,8 @@ def test_bank_that_is_not_there(bank):
 
 def test_replayed_prompts_are_validated(bank):
     request = next(iter(load_bank(EMBEDDED).values()))["request"]
-    record = llm.make_record(request, [], provider="authored")
-    llm.save_bank(bank, {record["digest"]: record})
+    record = banks.make_record(request, [], provider="authored")
+    banks.save_bank(bank, {record["digest"]: record})
     with pytest.raises(PromptError, match="0 prompts, expected 12"):
         expand(["t-shirt"], bank=bank)
 

@@ -7,7 +7,7 @@ from llm_server import KEY, answer, good_prompts, serve
 from sega_utils.__main__ import main
 from sega_utils.data import catalogue
 from sega_utils.data.published import FASHION_MNIST_CLASSES
-from sega_utils.text.llm import load_bank
+from sega_utils.text.banks import load_bank
 from sega_utils.text.prompts import price, tokens
 
 

@@ -3,7 +3,7 @@ import pytest
 from sega_utils.core import paths
 from sega_utils.training import recipes
 
-ARMS = "{Std Aug: , SEGA-Net: {ratio: 0.2, lr: 0.3}}"
+ARMS = "{Std Aug: {}, SEGA-Net: {ratio: 0.2, lr: 0.3}}"
 SEVERAL = f"arms: {ARMS}\nclassifiers: {{resnet18: {{lr: 0.1, steps: 9}}, vgg16: {{}}}}"
 
 
@@ -30,7 +30,9 @@ def test_of_a_file_of_classifiers_one_is_taken_and_what_an_arm_says_itself_goes_
         (SEVERAL, "resnet8", "x.yaml lacks the classifier resnet8; there are resnet18, vgg16"),
         (ARMS, "resnet18", "x.yaml holds settings by arm and no classifiers, so it has no resnet18"),
         ("[Std Aug]", "", "x.yaml must hold settings by arm"),
-        ("Std Aug: 3", "", "x.yaml must hold settings by arm"),
+        ("Std Aug: 3", "", "x.yaml has 3 for Std Aug; it must hold settings by name, or {} for the defaults"),
+        ("Std Aug: ", "", "x.yaml has None for Std Aug; it must hold settings by name"),
+        ("arms: {Std Aug: {}}\nclassifiers: {vgg16: }", "vgg16", "x.yaml has None for vgg16"),
         ("arms: [Std Aug]\nclassifiers: {vgg16: {}}", "vgg16", "x.yaml must hold settings by arm"),
     ],
 )
@@ -46,3 +48,23 @@ def test_the_projects_own_files_have_settings_for_every_arm():
         found = recipes.read(file, classifier)
         assert list(found) == list(recipes.ARMS)
         assert len({recipes.settings_of(arm, found[arm])["steps"] for arm in found}) == 1
+
+
+@pytest.mark.parametrize(
+    ("tuned", "message"),
+    [
+        ({"steps": 0}, r"steps of Std Aug is 0; allowed is an integer 1 \.\. "),
+        ({"steps": 10.0}, "steps of Std Aug is 10.0; allowed is an integer"),
+        ({"batch_size": True}, "batch_size of Std Aug is True; allowed is an integer"),
+        ({"lr": "1e-3"}, "lr of Std Aug is '1e-3'; allowed is a number"),
+        ({"lr": None}, "lr of Std Aug is None; allowed is a number"),
+        ({"ratio": 1}, r"ratio of Std Aug is 1; allowed is a number 0 \.\. 0.99"),
+        ({"ratio": float("nan")}, "ratio of Std Aug is nan; allowed"),
+        ({"pixel": 1}, "pixel of Std Aug is 1; allowed is true or false"),
+        ({"mixing": []}, r"mixing of Std Aug is \[\]; allowed is a text"),
+        ({1: 2}, r"unknown settings \['1'\]"),
+    ],
+)
+def test_a_setting_of_another_type_or_range_is_named(tuned, message):
+    with pytest.raises(ValueError, match=message):
+        recipes.settings_of("Std Aug", tuned)
