@@ -41,6 +41,7 @@ READS = {
     "07_adversarial": (("real", "classifiers"), ("paper",)),
     "08_ablations": ((*NETWORKS, "candidates", "synthetic", "classifiers"), ("ablations.yaml",)),
     "09_efficiency": ((*NETWORKS, "candidates", "classifiers"), ("models", "paper")),
+    "10_augmenters": (("real",), ("tuned.yaml", "augmenters.yaml")),
     "14_report": ((*NETWORKS, "candidates", "synthetic", "provenance", "classifiers"), ("paper",)),
 }
 NOTEBOOKS = tuple(READS)
