@@ -115,7 +115,7 @@ def told(place: Place, fitting: Fitting) -> dict:
 
 
 def fit_once(
-    place: Place, name: str, fitting: Fitting, tuned: dict, *, steps: int = 0, device: torch.device | str = "cpu"
+    place: Place, name: str, fitting: Fitting, tuned: dict, steps: int = 0, device: torch.device | str = "cpu"
 ) -> dict:
     """Train an augmenter, draw from it, measure the quality; return its record, made now or on disk.
 
@@ -133,7 +133,7 @@ def fit_once(
 
     def measure() -> dict:
         for part in COMBINED.get(name, ()):
-            fit_once(place, part, fitting, tuned, steps=steps, device=device)
+            fit_once(place, part, fitting, tuned, steps, device)
         labels = torch.arange(len(seen.class_names)).repeat_interleave(fitting.images)
         images, cost = draw(place, name, fitting, seen, labels, device)
         found = judged(place, images, labels, seen=seen, tuned=tuned, steps=steps, device=device)
@@ -210,7 +210,16 @@ def load_drawn(place: Place, name: str, fitting: Fitting) -> tuple[torch.Tensor,
     return from_uint8(tensors["images"]), tensors["labels"]
 
 
-def judge_of(place: Place, tuned: dict, *, steps: int = 0, device: torch.device | str = "cpu") -> nn.Module:
+def gallery(place: Place, names: list[str], fitting: Fitting) -> tuple[torch.Tensor, int, list[str]]:
+    """Return a real image of each class, then one by each augmenter, (N, C, S, S); the classes; the rows' titles."""
+    real = real_of(place).few
+    sets = [(real.images, real.labels)] + [load_drawn(place, name, fitting) for name in names]
+    classes = range(len(real.class_names))
+    first = [images[labels == c][0] for images, labels in sets for c in classes]
+    return torch.stack(first), len(classes), ["real", *names]
+
+
+def judge_of(place: Place, tuned: dict, steps: int = 0, device: torch.device | str = "cpu") -> nn.Module:
     """Return a classifier of the place's whole subset, in whose features quality is measured; it is trained once."""
     real = real_of(place)
     settings = {name: recipes.settings_of("Std Aug", tuned.get("Std Aug"))[name] for name in TRAINED_BY}
@@ -252,7 +261,7 @@ def judged(
     device: torch.device | str,
 ) -> dict:
     """Return the quality of drawn images beside validation images, and whether they pass the gate of realism."""
-    rest, model = real_of(place).rest, judge_of(place, tuned, steps=steps, device=device)
+    rest, model = real_of(place).rest, judge_of(place, tuned, steps, device)
     each = max(1, min(int(rest.labels.bincount().min()), JUDGED // len(rest.class_names)))
     held, _ = catalogue.subset(rest, each)
     look = {"features": lambda x: features(model, x), "predict": lambda x: classifiers.predict(model, x)}

@@ -79,7 +79,7 @@ def train_once(
         return {"accuracy": right(test), "accuracy_validation": right(real.rest)} | counts
 
     asked = settings | added | zoo.told(place, fitted) | {"arm": arm, "seed": seed, "share": share}
-    name = name_of_job(place, {"arm": arm, "share": share, "fitting": fitting, "seed": seed})
+    name = name_of_job(place, {"arm": arm, "share": share, "fitting": fitting, "seed": seed}, steps)
     return records.once(*place[:2], "zoo", name, parameters=asked, inputs=inputs, measure=measure)
 
 
@@ -123,34 +123,31 @@ def jobs(
     return [job | {"seed": seed} for seed in seeds for job in real + drawn]
 
 
-def fit_job(place: Place, name: str, fitting: Fitting, tuned: dict) -> None:
-    """Do one job of ``zoo.fit_once`` in a process of its own."""
-    zoo.fit_once(place, name, fitting, tuned)
+def train_job(place: Place, job: dict, tuned: dict, steps: int = 0, device: torch.device | str = "cpu") -> dict:
+    """Do one of ``jobs``, see ``train_once``, in a process of its own."""
+    return train_once(place, tuned=tuned, steps=steps, device=device, **job)
 
 
-def train_job(place: Place, job: dict, tuned: dict) -> None:
-    """Do one of ``jobs`` in a process of its own."""
-    train_once(place, tuned=tuned, **job)
-
-
-def name_of_job(place: Place, job: dict) -> str:
+def name_of_job(place: Place, job: dict, steps: int) -> str:
     """Return the name of the record of one of ``jobs``."""
     fitting, share = job["fitting"], f"share{job['share']:g}"
     more = [share, fitting.protocol.lower(), f"{fitting.seconds:g}s"] if fitting else []
-    return zoo.name_of(place, job["arm"], *more, f"seed{job['seed']}")
+    return zoo.name_of(place, job["arm"], *more, f"{steps}-steps", f"seed{job['seed']}")
 
 
-def left(run: str, dataset: str, asked: list[tuple[Place, dict]], unfitted: float) -> tuple[int, float]:
+def left(run: str, dataset: str, asked: list[tuple[Place, dict]], steps: int, unfitted: float) -> tuple[int, float]:
     """Return how many of the ``jobs`` at places are not on record, and about how many CPU seconds they will take.
 
     Args:
         unfitted: CPU seconds of trainings of augmenters that are still to come.
     """
-    found = records.read(run, dataset, "zoo")
+    found = [r for r in records.read(run, dataset, "zoo") if r["param_steps"] >= steps]
     work = lambda name: REAL.get(name, (BEST, {}))[1]
     times = lambda name: work(name).get("longer", 1) * work(name).get("members", 1)
     each = mean(r["seconds"] / times(r["param_arm"]) for r in found) if found else EACH
-    todo = [job for place, job in asked if not records.path(run, dataset, "zoo", name_of_job(place, job)).exists()]
+    todo = [
+        job for place, job in asked if not records.path(run, dataset, "zoo", name_of_job(place, job, steps)).exists()
+    ]
     return len(todo), unfitted + sum(each * times(job["arm"]) for job in todo)
 
 
@@ -161,6 +158,7 @@ def measure(
     tuned: dict,
     *,
     per_class: int,
+    steps: int,
     fitting: Fitting,
     workers: int,
     **what: list,
@@ -170,23 +168,26 @@ def measure(
     What is on record is not repeated, so that the same call goes on where a killed one was.
 
     Args:
-        tuned: settings by arm. what: ``augmenters``, ``arms``, ``shares`` and ``seeds`` as ``jobs`` takes them.
+        tuned: settings by arm. steps: of each classifier. what: ``augmenters``, ``arms``, ``shares`` and ``seeds`` as
+            ``jobs`` takes them.
     """
     places = [Place(run, dataset, subset, per_class) for subset in subsets]
     asked = [(place, job) for place in places for job in jobs(place, fitting=fitting, **what)]
     for place in places:
         fits = [(p, name) for p in places[places.index(place) :] for name in what["augmenters"]]
         todo = [(p, name) for p, name in fits if not zoo.file_of(p, name, fitting, "images").exists()]
-        n, seconds = left(run, dataset, asked, len(todo) * (fitting.seconds + DRAWING))
+        n, seconds = left(run, dataset, asked, steps, len(todo) * (fitting.seconds + DRAWING))
         yield (
             f"subset {place.subset}: {len(todo)} augmenters and {n} of {len(asked)} classifiers to train, "
             f"about {seconds / workers / 60:.0f} minutes left"
         )
         if what["augmenters"]:
-            runtime.map_workers(zoo.judge_of, [(place, tuned)], workers=1, label="judge")
+            runtime.map_workers(zoo.judge_of, [(place, tuned, steps)], workers=1, label="judge")
         for made in (False, True):  # those made of others come last
-            mine = [(place, name, fitting, tuned) for name in what["augmenters"] if (name in zoo.COMBINED) == made]
+            mine = [
+                (place, name, fitting, tuned, steps) for name in what["augmenters"] if (name in zoo.COMBINED) == made
+            ]
             if mine:
-                runtime.map_workers(fit_job, mine, workers=workers, label="augmenters")
-        own = [(place, job, tuned) for at, job in asked if at == place]
+                runtime.map_workers(zoo.fit_once, mine, workers=workers, label="augmenters")
+        own = [(place, job, tuned, steps) for at, job in asked if at == place]
         runtime.map_workers(train_job, own, workers=workers, label="classifiers")

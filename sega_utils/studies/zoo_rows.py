@@ -15,13 +15,26 @@ from sega_utils.evaluation import classified, quality
 from sega_utils.studies import zoo, zoo_arms
 
 FILE = paths.PARAMS / "augmenters.yaml"
-KEYS = ("primary", "seconds", "images", "shares", "augmenters", "arms", "exploratory")
-ROWS = ("augmenter", "share", "per_class", "protocol", "seconds", "mean", "std", "n", "validation", "to", "over")
+KEYS = ("primary", "steps", "seconds", "images", "shares", "augmenters", "arms", "exploratory")
+ROWS = (
+    "augmenter",
+    "share",
+    "per_class",
+    "steps",
+    "protocol",
+    "seconds",
+    "mean",
+    "std",
+    "n",
+    "validation",
+    "to",
+    "over",
+)
 ROWS += ("diff", "ci_low", "ci_high", "rules_out_above")
 MEASURES = ("frechet", "precision", "recall", "density", "coverage", "agreement", "duplicates", "gate_passed")
 QUALITY = ("augmenter", "per_class", "protocol", "seconds", "n", *MEASURES, "fit_steps", "seconds_per_image")
 OF_A_RUN = {"param_seed", "param_subset"}  # what the records of one row may differ in
-BUDGET = {"param_steps", "param_batch_size", "param_classifier", "n_test", "n_validation"}  # what all rows share
+BUDGET = {"param_batch_size", "param_classifier", "n_test", "n_validation"}  # what all rows share
 
 
 class Key(NamedTuple):
@@ -30,6 +43,7 @@ class Key(NamedTuple):
     augmenter: str
     share: float
     per_class: int
+    steps: int  # of a single classifier
     protocol: str
     seconds: float
 
@@ -54,13 +68,15 @@ def grouped(found: list[dict]) -> dict[Key, list[dict]]:
     """Return records of the stage zoo by what their row is of, after checking that they can be compared.
 
     Raises:
-        ArtifactError: rows have other steps, batches, classifiers or images to test, or one row has other settings.
+        ArtifactError: rows have other batches, classifiers or images to test, or one row has other settings.
     """
-    alone = [r | {"param_steps": r["param_steps"] // r["param_longer"]} for r in found]
-    classified.check_same(alone, lambda key: key in BUDGET)
+    classified.check_same(found, lambda key: key in BUDGET)
     groups: dict[Key, list[dict]] = {}
     for r in found:
-        key = Key(*(r[f"param_{name}"] for name in ("arm", "share", "per_class", "protocol", "seconds")))
+        arm, share, size, protocol, seconds = (
+            r[f"param_{name}"] for name in ("arm", "share", "per_class", "protocol", "seconds")
+        )
+        key = Key(arm, share, size, r["param_steps"] // r["param_longer"], protocol, seconds)
         groups.setdefault(key, []).append(r)
     for mine in groups.values():
         classified.check_same(mine, lambda key: key.startswith("param_") and key not in OF_A_RUN)
@@ -103,14 +119,14 @@ def difference(ours: list[dict], theirs: list[dict]) -> dict:
 def augmenter_rows(found: list[dict]) -> list[dict]:
     """Return a row (columns ``ROWS``) for each arm and augmenter with records, in percent.
 
-    ``diff`` is to the arm ``to``, which is the best one on real images alone with as many images a class.
+    ``diff`` is to the arm ``to``, which is the best one on real images alone with as many images a class and steps.
 
     Raises:
         ArtifactError: as ``grouped``.
     """
     groups, rows = grouped(found), []
     for key, mine in groups.items():
-        rivals = {k: r for k, r in groups.items() if k.protocol == "none" and k.per_class == key.per_class}
+        rivals = {k: r for k, r in groups.items() if k.protocol == "none" and k[2:4] == key[2:4]}
         rival = best(rivals)
         row = key._asdict() | numbers.summary(100 * r["accuracy"] for r in mine) | {"validation": validated(mine)}
         if rival not in {None, key}:
@@ -129,7 +145,7 @@ def primary_rows(found: list[dict], plan: dict) -> list[dict]:
     whole: dict[Key, list[dict]] = {}
     for key, mine in grouped(found).items():
         mine = [r for r in mine if (r["param_subset"], r["param_seed"]) in wanted]
-        if key.per_class == size and len(mine) == len(wanted):
+        if (key.per_class, key.steps) == (size, plan["steps"]) and len(mine) == len(wanted):
             whole[key] = mine
     real = {k: r for k, r in whole.items() if k.protocol == "none" and k.augmenter in plan["arms"]}
     drawn = {k: r for k, r in whole.items() if (k.protocol, k.seconds) == (protocol, plan["seconds"])}
