@@ -34,6 +34,7 @@ ARTIFACTS = {
     "attacks": ("attacks", "07_adversarial"),
     "pools": ("pools", None),
     "shards": ("shards", None),
+    "judge": ("judge", None),
     "records": ("records", None),
     "tables": ("tables", "14_report"),
     "figures": ("figures", "14_report"),
