@@ -27,8 +27,8 @@ CLASSES = ("bar", "cross", "ring")
 
 
 def drawn(kind: str, rng: np.random.Generator, *, turned: bool = False) -> np.ndarray:
-    """Return a picture uint8 (40, 40, 3): a shape of its class in some colour and place on a noisy ground."""
-    image = rng.integers(0, 60, (40, 40, 3)).astype(np.uint8)
+    """Return a picture uint8 (40, 40, 3): a shape of its class in some colour and place on patches."""
+    image = np.kron(rng.integers(0, 110, (8, 8, 3)), np.ones((5, 5, 1))).astype(np.uint8)
     colour, (y, x) = rng.integers(140, 255, 3), rng.integers(14, 26, 2)
     rows, columns = np.mgrid[:40, :40]
     away = np.hypot(rows - y, columns - x)

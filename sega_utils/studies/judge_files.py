@@ -19,7 +19,7 @@ from pathlib import Path
 
 import torch
 
-from sega_utils.data.images import decode
+from sega_utils.data.decoding import decode
 from sega_utils.studies import judge_files
 
 model, names = judge_files.load_classifier(Path(__file__).parent / "classifier.safetensors")

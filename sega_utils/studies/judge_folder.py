@@ -1,21 +1,22 @@
 """The judge looks at a folder: what is left out and why, which images are for testing, and what all trainings read."""
 
 import hashlib
+import io
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import torch
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from sega_utils.core import artifacts, paths
 from sega_utils.core.artifacts import ArtifactError
-from sega_utils.data import folders
-from sega_utils.data.images import Dataset, decode, from_uint8, is_grey, resize, to_uint8
-from sega_utils.filters import near_duplicates
+from sega_utils.data import decoding, folders, tree
+from sega_utils.data.images import Dataset, from_uint8, resize, to_uint8
+from sega_utils.filters import leaks
 
 LOOK = 64  # pixels a side at which images are compared with each other
-TWINS = {"max_distance": 2, "min_ssim": 0.98}  # stricter than for synthetic images: what is left out is the user's
 LEAST_TRAIN, LEAST_TEST = 6, 2  # images a class; two for each of three folds
 FOLDS, REPEATS = 3, 5  # of the cross-validation; every image has its folds of all repeats from the beginning
 TEST_SHARE = 0.2
@@ -28,6 +29,7 @@ class Pictures(NamedTuple):
     Attributes:
         files: N, in the order of all tensors; digests: of each one's pixels, hex.
         images: uint8 (N, C, 64, 64), C = 1 if all files are grey; labels: int64 (N,).
+        bits: of 16-bit files, see ``decoding.bits_of``.
         tests: bool (N,), where the user keeps images to test with apart; else None.
         shorter: int64 (N,), each file's shorter side in pixels.
         left_out: rows of ``LEFT_OUT``.
@@ -41,6 +43,7 @@ class Pictures(NamedTuple):
     digests: list[str]
     images: torch.Tensor
     labels: torch.Tensor
+    bits: int
     tests: torch.Tensor | None
     shorter: torch.Tensor
     left_out: list[dict[str, str]]
@@ -50,31 +53,29 @@ def look(root: Path) -> Pictures:
     """Read a folder, leave out what is damaged, twice there or under two labels, and refuse what cannot be judged.
 
     Raises:
-        FileNotFoundError, ValueError: as ``folders.find_files``, or a class has too few images left.
+        FileNotFoundError, ValueError, ArtifactError: as ``tree.find_files``, or a class has too few images left.
     """
-    found, told = folders.find_files(root), folders.about(root)
-    own_split = (root / "train").is_dir() and (root / "test").is_dir()
+    found, told, own_split = tree.find_files(root), folders.about(root), bool(tree.splits_of(root))
     pairs = [
         (file, label, split == "test")
         for split, classes in found.items()
         for label, files in enumerate(classes.values())
         for file in files
     ]
-    read, left_out = [], []
-    for file, label, test in pairs:
-        try:
-            raw = file.read_bytes()
-            pixels, grey = folders.decode_all(root, [file], lambda raw: (decode(raw, size=LOOK), is_grey(raw)))[0]
-            read.append((file, label, test, pixels, grey, min(_size(file))))
-        except (ArtifactError, OSError, UnidentifiedImageError) as error:
-            left_out.append({"file": _inside(root, file), "same as": "", "reason": f"cannot be read: {error}"})
-        del raw
-    files, labels, tests, pixels, greys, shorter = map(list, zip(*read, strict=True))
+    header = lambda raw: (*decoding.examine(raw), min(Image.open(io.BytesIO(raw)).size))
+    seen, left_out = _attempted(root, pairs, header)
+    bits = decoding.bits_of(max((top for *_, (_, top, _) in seen), default=0))
+    pixels, damaged = _attempted(
+        root, [pair for *pair, _ in seen], lambda raw: decoding.decode(raw, size=LOOK, bits=bits)
+    )
+    said = {file: (grey, short) for file, *_, (grey, _, short) in seen}
+    files, labels, tests, pixels = map(list, zip(*pixels, strict=True)) if pixels else ([],) * 4
+    greys, shorter = zip(*(said[file] for file in files), strict=True) if files else ((), ())
     images = torch.from_numpy(np.stack(pixels))[:, : 1 if all(greys) else 3]
     labels, tests = torch.tensor(labels), torch.tensor(tests)
     if not own_split:
         tests[:] = False
-    kept, rows = without_twins(images, labels, tests, [_inside(root, file) for file in files])
+    kept, rows = without_twins(images, labels, tests, [tree.inside(root, file) for file in files])
     digests = [hashlib.sha256(image.numpy().tobytes()).hexdigest() for image in images]
     pictures = Pictures(
         root=root,
@@ -85,9 +86,10 @@ def look(root: Path) -> Pictures:
         digests=[digests[i] for i in kept],
         images=images[kept],
         labels=labels[kept],
+        bits=bits,
         tests=tests[kept] if own_split else None,
         shorter=torch.tensor(shorter)[kept],
-        left_out=left_out + rows,
+        left_out=left_out + damaged + rows,
     )
     check(pictures)
     return pictures
@@ -104,8 +106,9 @@ def without_twins(
     Args:
         images: uint8 (N, C, 64, 64); labels: int64 (N,); tests: bool (N,); names: of the files.
     """
-    groups = {i: {i} for i in range(len(images))}
-    for i, j in near_duplicates(from_uint8(images), **TWINS).tolist():
+    groups, pairs = {i: {i} for i in range(len(images))}, leaks.find(from_uint8(images))
+    kinds = dict(zip(map(frozenset, pairs.rows.tolist()), pairs.kinds, strict=True))
+    for i, j in pairs.rows.tolist():
         if groups[i] is not groups[j]:
             groups[i] |= groups[j]
             for member in groups[i]:
@@ -122,6 +125,7 @@ def without_twins(
         else:
             others = [first]
             reason = "a training image that is a test image too" if tests[first] and not tests[i] else "a twin"
+            reason += f" ({kinds[frozenset((i, first))]})" if frozenset((i, first)) in kinds else ""
         rows.append({"file": names[i], "same as": " ".join(names[k] for k in others), "reason": reason})
     return kept, rows
 
@@ -218,10 +222,13 @@ def place(run: str, dataset: str) -> Path:
     return paths.artifact(run, dataset, "judge")
 
 
-def _inside(root: Path, file: Path) -> str:
-    return file.relative_to(root).as_posix()
-
-
-def _size(file: Path) -> tuple[int, int]:
-    with Image.open(file) as image:
-        return image.size
+def _attempted(root: Path, pairs: list[tuple], function: Callable) -> tuple[list[tuple], list[dict[str, str]]]:
+    """Return (file, label, test, what the function makes of the bytes), and a row for each file on which it fails."""
+    made, rows = [], []
+    for file, *rest in pairs:
+        try:
+            made.append((file, *rest, folders.decode_all(root, [file], function)[0]))
+        except (ArtifactError, Image.DecompressionBombError) as error:
+            reason = str(error).partition("no whole PNG or JPEG: ")[2].partition("; replace")[0] or str(error)
+            rows.append({"file": tree.inside(root, file), "same as": "", "reason": f"cannot be read: {reason}"})
+    return made, rows

@@ -8,8 +8,8 @@ import torch
 from sklearn.linear_model import LogisticRegression
 
 from sega_utils.core import artifacts, records
-from sega_utils.data import folders, outside
-from sega_utils.data.images import decode, from_uint8
+from sega_utils.data import decoding, folders, outside
+from sega_utils.data.images import from_uint8
 from sega_utils.studies import judge_arms, judge_folder
 from sega_utils.studies.judge_arms import STAGE, Plan
 from sega_utils.training.recipes import slug
@@ -147,5 +147,6 @@ def seeds_of(plan: Plan, augmenter: str) -> range:
 
 def read_all(pictures: judge_folder.Pictures, places: list[int], side: int) -> Iterator[np.ndarray]:
     """Yield the pictures of these places from their files, uint8 (3, side, side)."""
+    decode = lambda raw: decoding.decode(raw, size=side, bits=pictures.bits)
     for place in places:
-        yield folders.decode_all(pictures.root, [pictures.files[place]], lambda raw: decode(raw, size=side))[0]
+        yield folders.decode_all(pictures.root, [pictures.files[place]], decode)[0]

@@ -24,8 +24,8 @@ def test_twins_and_images_under_two_labels_are_left_out_with_both_paths(shapes):
     pictures = judge_folder.look(shapes)
     rows = {row["file"]: (row["same as"], row["reason"].partition(":")[0]) for row in pictures.left_out}
     assert rows == {
-        "train/bar/0-000.png": ("test/bar/again.png", "a training image that is a test image too"),
-        "train/bar/twin.png": ("train/bar/0-001.png", "a twin"),
+        "train/bar/0-000.png": ("test/bar/again.png", "a training image that is a test image too (identical)"),
+        "train/bar/twin.png": ("train/bar/0-001.png", "a twin (identical)"),
         "train/bar/0-002.png": ("test/ring/wrong.png", "one image under two labels"),
         "test/ring/wrong.png": ("train/bar/0-002.png", "one image under two labels"),
         "train/bar/half.png": ("", "cannot be read"),
