@@ -264,7 +264,6 @@ class Judgement:
 
 def gate_row(record: dict) -> dict:
     """Return what the gate found of an augmenter, for people."""
-    failed = [rule for rule, value in record["failed"].items() if value]
-    kept = {name: record[name] for name in ("agreement", "agreement_real", "precision", "precision_real")}
-    kept |= {name: record[name] for name in ("distance", "distance_real", "copies")}
-    return kept | {"passed": "yes" if record["passed"] else "no", "failed": ", ".join(failed)}
+    names = ("agreement", "agreement_real", "precision", "precision_real", "distance", "distance_real", "copies")
+    kept = {name: record[name] for name in names}
+    return kept | {"passed": "yes" if record["passed"] else "no", "refused because": "; ".join(record["reasons"])}

@@ -188,7 +188,7 @@ def draw(run: str, dataset: str, plan: Plan, augmenter: str, part: str, seed: in
         state = fit(real.images, real.labels, num_classes=len(real.class_names), seed=seed, **settings)
         labels = torch.arange(plan.pool) % len(real.class_names)
         images = to_uint8(sample(state, labels, seed))
-        found = judge_gate.gate(model, seen, held, from_uint8(images), labels, own=real)
+        found = judge_gate.pass_or_refuse(model, seen, held, from_uint8(images), labels, own=real)
         tensors = {"images": images, "class_ids": labels} | {
             name: found.pop(name) for name in ("kept", "nearest", "predicted", "sure")
         }
