@@ -20,7 +20,6 @@ TINY = judge_arms.Plan(
     ratio=0.3,
     balanced=False,
     backbone="none",
-    tune_steps=0,
     workers=0,
 )
 CLASSES = ("bar", "cross", "ring")

@@ -90,6 +90,11 @@ def notes(found: dict) -> list[str]:
         f"{found['n_training']} training and {found['n_test']} test images; {found['left_out']} files left out "
         f"(left-out.csv); {found['minutes']:.1f} minutes."
     )
+    if more_images := found["more_images"]:
+        said.append(
+            f"{more_images['then'] - more_images['now']:.0f} more photographs a class would change accuracy by about "
+            f"{more_images['gain']:+.1f} points: a line through the learning curve, carried on, not measured."
+        )
     kept = f" and {found['synthetic_files']} synthetic images by class" if found["synthetic_files"] else ""
     said.append(f"To use, in the folder use: {', '.join(found['files'])}{kept}.")
     return said

@@ -98,6 +98,9 @@ class Judgement:
             "inside": inside,
             "outside": beyond,
             "curve": curve,
+            "more_images": judge_details.more_images([(row["images a class"], row["accuracy"]) for row in curve])
+            if curve
+            else {},
             "augmenter_minutes": self.minutes_of(augmenter),
         } | self.details(real, best, synthetic, augmenter, logits, hits)
 

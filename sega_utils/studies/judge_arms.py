@@ -37,7 +37,7 @@ class Plan(NamedTuple):
         augmenters: name in the registry to settings of its fit.
         pool: synthetic images of an augmenter; ratio: their share of every batch.
         balanced: every class counts alike in an accuracy, because the classes differ in size.
-        backbone: a name for ``outside.load``; tune_steps: of its fine-tuning, 0 for none.
+        backbone: a name for ``outside.load``, or ``none``.
         workers: processes at a time; 0 does all in this one.
     """
 
@@ -52,7 +52,6 @@ class Plan(NamedTuple):
     ratio: float
     balanced: bool
     backbone: str
-    tune_steps: int
     workers: int
 
 

@@ -1,5 +1,6 @@
 """What the judge hands out as files: the classifier, how to use it, the synthetic images and where each comes from."""
 
+import warnings
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -33,7 +34,8 @@ TRANSFORM = '''"""The augmentation of {arm}, for torchvision; images are uint8 t
 import torch
 from torchvision.transforms import v2
 
-of_each_image = v2.Compose([{steps}, v2.ToDtype(torch.float32, scale=True)])
+steps = [{steps}]
+of_each_image = v2.Compose([*steps, v2.ToDtype(torch.float32, scale=True)])
 of_each_batch = {batch}  # takes a batch of images and its labels
 '''
 
@@ -98,7 +100,8 @@ def write_onnx(use: Path) -> bool:
 
     model, _ = load_classifier(use / "classifier.safetensors")
     images = torch.rand(4, model.channels, model.side, model.side, generator=torch.Generator().manual_seed(0))
-    with artifacts.atomic(use / "classifier.onnx") as temporary:
+    with artifacts.atomic(use / "classifier.onnx") as temporary, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of constants that are not folded
         names = {"input_names": ["images"], "output_names": ["logits"]}
         axes = {"images": {0: "n"}, "logits": {0: "n"}}
         torch.onnx.export(model, (images[:2],), temporary, dynamo=False, dynamic_axes=axes, **names)

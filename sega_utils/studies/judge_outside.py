@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -105,26 +106,10 @@ def measure(
     inputs |= {f"pool{seed}": artifacts.digest(pool) for seed, pool in pools.items()}
 
     def made() -> dict:
-        read = lambda places: from_uint8(torch.from_numpy(np.stack(list(read_all(pictures, places, network.side)))))
-        known = outside.cached(folder / f"features-{slug(plan.backbone)}.safetensors", network, pictures.digests, read)
-        known, labels = known.numpy(), judged.data.labels.numpy()
-        train, test = (~judged.tests).numpy(), judged.tests.numpy()
-        own = (known[train], labels[train], judged.folds[0].numpy()[train])
-        model, training, score = fit(*own, balanced=plan.balanced)
-        weight, bias = model.parts()
-        tensors = {"test": model.logits(known[test]), "training": training}
-        tensors |= {"weight": torch.from_numpy(weight).float(), "bias": torch.from_numpy(bias).float()}
-        more = []
-        for pool in pools.values():
-            some = pool["kept"].nonzero()[: int(train.sum()), 0]
-            drawn = outside.features(network, from_uint8(pool["images"][some])).numpy()
-            extra = (drawn, pool["class_ids"][some].numpy())
-            more.append(fit(*own, balanced=plan.balanced, extra=extra)[0].logits(known[test]))
-        if more:
-            tensors["with_pools"] = torch.stack(more)
-        meta = {"backbone": plan.backbone, "network": network.sha256, "strength": model.strength}
-        made = {"cv_accuracy": 100 * score, "strength": model.strength}
-        return made | {"logits": artifacts.save_tensors(file, tensors, meta)}
+        tensors, strength, score = fit_all(plan, pictures, judged, network, pools, folder)
+        meta = {"backbone": plan.backbone, "network": network.sha256, "strength": strength}
+        found = {"cv_accuracy": 100 * score, "strength": strength}
+        return found | {"logits": artifacts.save_tensors(file, tensors, meta)}
 
     record = records.once(
         run,
@@ -138,6 +123,37 @@ def measure(
         is_whole=lambda record: file.exists(),
     )
     return record | {"images": network.images}, artifacts.load_tensors(file)[0]
+
+
+def fit_all(
+    plan: Plan,
+    pictures: judge_folder.Pictures,
+    judged: judge_folder.Judged,
+    network: outside.Outside,
+    pools: dict[int, dict[str, torch.Tensor]],
+    folder: Path,
+) -> tuple[dict[str, torch.Tensor], float, float]:
+    """Return the tensors of ``measure``, the strength, and the accuracy out of fold (0 .. 1), without synthetic images.
+
+    Args:
+        pools: of synthetic images, by seed, of which as many are used as there are training images.
+        folder: that keeps the features.
+    """
+    read = lambda places: from_uint8(torch.from_numpy(np.stack(list(read_all(pictures, places, network.side)))))
+    cache = folder / f"features-{slug(plan.backbone)}.safetensors"
+    known = outside.cached(cache, network, pictures.digests, read).numpy()
+    labels, train = judged.data.labels.numpy(), (~judged.tests).numpy()
+    own = (known[train], labels[train], judged.folds[0].numpy()[train])
+    model, training, score = fit(*own, balanced=plan.balanced)
+    weight, bias = (torch.from_numpy(part).float() for part in model.parts())
+    tensors = {"test": model.logits(known[~train]), "training": training, "weight": weight, "bias": bias}
+    more = []
+    for pool in pools.values():
+        some = pool["kept"].nonzero()[: int(train.sum()), 0]
+        drawn = outside.features(network, from_uint8(pool["images"][some])).numpy()
+        extra = (drawn, pool["class_ids"][some].numpy())
+        more.append(fit(*own, balanced=plan.balanced, extra=extra)[0].logits(known[~train]))
+    return tensors | ({"with_pools": torch.stack(more)} if more else {}), model.strength, score
 
 
 def seeds_of(plan: Plan, augmenter: str) -> range:

@@ -46,7 +46,6 @@ def make(
         ratio=0.3,
         balanced=bool(counts.max() >= UNEQUAL * counts.min()),
         backbone=backbone,
-        tune_steps=0 if quick or backbone == outside.NONE else 300,
         workers=min(cores, 4) if workers is None else workers,
     )
 
@@ -79,7 +78,7 @@ def minutes(plan: Plan, pictures: judge_folder.Pictures) -> float:
     torch.set_num_threads(threads)
     count = trainings(plan)
     fits = next(iter(plan.augmenters.values()), {}).get("seconds", 0) * 1.3 * count["augmenters"]
-    known = 0 if plan.backbone == outside.NONE else (len(pictures.files) + 360 * plan.seeds) / 15 + plan.tune_steps * 2
+    known = 0 if plan.backbone == outside.NONE else (len(pictures.files) + 360 * plan.seeds) / 15
     return (plan.steps * spent * count["classifiers"] + fits) / max(plan.workers, 1) / 60 + known / 60 + 1
 
 
