@@ -10,7 +10,7 @@ from sega_utils.studies import judge_arms
 
 TINY = judge_arms.Plan(
     side=32,
-    steps=40,
+    steps=20,
     batch_size=24,
     repeats=1,
     seeds=2,
