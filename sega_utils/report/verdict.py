@@ -5,7 +5,7 @@ from html import escape
 from pathlib import Path
 
 from sega_utils.core import artifacts, numbers
-from sega_utils.report import page
+from sega_utils.report import layout
 
 PICTURES = 12  # on the page, of each kind
 
@@ -147,13 +147,15 @@ def html(found: dict, root: Path, file: Path) -> Path:
         root: the user's folder, of which the page shows pictures.
     """
     first, *rest = lines(found)
-    parts = [f"<h1>{escape(first)}</h1>", *(f"<p><strong>{escape(line)}</strong></p>" for line in rest)]
-    parts += [f"<p>{escape(note)}</p>" for note in notes(found)]
+    said = [f"<h1>{escape(first)}</h1>", *(f"<p><strong>{escape(line)}</strong></p>" for line in rest)]
+    said += [f"<p>{escape(note)}</p>" for note in notes(found)]
+    sections = []
     for heading, note, rows in tables(found):
-        parts.append(page.section(heading, note, rows))
-        if heading in {"Surest mistakes", "Suspicious labels"}:
-            parts.append(pictures(rows[:PICTURES], root))
-    artifacts.save_text(file, page.whole(f"Synthetic images for {found['folder']}?", "\n".join(parts)))
+        shown = pictures(rows[:PICTURES], root) if heading in {"Surest mistakes", "Suspicious labels"} and rows else ""
+        sections.append(layout.section(heading, note, layout.table(rows, label=heading), shown))
+    main, footer = "\n".join(sections), f"<p>Computed from the records beside {escape(file.name)}.</p>"
+    title = f"Synthetic images for {found['folder']}?"
+    artifacts.save_text(file, layout.whole(title, "\n".join(said), layout.contents(main) + main, footer))
     return file
 
 
