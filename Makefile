@@ -7,7 +7,7 @@ RUN ?= embedded
 DATASET ?= fashion-mnist
 CORES ?= all
 # What else stands on make's command line reaches the programs as their environment.
-KNOWN := PYTHON RUN DATASET PARAMS FRACTION SET UNTIL PROFILE CORES ENTRIES MODEL BANK BASE_URL PRICES CI TMPDIR SEGA_% HF_% OPENAI_% OMP_% CUDA_%
+KNOWN := PYTHON RUN DATASET PARAMS FRACTION SET UNTIL DATA QUICK BACKBONE PROFILE CORES ENTRIES MODEL BANK BASE_URL PRICES CI TMPDIR SEGA_% HF_% OPENAI_% OMP_% CUDA_%
 GIVEN := $(foreach name,$(.VARIABLES),$(if $(filter command,$(firstword $(origin $(name)))),$(name)))
 UNKNOWN := $(filter-out $(KNOWN),$(GIVEN))
 $(if $(UNKNOWN),$(error unknown variable $(UNKNOWN); known are $(KNOWN)))
@@ -37,13 +37,15 @@ unexport JUPYTER_PATH
 # All that the embedded run needs is here; a download must be asked for (HF_HUB_OFFLINE=0), e.g. of CLIP weights.
 run test notebooks: export HF_HUB_OFFLINE ?= 1
 
-.PHONY: help install run verify subsets ablations augmenters prompts paper paper-plan test lab notebooks sbom clean
+.PHONY: help install run judge verify subsets ablations augmenters prompts paper paper-plan test lab notebooks sbom clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make run        install, then execute the notebooks in order; a second run does nothing, a killed one resumes"
 	@echo "                (RUN, DATASET, PARAMS=notebooks/params/....yaml, FRACTION, SET=\"03_projector.SIGMA=0.5\" for another run"
 	@echo "                than the embedded one; UNTIL=04_synthesis stops there)"
+	@echo "make judge      DATA=PATH: would synthetic images help a folder of your own? (QUICK=1 for a brief answer;"
+	@echo "                BACKBONE=none or any timm name instead of the small network of the extra 'outside')"
 	@echo "make verify     compare a run with the committed reference, and print the poster's claims with both verdicts"
 	@echo "make subsets    the comparison on two more subsets of the data, each with its own CLIP, GAN and projector; it resumes"
 	@echo "make ablations  make run, then every entry of notebooks/params/ablations.yaml, with the time left; it resumes"
@@ -76,6 +78,10 @@ run: $(READY)
 	@$(BIN)/snakemake --cores $(call quoted,CORES) --config $(CONFIG) --rerun-incomplete --nolock \
 	  $(if $(UNTIL),--until $(lastword $(subst _, ,$(UNTIL)))) \
 	  --rerun-triggers mtime input params --max-checksum-file-size 100MB --quiet host rules reason
+
+judge: $(READY)
+	@$(BIN)/python -m sega_utils judge $(call quoted,DATA) $(if $(filter 1,$(QUICK)),--quick) \
+	  $(if $(BACKBONE),--backbone $(call quoted,BACKBONE))
 
 verify: $(READY)
 	@$(BIN)/python -m sega_utils verify --run $(call quoted,RUN) --dataset $(call quoted,DATASET)

@@ -273,3 +273,23 @@ def estimate_shards(args: argparse.Namespace) -> None:
     from sega_utils.studies import shards
 
     print(aligned(shards.estimate(args.run, args.dataset, args.candidates)))
+
+
+@verb(
+    "judge",
+    ("path", {"type": Path, "metavar": "PATH", "help": "a folder of class folders, or of train and test with these"}),
+    ("--run", {"default": "judge", "help": "name of the results folder"}),
+    ("--quick", {"action": "store_true", "help": "a quarter of an hour on two cores, instead of an hour"}),
+    ("--backbone", {"default": "lite0", "help": "lite0, none, or a name that timm knows with its weights"}),
+)
+def judge_folder(args: argparse.Namespace) -> None:
+    """Answer for a folder of images whether synthetic ones would help, without and with outside images."""
+    from sega_utils.core import artifacts
+    from sega_utils.report import verdict
+    from sega_utils.studies import judge
+
+    root = args.path.expanduser().resolve()
+    found = judge.judge(root, run=args.run, quick=args.quick, backbone=args.backbone)
+    place = paths.artifact(args.run, f"{paths.OWN}{root}", "judge")
+    artifacts.save_text(place / "verdict.txt", verdict.text(found) + "\n")
+    print(f"\n{verdict.text(found)}\n\n{paths.shown(verdict.html(found, root, place / 'verdict.html'))}")

@@ -35,6 +35,7 @@ ARTIFACTS = {
     "pools": ("pools", None),
     "augmenters": ("augmenters", None),
     "shards": ("shards", None),
+    "judge": ("judge", None),
     "records": ("records", None),
     "tables": ("tables", "14_report"),
     "figures": ("figures", "14_report"),

@@ -46,13 +46,16 @@ def drawn_and_kept(effects: dict[str, list[dict]]) -> list[dict[str, str]]:
     """Return each attribute's effect of all drawn images beside that of the kept ones, with intervals, for people.
 
     Args:
-        effects: ``drawn`` and ``kept``, each rows of ``attributes.effects``.
+        effects: of all and of the kept images, each rows of ``attributes.effects``, by a name.
     """
     texts = {
         way: {row["attribute"]: f"{interval(*(row[k] for k in EFFECT))} (n = {row['n']:,})" for row in rows}
         for way, rows in effects.items()
     }
-    return [{"attribute": name} | {way: mine.get(name, "") for way, mine in texts.items()} for name in texts["drawn"]]
+    return [
+        {"attribute": name} | {way: mine.get(name, "") for way, mine in texts.items()}
+        for name in next(iter(texts.values()))
+    ]
 
 
 EFFECT = ("effect", "ci_low", "ci_high")
