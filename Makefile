@@ -29,7 +29,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 NOTEBOOKS := $(sort $(wildcard notebooks/*.ipynb))
 CONFIG := run=$(call text,RUN) dataset=$(call text,DATASET) $(if $(PARAMS),params=$(call text,PARAMS)) \
-  $(if $(FRACTION),fraction=$(call text,FRACTION)) $(if $(SET),set=$(call text,SET))
+  $(if $(FRACTION),fraction=$(call text,FRACTION)) $(if $(SET),set=$(call text,SET)) $(if $(UNTIL),until=$(call text,UNTIL))
 
 # Kernels come from this environment, never from one the user once installed.
 export JUPYTER_PREFER_ENV_PATH := 1
