@@ -29,7 +29,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 NOTEBOOKS := $(sort $(wildcard notebooks/*.ipynb))
 CONFIG := run=$(call text,RUN) dataset=$(call text,DATASET) $(if $(PARAMS),params=$(call text,PARAMS)) \
-  $(if $(FRACTION),fraction=$(call text,FRACTION)) $(if $(SET),set=$(call text,SET))
+  $(if $(FRACTION),fraction=$(call text,FRACTION)) $(if $(SET),set=$(call text,SET)) $(if $(UNTIL),until=$(call text,UNTIL))
 
 # Kernels come from this environment, never from one the user once installed.
 export JUPYTER_PREFER_ENV_PATH := 1
@@ -37,7 +37,7 @@ unexport JUPYTER_PATH
 # All that the embedded run needs is here; a download must be asked for (HF_HUB_OFFLINE=0), e.g. of CLIP weights.
 run test notebooks: export HF_HUB_OFFLINE ?= 1
 
-.PHONY: help install run judge verify subsets ablations prompts paper paper-plan test lab notebooks sbom clean
+.PHONY: help install run judge verify subsets ablations augmenters prompts paper paper-plan test lab notebooks sbom clean
 .DEFAULT_GOAL := help
 
 help:
@@ -49,6 +49,7 @@ help:
 	@echo "make verify     compare a run with the committed reference, and print the poster's claims with both verdicts"
 	@echo "make subsets    the comparison on two more subsets of the data, each with its own CLIP, GAN and projector; it resumes"
 	@echo "make ablations  make run, then every entry of notebooks/params/ablations.yaml, with the time left; it resumes"
+	@echo "make augmenters every augmenter in one comparison, as planned in notebooks/params/augmenters.yaml; hours; it resumes"
 	@echo "make prompts    ask an LLM for the prompts of DATASET (MODEL, BASE_URL; the key in OPENAI_API_KEY) and record them;"
 	@echo "                MODEL=template, or BANK=file.txt with lines CLASS: prompt, needs no key"
 	@echo "make paper      the grid of notebooks/params/grid.yaml on every GPU; make paper-plan only shows its jobs"
@@ -100,6 +101,12 @@ ablations: run
 	@$(BIN)/snakemake --snakefile ablations.smk --cores $(call quoted,CORES) --config $(CONFIG) \
 	  $(if $(ENTRIES),entries=$(call text,ENTRIES)) --rerun-incomplete --nolock --keep-going \
 	  --rerun-triggers mtime input params --max-checksum-file-size 100MB --quiet host rules reason -- all_ablations
+
+# The plan's primary comparison; its other sizes and protocol B are asked for with python -m sega_utils augmenters.
+augmenters: export HF_HUB_OFFLINE ?= 1
+augmenters: $(READY)
+	@$(BIN)/snakemake --snakefile augmenters.smk --cores $(call quoted,CORES) --config $(CONFIG) --rerun-incomplete --nolock \
+	  --keep-going --rerun-triggers mtime input params --max-checksum-file-size 100MB --quiet host rules reason -- all_augmenters
 
 # PRICES="0.15 0.60": of a million tokens read and written, for the cost.
 prompts: $(READY)

@@ -33,6 +33,7 @@ ARTIFACTS = {
     "variants": ("variants", "09_efficiency"),
     "attacks": ("attacks", "07_adversarial"),
     "pools": ("pools", None),
+    "augmenters": ("augmenters", None),
     "shards": ("shards", None),
     "judge": ("judge", None),
     "records": ("records", None),

@@ -7,6 +7,7 @@ import torch
 from sega_utils import __main__ as commands
 from sega_utils.core import artifacts, numbers, paths, records
 from sega_utils.report import appendix, cards, croissant, dependencies, harm, metadata
+from sega_utils.report.claims import claimed_by
 from sega_utils.studies import harm as study
 from sega_utils.studies.entries import Entry
 
@@ -40,7 +41,7 @@ def test_an_unknown_kind_of_checkpoint_is_named():
 
 
 def test_tolerances_stand_beside_their_claims_and_others_apart():
-    claims = [row["claim"] for row in artifacts.load_csv(paths.DATA / "paper" / "claims.csv")]
+    claims = [row["claim"] for row in claimed_by()]
     rows = [
         {"claim": claims[0], "value": 2.0, "tolerance": "1 point"},
         {"claim": "accuracy of SEGA-Net", "value": 84.0, "tolerance": "0.5 points"},
