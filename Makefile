@@ -54,7 +54,7 @@ help:
 	@echo "                MODEL=template, or BANK=file.txt with lines CLASS: prompt, needs no key"
 	@echo "make paper      the grid of notebooks/params/grid.yaml on every GPU; make paper-plan only shows its jobs"
 	@echo "make test       install, then unit tests and every notebook against its committed outputs (nbval)"
-	@echo "make lab        install, then open JupyterLab"
+	@echo "make lab        install, then open JupyterLab at the list of chapters"
 	@echo "make install    put the locked environment into .venv (PYTHON=python3.12 for another Python)"
 	@echo "make notebooks  execute the notebooks at their defaults and write the outputs into them, to commit them"
 	@echo "make sbom       write the software bill of materials (CycloneDX 1.5) to build/sbom.json"
@@ -132,7 +132,7 @@ test: $(READY)
 	  --nbval-cell-timeout 3600 --nbval-kernel-startup-timeout 300 -x $(NOTEBOOKS)
 
 lab: $(READY)
-	@$(BIN)/jupyter lab
+	@$(BIN)/jupyter lab $$([ "$$(id -u)" != 0 ] || echo --allow-root) notebooks/README.md
 
 notebooks: $(READY)
 	@for notebook in $(NOTEBOOKS); do $(BIN)/python -m sega_utils.execute --write $$notebook; done
