@@ -159,7 +159,8 @@ def test_a_run_s_real_images_come_with_their_names_and_what_may_be_done_to_them(
 def test_a_run_s_real_images_of_another_form_are_refused(results, images, labels, names):
     file = paths.artifact("mine", "mnist", "real")
     artifacts.save_tensors(file, {"images": images, "labels": labels}, {"class_names": list(names)})
-    with pytest.raises(ArtifactError, match="real.safetensors (cannot be used: (images|labels) |must hold images uint8 )"):
+    refused = "real.safetensors (cannot be used: (images|labels) |must hold images uint8 )"
+    with pytest.raises(ArtifactError, match=refused):
         catalogue.load_real("mine", "mnist")
 
 
