@@ -10,7 +10,6 @@ from sega_utils.core.numbers import aligned, interval, markdown, spread
 from sega_utils.evaluation import classified, robustness, shift
 from sega_utils.evaluation.classified import ACCURACY, accuracy_rows, belonging, check_same, evaluated, is_input
 from sega_utils.report import claims, poster
-from sega_utils.report.words import REASONS
 from sega_utils.studies import benchmark, efficiency, entries, shards
 from sega_utils.training import recipes
 
@@ -59,21 +58,6 @@ def drawn_and_kept(effects: dict[str, list[dict]]) -> list[dict[str, str]]:
 
 
 EFFECT = ("effect", "ci_low", "ci_high")
-
-
-def rejected_by_word(rows: list[dict]) -> list[dict[str, str]]:
-    """Return, for each reason, which share of the candidates of each word's prompts it rejected, for people.
-
-    Args:
-        rows: with ``word``, ``reason`` (a filter's name, or "" for what was kept), ``share`` (0 .. 1) and ``n``, the
-            candidates of the word.
-    """
-    heads = {row["word"]: f"{row['word']} (n = {row['n']:,})" for row in rows}
-    shares = {(row["reason"], row["word"]): f"{row['share']:.1%}" for row in rows}
-    return [
-        {"": REASONS.get(reason, "kept")} | {head: shares.get((reason, word), "") for word, head in heads.items()}
-        for reason in dict.fromkeys(row["reason"] for row in rows)
-    ]
 
 
 def claimed(run: str, dataset: str) -> list[dict]:
