@@ -1,6 +1,8 @@
-"""The zoo's plan as a job for each subset and augmenter, none of them repeated; `make augmenters` runs it.
+"""The zoo's screening as a job for each augmenter, none of them repeated, then its finals; `make augmenters` runs it.
 
     snakemake --snakefile augmenters.smk --cores all --config per_class=15 protocol=B -- all_augmenters
+
+Another size or protocol than the plan's own is exploratory: all augmenters on all its subsets, and no finals.
 """
 
 import yaml
@@ -10,22 +12,25 @@ include: "Snakefile"
 
 
 PLAN = yaml.safe_load((paths.PARAMS / "augmenters.yaml").read_text())
+OWN = not {"per_class", "protocol"} & set(config)
 SIZE, PROTOCOL = int(config.get("per_class", PLAN["primary"]["per_class"])), config.get("protocol", "A")
+SUBSETS = [PLAN["screening"]["subset"]] if OWN else PLAN["primary"]["subsets"]
+MORE = "" if OWN else f" --per-class {SIZE} --protocol {PROTOCOL}"
 SLUGS = {"-".join(name.lower().split()): name for name in PLAN["augmenters"]}
 STAMP = str(Path(artifacts("augmenters")[0]).parent / "done" / f"{SIZE}-{PROTOCOL}-{PLAN['seconds']:g}s")
 VERB = f"{PYTHON} -m sega_utils augmenters --run {{wildcards.run}} --dataset {{params.dataset}}"
 VERB += f" --per-class {SIZE} --protocol {PROTOCOL} --subsets {{wildcards.subset}} --workers 1 --brief"
+VERB += f" --seeds {PLAN['screening']['seed']}" if OWN else ""
 
 
 rule all_augmenters:
     input:
-        expand(f"{STAMP}-subset{{subset}}-{{what}}", run=RUN, dataset=list(NAMES), subset=PLAN["primary"]["subsets"],
-               what=["real", *SLUGS]),
+        expand(f"{STAMP}-subset{{subset}}-{{what}}", run=RUN, dataset=list(NAMES), subset=SUBSETS, what=["real", *SLUGS]),
     params:
         dataset=literal(DATASET),
-    shell:  # all is on record: only the tables are made
-        f"{PYTHON} -m sega_utils augmenters --run {literal(RUN)} --dataset {{params.dataset}} --per-class {SIZE}"
-        f" --protocol {PROTOCOL}"
+    shell:  # at the plan's own size, what is best of the screening goes on to all subsets and seeds
+        f"{PYTHON} -m sega_utils augmenters --run {literal(RUN)} --dataset {{params.dataset}}"
+        f" --workers {workflow.cores}{MORE}"
 
 
 rule on_real_images:

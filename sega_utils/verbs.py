@@ -136,25 +136,38 @@ def tune_arms(args: argparse.Namespace) -> None:
 )
 def measure_augmenters(args: argparse.Namespace) -> None:
     """Train the zoo's augmenters and classifiers with and without them, as planned; a killed run goes on."""
+    from sega_utils.core import records
     from sega_utils.core.numbers import aligned
     from sega_utils.studies import zoo, zoo_arms, zoo_rows
 
     plan = zoo_rows.read(args.file)
-    plan |= plan["primary"]
-    plan |= {name: value for name, value in vars(args).items() if name in plan and value is not None}
-    told = zoo_arms.measure(
+    given = {name: value for name, value in vars(args).items() if name in plan | plan["primary"] and value is not None}
+    asked, screening = plan | plan["primary"] | given, plan["screening"]
+    measure = lambda subsets, seeds, augmenters, arms: zoo_arms.measure(
         args.run,
         args.dataset,
-        plan["subsets"],
+        subsets,
         recipes.read(args.tuned),
-        per_class=plan["per_class"],
-        steps=plan["steps"],
-        fitting=zoo.Fitting(float(plan["seconds"]), plan["protocol"], plan["images"]),
+        per_class=asked["per_class"],
+        steps=asked["steps"],
+        fitting=zoo.Fitting(float(asked["seconds"]), asked["protocol"], asked["images"]),
         workers=args.workers,
-        **{name: plan[name] for name in ("augmenters", "arms", "shares", "seeds")},
+        shares=asked["shares"],
+        seeds=seeds,
+        augmenters=augmenters,
+        arms=arms,
     )
-    for line in told:
-        print(line, flush=True)
+    if given:  # all that is asked for, and nothing is chosen
+        stages = [lambda: measure(*(asked[name] for name in ("subsets", "seeds", "augmenters", "arms")))]
+    else:
+        chosen = lambda: zoo_rows.finalists(records.read(args.run, args.dataset, "zoo"), plan)
+        stages = [
+            lambda: measure([screening["subset"]], [screening["seed"]], plan["augmenters"], plan["arms"]),
+            lambda: measure(asked["subsets"], asked["seeds"], *chosen()),
+        ]
+    for stage in stages:
+        for line in stage():
+            print(line, flush=True)
     tables = zoo_rows.write_tables(args.run, args.dataset, zoo_rows.read(args.file))
     if not args.brief:
         print(*(f"{name}\n{aligned(rows)}\n" for name, rows in tables.items()), sep="\n")

@@ -15,7 +15,7 @@ from sega_utils.evaluation import classified, quality
 from sega_utils.studies import zoo, zoo_arms
 
 FILE = paths.PARAMS / "augmenters.yaml"
-KEYS = ("primary", "steps", "seconds", "images", "shares", "augmenters", "arms", "exploratory")
+KEYS = ("primary", "screening", "steps", "seconds", "images", "shares", "augmenters", "arms", "exploratory")
 ROWS = (
     "augmenter",
     "share",
@@ -49,7 +49,8 @@ class Key(NamedTuple):
 
 
 def read(file: Path = FILE) -> dict:
-    """Return the plan of a YAML file: ``primary``, the comparison that was fixed beforehand, and what is measured.
+    """Return the plan of a YAML file: ``primary``, the comparison that was fixed beforehand, ``screening``, the one
+    subset and seed on which its ``keep`` best are chosen, and what is measured.
 
     Raises:
         FileNotFoundError: no such file.
@@ -135,27 +136,54 @@ def augmenter_rows(found: list[dict]) -> list[dict]:
     return rows
 
 
+def finalists(found: list[dict], plan: dict) -> tuple[list[str], list[str]]:
+    """Return the augmenters and the arms on real images that are best on validation images where the plan screens.
+
+    What the plan names and has not screened cannot be chosen.
+    """
+    screened = {
+        key: [
+            r
+            for r in mine
+            if (r["param_subset"], r["param_seed"]) == (plan["screening"]["subset"], plan["screening"]["seed"])
+        ]
+        for key, mine in planned(found, plan).items()
+    }
+    chosen: tuple[list[str], list[str]] = ([], [])
+    for key in sorted((key for key, mine in screened.items() if mine), key=lambda key: -validated(screened[key])):
+        names = chosen[key.protocol == "none"]
+        if key.augmenter not in names and len(names) < plan["screening"]["keep"]:
+            names.append(key.augmenter)
+    return chosen
+
+
+def planned(found: list[dict], plan: dict) -> dict[Key, list[dict]]:
+    """Return of ``grouped`` what the plan's primary comparison names: size, protocol, steps, seconds, shares, arms."""
+    size, protocol = plan["primary"]["per_class"], plan["primary"]["protocol"]
+    real = lambda k: k.protocol == "none" and k.augmenter in plan["arms"]
+    drawn = lambda k: (k.protocol, k.seconds) == (protocol, plan["seconds"]) and k.share in plan["shares"]
+    named = lambda k: real(k) or (drawn(k) and k.augmenter in plan["augmenters"])
+    fits = lambda k: (k.per_class, k.steps) == (size, plan["steps"]) and named(k)
+    return {key: mine for key, mine in grouped(found).items() if fits(key)}
+
+
 def primary_rows(found: list[dict], plan: dict) -> list[dict]:
     """Return the row of the primary comparison, once it is complete; else none.
 
-    Only what has all its subsets and seeds, and for augmenters the plan's seconds and shares, can be chosen.
+    Only ``finalists`` that have all its subsets and seeds can be chosen.
     """
-    wanted = set(product(plan["primary"]["subsets"], plan["primary"]["seeds"]))
-    size, protocol = plan["primary"]["per_class"], plan["primary"]["protocol"]
-    whole: dict[Key, list[dict]] = {}
-    for key, mine in grouped(found).items():
-        mine = [r for r in mine if (r["param_subset"], r["param_seed"]) in wanted]
-        if (key.per_class, key.steps) == (size, plan["steps"]) and len(mine) == len(wanted):
-            whole[key] = mine
-    real = {k: r for k, r in whole.items() if k.protocol == "none" and k.augmenter in plan["arms"]}
-    drawn = {k: r for k, r in whole.items() if (k.protocol, k.seconds) == (protocol, plan["seconds"])}
-    drawn = {k: r for k, r in drawn.items() if k.augmenter in plan["augmenters"] and k.share in plan["shares"]}
-    ours, theirs = best(drawn), best(real)
-    if ours is None or theirs is None:
+    wanted, names = set(product(plan["primary"]["subsets"], plan["primary"]["seeds"])), finalists(found, plan)
+    whole: tuple[dict[Key, list[dict]], ...] = ({}, {})
+    for key, mine in planned(found, plan).items():
+        mine, is_real = [r for r in mine if (r["param_subset"], r["param_seed"]) in wanted], key.protocol == "none"
+        if key.augmenter in names[is_real] and len(mine) == len(wanted):
+            whole[is_real][key] = mine
+    if not all(len({key.augmenter for key in part}) == len(mine) > 0 for part, mine in zip(whole, names)):
         return []
+    (drawn, real), (ours, theirs) = whole, map(best, whole)
     row = {"augmenter": ours.augmenter, "share": ours.share, "to": theirs.augmenter}
     row |= {"chosen among": f"{len(drawn)} and {len(real)}"}
-    return [row | difference(whole[ours], whole[theirs])]
+    return [row | difference(drawn[ours], real[theirs])]
 
 
 def quality_rows(found: list[dict]) -> list[dict]:

@@ -166,6 +166,21 @@ def test_the_primary_comparison_waits_until_it_is_complete_and_ignores_what_was_
     assert row["diff"] == pytest.approx(1.0) and row["chosen among"] == "2 and 2"
 
 
+def test_only_what_is_best_of_the_screening_goes_on_whatever_else_was_measured():
+    plan = zoo_rows.read() | {"primary": {"per_class": 30, "protocol": "A", "subsets": [0, 1], "seeds": [0, 1]}}
+    plan |= {"seconds": 600, "augmenters": ["vae", "glico"], "shares": [0.3], "steps": 1000}
+    plan |= {"screening": {"subset": 0, "seed": 0, "keep": 1}}
+    found = everywhere("CutMix", (0.7,) * 4, 0.6) + everywhere("Std Aug", (0.6,) * 4, 0.5)
+    found += everywhere("glico", (0.7,) * 4, 0.65, share=0.3)[1:]  # not where the plan screens
+    assert zoo_rows.finalists(found, plan) == ([], ["CutMix"]) and zoo_rows.primary_rows(found, plan) == []
+    found += everywhere("vae", (0.7,) * 4, 0.61, share=0.3)
+    assert zoo_rows.finalists(found, plan) == (["vae"], ["CutMix"])
+    found += [record("glico", 0.9, 0.7, share=0.3)]
+    assert zoo_rows.finalists(found, plan) == (["glico"], ["CutMix"])
+    assert zoo_rows.primary_rows(found, plan)[0]["augmenter"] == "glico"
+    assert zoo_rows.finalists(found, plan | {"augmenters": ["vae"]})[0] == ["vae"]
+
+
 def test_records_of_other_test_images_stand_in_no_table_together():
     found = [record("CutMix", 0.7, 0.6) | {"n_test": 10}, record("Std Aug", 0.7, 0.6) | {"n_test": 20}]
     with pytest.raises(artifacts.ArtifactError, match="do not belong together, n_test"):
