@@ -25,23 +25,40 @@ def rows(run: str, dataset: str, reference: str) -> list[dict]:
 
     A fact is a parameter, a digest of what is read, or a count that is the same for every seed of the reference; its
     tolerance is 0. A measurement is compared by its mean over seeds; its tolerance is that of the difference of two
-    means whose seeds spread as the reference's do. Where the reference has one seed, its runs ``NAME-seed-1`` and so
-    on, made with other seeds, show the spread. Records of other parameters are no measurements of the same thing: of
-    them there is one row, ``within`` empty, that names the parameters.
+    means whose seeds spread as the reference's do, over all arms of a stage together, since two seeds of one arm may
+    agree by chance. Where the reference has one seed, its runs ``NAME-seed-1`` and so on, made with other seeds, show
+    the spread; where nothing shows it, what is not equal is not judged. Records of other parameters are no
+    measurements of the same thing: of them there is one row that names the parameters. ``within`` is empty for both.
 
     Raises:
         ArtifactError: a record is damaged.
     """
     ours, theirs = (grouped(name, dataset) for name in (run, reference))
-    spread = [grouped(f"{paths.REFERENCE}/{name}", dataset) for name in siblings(reference)]
-    found = []
+    repeated = [grouped(f"{paths.REFERENCE}/{name}", dataset) for name in siblings(reference)]
+    spread, found = spreads(theirs, repeated), []
     for key in sorted(ours.keys() & theirs.keys(), key=lambda key: (COMPARED.index(key[0]), key[1])):
-        others = [record for group in spread for record in group.get(key, [])] if len(theirs[key]) == 1 else []
         if different := differing(ours[key][0], theirs[key][0]):
             told = {"quantity": f"not compared, other {', '.join(different)}", "within": ""}
             found.append(dict.fromkeys(COLUMNS, "") | {"stage": key[0], "of": key[1]} | told)
         else:
-            found += compared(key, ours[key], theirs[key], others)
+            found += compared(key, ours[key], theirs[key], spread)
+    return found
+
+
+def spreads(reference: dict, repeated: list[dict]) -> dict[tuple[str, str], list[tuple[float, int]]]:
+    """Return by stage and quantity the variance over seeds and its degrees of freedom, of each thing that shows one.
+
+    Args:
+        reference: records by stage and name, see ``grouped``; repeated: such of the runs with other seeds.
+    """
+    found: dict[tuple[str, str], list[tuple[float, int]]] = {}
+    for key, mine in reference.items():
+        others = [record for group in repeated for record in group.get(key, [])] if len(mine) == 1 else []
+        measured = [quantities(record) for record in mine + others]
+        for name in measured[0]:
+            values = [record[name] for record in measured if name in record]
+            if len(values) > 1:
+                found.setdefault((key[0], name), []).append((stdev(values) ** 2, len(values) - 1))
     return found
 
 
@@ -67,7 +84,7 @@ def differing(ours: dict, theirs: dict) -> list[str]:
     return sorted(key.removeprefix("param_").upper() for key in names - own if ours.get(key) != theirs.get(key))
 
 
-def compared(key: tuple[str, str], ours: list[dict], theirs: list[dict], others: list[dict]) -> list[dict]:
+def compared(key: tuple[str, str], ours: list[dict], theirs: list[dict], spread: dict) -> list[dict]:
     """Return the rows of one thing that both runs have measured."""
     first = {"stage": key[0], "of": key[1]}
     facts = [
@@ -78,34 +95,35 @@ def compared(key: tuple[str, str], ours: list[dict], theirs: list[dict], others:
         for name in FACTS
         if name in mine and name in theirs[0]
     ]
-    mine, known, more = ([quantities(record) for record in found] for found in (ours, theirs, others))
+    mine, known = ([quantities(record) for record in found] for found in (ours, theirs))
     measured = []
     for name in known[0]:
         values, reference = ([found[name] for found in side if name in found] for side in (mine, known))
         if values:
-            allowed = tolerance(reference, [found[name] for found in more if name in found], len(values))
+            shown = spread.get((key[0], name), [])
+            is_fact = all(isinstance(v, int) for v in reference) and not any(variance for variance, _ in shown)
+            allowed = 0 if is_fact else tolerance(mean(reference), shown, len(values), len(reference))
+            within = abs(mean(values) - mean(reference)) <= allowed
             row = {"quantity": name, "ours": mean(values), "n": len(values)}
             row |= {"reference": mean(reference), "n_reference": len(reference), "tolerance": allowed}
-            measured.append(first | row | {"within": abs(mean(values) - mean(reference)) <= allowed})
+            measured.append(first | row | {"within": within or (False if shown or is_fact else "")})
     return facts + measured
 
 
-def tolerance(reference: list[float], others: list[float], n: int) -> float:
+def tolerance(reference: float, spread: list[tuple[float, int]], n: int, n_reference: int) -> float:
     """Return how far the mean of ``n`` values may be from the reference's mean, from the spread on record.
 
     Args:
-        reference: the reference's values, one a seed; others: values of further seeds that only show the spread.
+        spread: variances with their degrees of freedom, which are pooled.
 
     Source: Student 1908: the interval of the difference of two means of equal, unknown variance.
     """
-    everything = reference + others
-    if all(isinstance(value, int) for value in everything) and len(set(everything)) == 1:
-        return 0
-    rounding = ROUNDING * abs(mean(reference))
-    if len(everything) < 2:
+    rounding, freedom = ROUNDING * abs(reference), sum(part for _, part in spread)
+    if not freedom:
         return rounding
-    quantile = float(stdtrit(len(everything) - 1, (1 + LEVEL) / 2))
-    return rounding + quantile * stdev(everything) * (1 / n + 1 / len(reference)) ** 0.5
+    variance = sum(variance * part for variance, part in spread) / freedom
+    quantile = float(stdtrit(freedom, (1 + LEVEL) / 2))
+    return rounding + quantile * (variance * (1 / n + 1 / n_reference)) ** 0.5
 
 
 def quantities(record: dict) -> dict[str, float]:

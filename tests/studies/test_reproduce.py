@@ -56,11 +56,34 @@ def test_records_of_other_parameters_are_not_compared_and_named(published):
     assert [row["quantity"] for row in rows] == ["not compared, other OVERSAMPLE"]
 
 
-@pytest.mark.parametrize("n, half", [(2, 0.02 * 636.6192), (4, 0.02 * 12.9240)])
-def test_the_tolerance_is_that_of_the_difference_of_two_means(n, half):
-    values = [0.5 + 0.02 * (i % 2 * 2 - 1) * ((n - 1) / n) ** 0.5 for i in range(n)]  # standard deviation 0.02
-    expected = half * (2 / n) ** 0.5 + reproduce.ROUNDING * 0.5
-    assert reproduce.tolerance(values, [], n) == pytest.approx(expected, rel=1e-4)
+@pytest.mark.parametrize(
+    "spread, half", [([(0.0004, 1)], 0.02 * 636.6192), ([(0.0004, 1), (0.0004, 2)], 0.02 * 12.9240)]
+)
+def test_the_tolerance_is_that_of_the_difference_of_two_means(spread, half):
+    expected = half * (1 / 2 + 1 / 5) ** 0.5 + reproduce.ROUNDING * 0.5
+    assert reproduce.tolerance(0.5, spread, 2, 5) == pytest.approx(expected, rel=1e-4)
+
+
+def test_two_seeds_that_agree_by_chance_show_the_spread_of_the_other_arms():
+    record = lambda accuracy: {"accuracy": accuracy}
+    reference = {
+        ("attacks", "a"): [record(0.5), record(0.5)],
+        ("attacks", "b"): [record(0.4), record(0.6)],
+        ("shift", "a"): [record(0.5)],
+    }
+    found = reproduce.spreads(reference, [{("shift", "a"): [record(0.7)]}])
+    assert found["attacks", "accuracy"] == [(0, 1), (pytest.approx(0.02), 1)]
+    assert found["shift", "accuracy"] == [(pytest.approx(0.02), 1)]
+    assert ("shift", "accuracy") not in reproduce.spreads(reference, [])
+
+
+def test_what_was_measured_once_and_has_no_spread_is_equal_or_not_judged(published):
+    effects = artifacts.load_json(published / "records/projector/projector.json")["effects"]
+    effects["prompts"][0]["effect"] += 1
+    change("projector", "projector", effects=effects)
+    quantity = f"effects prompts {effects['prompts'][0]['attribute']} effect"
+    row = of(reproduce.rows(RUN, DATASET, REFERENCE), "projector", quantity)[0]
+    assert row["within"] == "" and row["n_reference"] == 1
 
 
 def test_runs_of_other_seeds_show_the_spread_of_what_was_measured_once(published):
