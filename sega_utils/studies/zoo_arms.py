@@ -24,6 +24,9 @@ REAL: dict[str, tuple[str, dict]] = {
     "Std Aug": ("Std Aug", {}),
     "CutMix": (BEST, {}),
     "TrivialAugment": ("Std Aug + TrivialAugment", {}),
+    "RandAugment + CutMix": (BEST, {"policy": "randaugment"}),
+    "AugMix": ("Std Aug", {"policy": "augmix"}),
+    "PixMix": ("Std Aug", {"policy": "pixmix"}),
     "CutMix + smoothing": (BEST, {"smoothing": 0.1}),
     "CutMix + averaging": (BEST, {"averaging": 0.99}),
     "CutMix x4": (BEST, {"longer": 4}),
@@ -63,7 +66,8 @@ def train_once(
         raise ValueError(f"{arm} has the share {share:g}; arms on real images have none, augmenters one and a fitting")
     base, added = REAL.get(arm, (BEST, {}))
     settings = {name: recipes.settings_of(base, tuned.get(base))[name] for name in zoo.TRAINED_BY}
-    added = ADDED | added
+    settings |= {name: value for name, value in added.items() if name in settings}
+    added = ADDED | {name: value for name, value in added.items() if name in ADDED}
     settings["steps"] = (steps or settings["steps"]) * added["longer"]
     real, fitted = zoo.real_of(place), fitting or Fitting(0.0, "none", 0)
     inputs, synthetic = {"real": artifacts.digest({"images": real.few.images, "labels": real.few.labels})}, None
