@@ -8,6 +8,9 @@ Another size or protocol than the plan's own is exploratory: all augmenters on a
 import yaml
 
 
+from sega_utils.studies.zoo_members import made_of
+
+
 include: "Snakefile"
 
 
@@ -21,6 +24,12 @@ STAMP = str(Path(artifacts("augmenters")[0]).parent / "done" / f"{SIZE}-{PROTOCO
 VERB = f"{PYTHON} -m sega_utils augmenters --run {{wildcards.run}} --dataset {{params.dataset}}"
 VERB += f" --per-class {SIZE} --protocol {PROTOCOL} --subsets {{wildcards.subset}} --workers 1 --brief"
 VERB += f" --seeds {PLAN['screening']['seed']}" if OWN else ""
+
+
+def made_before(wildcards):
+    """Return the stamps of what an augmenter is made of, so that no two jobs train one of them."""
+    first = [what for what, name in SLUGS.items() if name in made_of(SLUGS[wildcards.what])]
+    return [f"{STAMP}-subset{{subset}}-{what}".format(**wildcards) for what in first]
 
 
 rule all_augmenters:
@@ -44,7 +53,7 @@ rule on_real_images:
 
 
 rule augmenter:
-    input: artifacts("real"), "notebooks/params/tuned.yaml"
+    input: artifacts("real"), "notebooks/params/tuned.yaml", made_before
     output: touch(f"{STAMP}-subset{{subset}}-{{what}}")
     params:
         dataset=given,

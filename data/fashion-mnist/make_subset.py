@@ -26,6 +26,12 @@ def write_idx(path: Path, array: np.ndarray) -> None:
     path.write_bytes(gzip.compress(header + array.tobytes(), 9, mtime=0))
 
 
+def write_sums(folder: Path) -> None:
+    files = sorted(folder.glob("*.gz"))
+    sums = (f"{hashlib.sha256(file.read_bytes()).hexdigest()}  {file.name}\n" for file in files)
+    (folder / "SHA256SUMS").write_text("".join(sums))
+
+
 def main() -> None:
     source, here = Path(sys.argv[1]), Path(__file__).parent
     rng = np.random.default_rng(SEED)
@@ -38,9 +44,7 @@ def main() -> None:
             images, labels = images[keep], labels[keep]
         write_idx(here / f"{split}-images-idx3-ubyte.gz", images)
         write_idx(here / f"{split}-labels-idx1-ubyte.gz", labels)
-    files = sorted(here.glob("*.gz"))
-    sums = (f"{hashlib.sha256(file.read_bytes()).hexdigest()}  {file.name}\n" for file in files)
-    (here / "SHA256SUMS").write_text("".join(sums))
+    write_sums(here)
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ DATASETS = (
     "fashion-mnist",
     "fashion-mnist-full",
     "mnist",
+    "mnist-5000",
     "cifar-10",
     "cifar-100",
     "svhn",

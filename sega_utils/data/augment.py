@@ -5,6 +5,8 @@ from collections.abc import Callable
 import torch
 from torch.nn import functional as F
 
+from sega_utils.data import policies
+
 
 def shift(images: torch.Tensor, rng: torch.Generator, *, pad: int, flip: bool = True) -> torch.Tensor:
     """Crop every image at its own place after padding with black, and flip half of them; gradients flow through.
@@ -92,7 +94,13 @@ def trivial(images: torch.Tensor) -> torch.Tensor:
     return torch.stack([change(image) for image in (images * 255).round().to(torch.uint8)]).float() / 255
 
 
-POLICIES: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {"none": lambda images: images, "trivial": trivial}
+POLICIES: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
+    "none": lambda images: images,
+    "trivial": trivial,
+    "randaugment": policies.randaugment,
+    "augmix": policies.augmix,
+    "pixmix": policies.pixmix,
+}
 MIXING: dict[str, Callable[[torch.Tensor, torch.Tensor], tuple[torch.Tensor, torch.Tensor]]] = {
     "none": lambda images, targets: (images, targets),
     "mixup": mixup,

@@ -81,13 +81,20 @@ DATASETS = {
     "mnist": Source(
         partial(published.read_idx, folder="mnist", class_names=published.DIGITS), "mnist", DIGIT, mirrors=False
     ),
+    "mnist-5000": Source(
+        partial(published.read_embedded, folder="mnist-5000", class_names=published.DIGITS),
+        "mnist",
+        DIGIT,
+        mirrors=False,
+    ),
     "cifar-10": Source(partial(published.read_cifar, folder="cifar-10"), "cifar-10", VEHICLE),
     "cifar-100": Source(partial(published.read_cifar, folder="cifar-100"), "cifar-100", THING),
     "svhn": Source(published.read_svhn, "svhn", NUMBER, mirrors=False),
     "tiny-imagenet": Source(published.read_tiny_imagenet, "tiny-imagenet", OBJECT),
     "tiny-imagenet-64": Source(partial(published.read_tiny_imagenet, size=64), "tiny-imagenet", OBJECT),
 }
-PART = {"fashion-mnist": 0.1}  # share of the published training images that the data set has; 1 where absent
+# share of the published training images that the data set has; 1 where absent
+PART = {"fashion-mnist": 0.1, "mnist-5000": 1 / 30}
 
 
 def load(dataset: str, split: str) -> Dataset:

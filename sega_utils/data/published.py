@@ -38,15 +38,19 @@ FASHION_MNIST_CLASSES = (
 DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 
 
-def read_embedded(split: str) -> Images:
-    """Read the 6,000 training or all 10,000 test images of Fashion-MNIST that come with the project.
+def read_embedded(
+    split: str, *, folder: str = "fashion-mnist", class_names: tuple[str, ...] = FASHION_MNIST_CLASSES
+) -> Images:
+    """Read what comes with the project of Fashion-MNIST or MNIST, padded from 28x28 to 32x32 with black.
 
-    Source: Xiao, Rasul and Vollgraf 2017.
+    Args:
+        folder: below ``data``, which says in its README what each holds.
+
+    Source: as ``read_idx``.
     """
-    folder = paths.DATA / "fashion-mnist"
-    files = [folder / f"{split}-{what}-ubyte.gz" for what in ("images-idx3", "labels-idx1")]
+    files = [paths.DATA / folder / f"{split}-{what}-ubyte.gz" for what in ("images-idx3", "labels-idx1")]
     images, labels = (parse_idx(gzip.decompress(artifacts.listed(file))) for file in files)
-    return padded(images), whole_labels(labels), FASHION_MNIST_CLASSES
+    return padded(images), whole_labels(labels), class_names
 
 
 def read_idx(split: str, *, folder: str, class_names: tuple[str, ...]) -> Images:

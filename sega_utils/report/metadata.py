@@ -12,7 +12,8 @@ LICENCES = "docs/dependencies.md"
 # file below the project's folder: what returns its text, given run and data set
 DOCUMENTS: dict[str, Callable[[str, str], str]] = {
     "ARTIFACT.md": lambda run, dataset: appendix.page(run, dataset, reproduce.allowed(run, dataset)),
-    "data/fashion-mnist/croissant.json": lambda run, dataset: croissant.of_images(),
+    "data/fashion-mnist/croissant.json": lambda run, dataset: croissant.of_images("fashion-mnist"),
+    "data/mnist-5000/croissant.json": lambda run, dataset: croissant.of_images("mnist-5000"),
     "data/models/README.md": cards.page,
     "data/prompts/croissant.json": lambda run, dataset: croissant.of_prompts(),
     "docs/why-your-gan-made-it-worse.md": harm.page,

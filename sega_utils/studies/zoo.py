@@ -12,11 +12,12 @@ import torch
 from torch import nn
 
 from sega_utils.augmenters import penalties
-from sega_utils.augmenters.registry import AUGMENTERS
+from sega_utils.augmenters.registry import AUGMENTERS, State
 from sega_utils.core import artifacts, learning, paths, records, schema
 from sega_utils.data import catalogue
 from sega_utils.data.images import Dataset, from_uint8, to_uint8
 from sega_utils.evaluation import gate, quality
+from sega_utils.studies.zoo_members import COMBINED, STATE_OF, TIMES, made_of
 from sega_utils.training import classifiers, recipes
 from sega_utils.training.classifiers import train_classifier
 
@@ -27,10 +28,14 @@ ZOO: dict[str, tuple[str, dict, dict]] = {
     **{name: (name, {}, {}) for name in ("gm-gan", "vae", "bs-vae", "glico", "offsets", "offsets-pixels")},
     "vae beta 0": ("vae", {"beta": 0.0}, {}),
     "vae beta 4": ("vae", {"beta": 4.0}, {}),
+    "vae without ramp": ("vae", {"ramp": 0.0}, {}),
     "ddim": ("ddim", {}, {"steps": 25}),
+    "ddim 100": ("ddim", {}, {"steps": 100}),
+    "ddim 100 eta 1": ("ddim", {}, {"steps": 100, "eta": 1.0}),
     "ddpm": ("ddpm", {}, {"steps": 250}),
+    "ddpm 1000": ("ddpm", {}, {"steps": 1000}),
 }
-COMBINED = {"combined": ("wgan-gp", "vae", "ddim")}  # as many images in all as one of them
+ZOO |= {name: ZOO[STATE_OF[name]] for name in TIMES if name in STATE_OF}
 UNTRAINED = {"offsets-pixels"}  # which keeps the images, in no time
 TRAINED_BY = ("classifier", "steps", "batch_size", "lr", "weight_decay", "pixel", "policy", "mixing")
 COPIES = {"max_distance": 6, "min_ssim": 0.9}  # what 04_synthesis takes for near-duplicates
@@ -132,9 +137,9 @@ def fit_once(
     inputs = {"real": artifacts.digest({"images": seen.images, "labels": seen.labels})}
 
     def measure() -> dict:
-        for part in COMBINED.get(name, ()):
+        for part in made_of(name):
             fit_once(place, part, fitting, tuned, steps, device)
-        labels = torch.arange(len(seen.class_names)).repeat_interleave(fitting.images)
+        labels = torch.arange(len(seen.class_names)).repeat_interleave(fitting.images * TIMES.get(name, 1))
         images, cost = draw(place, name, fitting, seen, labels, device)
         found = judged(place, images, labels, seen=seen, tuned=tuned, steps=steps, device=device)
         drawn = artifacts.save_tensors(file, {"images": to_uint8(images), "labels": labels}, {"augmenter": name})
@@ -163,18 +168,26 @@ def draw(
 ) -> tuple[torch.Tensor, dict]:
     """Return images of labels by an augmenter that is trained now, rounded to 8 bit, and what they cost."""
     if name in COMBINED:
-        return take_turns([load_drawn(place, part, fitting)[0] for part in COMBINED[name]]), {}
-    (entry, _, options), (state, steps) = ZOO[name], trained(place, name, fitting, seen, device)
-    began = time.process_time()
-    images = AUGMENTERS[entry].sample(state, labels, seed=place.subset, device=device, **options)
+        parts = [load_drawn(place, part, fitting)[0] for part in COMBINED[name]]
+        return torch.stack(parts, 1).flatten(0, 1) if name in TIMES else take_turns(parts), {}
+    state, began = trained(place, name, fitting, seen, device), time.process_time()
+    images, curve = sample(name, state, labels, place.subset, device), state[1].get("curve", [])
     each = (time.process_time() - began) / len(labels)
-    return from_uint8(to_uint8(images)), {"fit_steps": steps, "seconds_per_image": each}
+    return images, {"fit_steps": curve[-1]["step"] if curve else 0, "seconds_per_image": each}
 
 
-def trained(
-    place: Place, name: str, fitting: Fitting, seen: Dataset, device: torch.device | str
-) -> tuple[tuple[dict, dict], int]:
-    """Return an augmenter's state, trained now from where a killed training was, and the steps that it took."""
+def sample(
+    name: str, state: State, labels: torch.Tensor, seed: int, device: torch.device | str = "cpu"
+) -> torch.Tensor:
+    """Return images of labels from the state of a member, rounded to 8 bit."""
+    entry, _, options = ZOO[name]
+    return from_uint8(to_uint8(AUGMENTERS[entry].sample(state, labels, seed=seed, device=device, **options)))
+
+
+def trained(place: Place, name: str, fitting: Fitting, seen: Dataset, device: torch.device | str) -> State:
+    """Return an augmenter's state, trained now from where a killed training was, or the one that it shares."""
+    if name in STATE_OF:
+        return artifacts.load_tensors(file_of(place, STATE_OF[name], fitting, "state"))
     entry, settings, _ = ZOO[name]
     if name not in UNTRAINED:
         settings = settings | {"seconds": fitting.seconds}
@@ -188,10 +201,9 @@ def trained(
         checkpoint=training,
         **settings,
     )
-    curve = state[1].get("curve", [])
     artifacts.save_tensors(file_of(place, name, fitting, "state"), *state)
     training.unlink(missing_ok=True)  # three times as large as the state
-    return state, curve[-1]["step"] if curve else 0
+    return state
 
 
 def take_turns(parts: list[torch.Tensor]) -> torch.Tensor:

@@ -15,6 +15,7 @@ from sega_utils.data import catalogue
 from sega_utils.data.images import Dataset, to_uint8
 from sega_utils.studies import zoo
 from sega_utils.studies.zoo import Fitting, Place
+from sega_utils.studies.zoo_members import made_of
 from sega_utils.training import recipes
 from sega_utils.training.classifiers import train_classifier
 
@@ -24,6 +25,9 @@ REAL: dict[str, tuple[str, dict]] = {
     "Std Aug": ("Std Aug", {}),
     "CutMix": (BEST, {}),
     "TrivialAugment": ("Std Aug + TrivialAugment", {}),
+    "RandAugment + CutMix": (BEST, {"policy": "randaugment"}),
+    "AugMix": ("Std Aug", {"policy": "augmix"}),
+    "PixMix": ("Std Aug", {"policy": "pixmix"}),
     "CutMix + smoothing": (BEST, {"smoothing": 0.1}),
     "CutMix + averaging": (BEST, {"averaging": 0.99}),
     "CutMix x4": (BEST, {"longer": 4}),
@@ -63,7 +67,8 @@ def train_once(
         raise ValueError(f"{arm} has the share {share:g}; arms on real images have none, augmenters one and a fitting")
     base, added = REAL.get(arm, (BEST, {}))
     settings = {name: recipes.settings_of(base, tuned.get(base))[name] for name in zoo.TRAINED_BY}
-    added = ADDED | added
+    settings |= {name: value for name, value in added.items() if name in settings}
+    added = ADDED | {name: value for name, value in added.items() if name in ADDED}
     settings["steps"] = (steps or settings["steps"]) * added["longer"]
     real, fitted = zoo.real_of(place), fitting or Fitting(0.0, "none", 0)
     inputs, synthetic = {"real": artifacts.digest({"images": real.few.images, "labels": real.few.labels})}, None
@@ -173,10 +178,12 @@ def measure(
     """
     places = [Place(run, dataset, subset, per_class) for subset in subsets]
     asked = [(place, job) for place in places for job in jobs(place, fitting=fitting, **what)]
+    names = dict.fromkeys(part for name in what["augmenters"] for part in (*made_of(name), name))
     for place in places:
-        fits = [(p, name) for p in places[places.index(place) :] for name in what["augmenters"]]
+        fits = [(p, name) for p in places[places.index(place) :] for name in names]
         todo = [(p, name) for p, name in fits if not zoo.file_of(p, name, fitting, "images").exists()]
-        n, seconds = left(run, dataset, asked, steps, len(todo) * (fitting.seconds + DRAWING))
+        unfitted = sum(DRAWING + (0 if made_of(name) else fitting.seconds) for _, name in todo)
+        n, seconds = left(run, dataset, asked, steps, unfitted)
         yield (
             f"subset {place.subset}: {len(todo)} augmenters and {n} of {len(asked)} classifiers to train, "
             f"about {seconds / workers / 60:.0f} minutes left"
@@ -184,9 +191,7 @@ def measure(
         if what["augmenters"]:
             runtime.map_workers(zoo.judge_of, [(place, tuned, steps)], workers=1, label="judge")
         for made in (False, True):  # those made of others come last
-            mine = [
-                (place, name, fitting, tuned, steps) for name in what["augmenters"] if (name in zoo.COMBINED) == made
-            ]
+            mine = [(place, name, fitting, tuned, steps) for name in names if bool(made_of(name)) == made]
             if mine:
                 runtime.map_workers(zoo.fit_once, mine, workers=workers, label="augmenters")
         own = [(place, job, tuned, steps) for at, job in asked if at == place]

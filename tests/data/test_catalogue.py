@@ -3,7 +3,7 @@ import torch
 
 from sega_utils.core import artifacts, paths
 from sega_utils.core.artifacts import ArtifactError
-from sega_utils.data import catalogue
+from sega_utils.data import catalogue, published
 from sega_utils.data.images import Dataset, from_uint8, take, to_uint8
 
 
@@ -31,6 +31,24 @@ def test_the_embedded_images_are_padded_balanced_and_in_range(split, per_class):
 def test_the_test_set_is_the_published_one_in_its_order():
     _, labels, names, _ = catalogue.load("fashion-mnist", "test")
     assert [names[label] for label in labels[:5]] == ["ankle boot", "pullover", "trouser", "trouser", "shirt"]
+
+
+def test_the_digits_that_come_with_the_project_are_whole_and_leave_some_to_validate_on():
+    sets = {split: catalogue.load("mnist-5000", split) for split in ("train", "test")}
+    for data, per_class in zip(sets.values(), (200, 300), strict=True):
+        assert data.images.shape == (10 * per_class, 1, 32, 32) and not data.mirrors
+        assert data.labels.bincount().tolist() == [per_class] * 10 and data.class_names == published.DIGITS
+        assert (float(data.images.min()), float(data.images.max())) == (0.0, 1.0)
+    train, test = ({image.numpy().tobytes() for image in data.images} for data in sets.values())
+    assert (len(train), len(test)) == (2000, 3000) and not train & test
+    assert catalogue.counts("mnist-5000", 0.01, sets["train"].labels).tolist() == [60] * 10
+
+
+def test_a_digit_s_label_is_what_is_drawn():
+    train, test = (catalogue.load("mnist-5000", split) for split in ("train", "test"))
+    means = torch.stack([train.images[train.labels == c].mean(0).flatten() for c in range(10)])
+    nearest = torch.cdist(test.images.flatten(1), means).argmin(1)
+    assert (nearest == test.labels).float().mean() > 0.75  # 0.1 by chance
 
 
 @pytest.mark.parametrize(
@@ -127,7 +145,7 @@ def test_take_keeps_images_and_labels_together():
 
 @pytest.mark.parametrize("dataset", catalogue.DATASETS)
 def test_only_digits_are_no_class_once_mirrored(dataset):
-    assert catalogue.mirrors(dataset) == (dataset not in {"mnist", "svhn"})
+    assert catalogue.mirrors(dataset) == (dataset not in {"mnist", "mnist-5000", "svhn"})
 
 
 @pytest.mark.parametrize("mirrors", [False, True])

@@ -92,7 +92,9 @@ def test_a_run_without_a_synthetic_set_is_told_which_notebook_makes_it(capsys):
     assert "04_synthesis.ipynb -p RUN tiny" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("name", ["data/fashion-mnist/croissant.json", "data/prompts/croissant.json"])
+@pytest.mark.parametrize(
+    "name", [f"data/{folder}/croissant.json" for folder in ("fashion-mnist", "mnist-5000", "prompts")]
+)
 def test_the_files_that_croissant_lists_are_there_with_these_digests(name):
     found = json.loads((paths.ROOT / name).read_text(encoding="utf-8"))
     folder = (paths.ROOT / name).parent
@@ -110,6 +112,8 @@ def test_croissant_is_valid_and_its_records_can_be_read(synthetic):
         dataset = mlcroissant.Dataset(jsonld=str(file / "croissant.json"))  # raises what is wrong
         first |= {part.id: next(iter(dataset.records(part.id))) for part in dataset.metadata.record_sets}
     assert first["classes"] == {"classes/label": 0, "classes/name": "t-shirt"}
+    digits = mlcroissant.Dataset(jsonld=str(paths.DATA / "mnist-5000" / "croissant.json"))
+    assert [row["classes/name"] for row in digits.records("classes")][7] == "seven"
     assert len(first["fashion-mnist"]["fashion-mnist/prompts"]) == 12
     assert first["candidates"]["candidates/prompt"] == b'a "wide", open bag'
 

@@ -6,7 +6,7 @@ import torch
 from sega_utils.core import artifacts, paths, records
 from sega_utils.data import catalogue
 from sega_utils.data.images import Dataset, to_uint8
-from sega_utils.studies import zoo, zoo_arms, zoo_rows
+from sega_utils.studies import zoo, zoo_arms, zoo_questions, zoo_rows
 from sega_utils.studies.zoo import Fitting, Place
 from sega_utils.training import classifiers
 
@@ -74,6 +74,25 @@ def test_images_of_several_take_turns():
     assert zoo.take_turns(parts)[:, 0].tolist() == [0, 1, 2, 0, 1]
 
 
+def test_one_network_serves_several_members_and_three_together_give_all_their_images(monkeypatch):
+    fitted = []
+    own = zoo.AUGMENTERS["ddim"]
+    train = lambda images, labels, **more: fitted.append(more["seconds"]) or ({"x": labels[:1]}, {"curve": []})
+    draw = lambda state, labels, seed, device, **options: torch.full((len(labels), 1, 32, 32), len(options) / 10)
+    for name in ("ddim", "ddpm", "vae", "wgan-gp"):
+        monkeypatch.setitem(zoo.AUGMENTERS, name, own._replace(fit=train, sample=draw))
+    monkeypatch.setattr(zoo, "judged", lambda *_, **__: {})
+    for name in ("ddpm", "ddim 100 eta 1", "combined", "combined x3", "vae x3"):
+        zoo.fit_once(PLACE, name, FITTING, TUNED, 2)
+    assert len(fitted) == 3  # ddim, wgan-gp and vae, once each
+    counts = {name: len(zoo.load_drawn(PLACE, name, FITTING)[1]) for name in ("ddpm", "combined", "combined x3")}
+    assert counts == {"ddpm": 18, "combined": 18, "combined x3": 54}
+    images, labels = zoo.load_drawn(PLACE, "combined x3", FITTING)
+    assert labels.bincount().tolist() == [18, 18, 18] and len(zoo.load_drawn(PLACE, "vae x3", FITTING)[1]) == 54
+    shade = (images[:, 0, 0, 0] * 10).round().long()
+    assert [shade[labels == c].bincount().tolist() for c in range(3)] == [[12, 6]] * 3  # ddim alone has an option
+
+
 def test_the_members_of_an_arm_differ_and_the_first_is_the_arm_alone(monkeypatch):
     seeds = []
     monkeypatch.setattr(zoo_arms, "train_classifier", lambda real, seed, **_: seeds.append(seed) or torch.nn.Identity())
@@ -112,6 +131,19 @@ def test_longer_arms_take_more_steps_and_every_record_says_what_it_validated_on(
     assert (found["param_steps"], found["param_longer"]) == (4, 4)
     assert (found["n_real"], found["n_validation"], found["n_test"]) == (6, 24, 36)
     assert zoo_arms.train_once(PLACE, "CutMix x4", 0, TUNED, steps=1) == found
+
+
+@pytest.mark.parametrize(
+    ("arm", "policy", "mixing"),
+    [("RandAugment + CutMix", "randaugment", "cutmix"), ("AugMix", "augmix", "none"), ("PixMix", "pixmix", "none")],
+)
+def test_an_arm_of_another_policy_trains_with_it_and_says_so(monkeypatch, arm, policy, mixing):
+    given = {}
+    model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(1024, 3))
+    monkeypatch.setattr(zoo_arms, "train_classifier", lambda real, **more: given.update(more) or model)
+    found = zoo_arms.train_once(PLACE, arm, 0, TUNED, steps=1)
+    assert (given["policy"], given["mixing"]) == (policy, mixing)
+    assert (found["param_policy"], found["param_mixing"], found["param_longer"]) == (policy, mixing, 1)
 
 
 def test_averaged_weights_are_not_the_last_ones(tiny):
@@ -208,6 +240,6 @@ def test_a_campaign_resumes_and_says_what_is_left(monkeypatch):
     before = [artifacts.sha256(file) for file in sorted(paths.artifact(RUN, DATASET, "records").rglob("*.json"))]
     assert "0 augmenters and 0 of 2 classifiers to train, about 0 minutes" in run()[0] and len(before) == 3
     assert before == [artifacts.sha256(f) for f in sorted(paths.artifact(RUN, DATASET, "records").rglob("*.json"))]
-    tables = zoo_rows.write_tables(RUN, DATASET, zoo_rows.read())
+    tables = zoo_questions.write_tables(RUN, DATASET, zoo_rows.read())
     assert [row["augmenter"] for row in tables["augmenters"]] == ["CutMix", "offsets-pixels"]
     assert (paths.artifact(RUN, DATASET, "tables") / "augmenters.csv").exists() and records.read(RUN, DATASET, "zoo")

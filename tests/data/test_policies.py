@@ -1,0 +1,152 @@
+"""Policies of drawn operations: the operations are torchvision's, and what is drawn for an image is what they say."""
+
+import pytest
+import torch
+from torchvision.transforms import v2
+
+from sega_utils.core import runtime
+from sega_utils.data import augment, leaves, policies
+from sega_utils.data.images import from_uint8, to_uint8
+
+NEW = ("randaugment", "augmix", "pixmix")
+TABLES = {  # torchvision's policy, its number of levels, and our table of the same
+    "randaugment": (v2.RandAugment, 31, {"shift": 150.0 / 331.0 * 32, "bits": 8}),
+    "augmix": (v2.AugMix, 10, {"shift": 32 / 3, "bits": 4}),
+}
+
+
+@pytest.fixture
+def images() -> torch.Tensor:
+    return torch.rand(6, 3, 32, 32, generator=runtime.generator(0)).mul(255).round() / 255
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_the_tables_of_strengths_are_torchvision_s(name):
+    theirs, levels, ours = TABLES[name]
+    table, expected = policies.strengths(levels, **ours), theirs._AUGMENTATION_SPACE
+    assert set(table) - {"Identity"} == set(expected) - {"Identity"}
+    for operation, (strengths_of, signed) in expected.items():
+        strengths = strengths_of(levels, 32, 32)
+        wanted = torch.zeros(levels) if strengths is None else strengths.float()
+        assert torch.equal(table[operation], wanted), operation
+        assert strengths is None or signed == (operation not in policies.ONE_WAY)
+
+
+@pytest.mark.parametrize("interpolation", ["nearest", "bilinear"])
+def test_every_operation_is_torchvision_s_whatever_stands_beside_an_image(images, interpolation):
+    theirs, pixels = v2.RandAugment(), to_uint8(images)
+    for operation, strengths in policies.strengths(31, shift=14.5, bits=8).items():
+        for strength in {float(s) for level in (0, 9, 30) for s in (strengths[level], -strengths[level])}:
+            if operation in policies.ONE_WAY and strength < 0:
+                continue
+            found = policies.operate(pixels, operation, strength, interpolation=interpolation)
+            how = {"interpolation": v2.InterpolationMode(interpolation), "fill": theirs._fill}
+            each = [theirs._apply_image_or_video_transform(image, operation, strength, **how) for image in pixels]
+            assert torch.equal(found, torch.stack(each)), (operation, strength)
+
+
+@pytest.mark.parametrize("name", NEW)
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_policy_changes_images_each_in_its_own_way_by_torch_s_seed_alone(name, channels):
+    images = torch.rand(1, channels, 32, 32, generator=runtime.generator(0)).repeat(40, 1, 1, 1)
+    kept = images.clone()
+
+    def drawn(seed: int) -> torch.Tensor:
+        torch.manual_seed(seed)
+        return augment.POLICIES[name](images)
+
+    changed = drawn(0)
+    assert changed.shape == images.shape and changed.dtype == torch.float32
+    assert 0 <= changed.min() and changed.max() <= 1
+    assert len({tuple(image.flatten().tolist()) for image in changed}) > 20
+    assert torch.equal(changed, drawn(0)) and not torch.equal(changed, drawn(1)) and torch.equal(images, kept)
+
+
+def test_randaugment_is_two_operations_of_level_nine(images):
+    table = policies.strengths(31, shift=150.0 / 331.0 * 32, bits=8)
+    ways = [(k, float(s[9]) * sign) for k, s in table.items() for sign in ((1,) if k in policies.ONE_WAY else (1, -1))]
+    once = [policies.operate(to_uint8(images[:1]), *way, interpolation="nearest") for way in dict.fromkeys(ways)]
+    twice = {policies.operate(image, *way, interpolation="nearest").numpy().tobytes() for image in once for way in ways}
+    torch.manual_seed(0)
+    changed = policies.randaugment(images[:1].repeat(100, 1, 1, 1))
+    assert {to_uint8(image[None]).numpy().tobytes() for image in changed} <= twice
+
+
+def test_augmix_keeps_what_its_chains_leave_alone_and_they_are_one_to_three_long(images, monkeypatch):
+    sizes = []
+    monkeypatch.setattr(policies, "augmented", lambda chains: sizes.append(len(chains)) or chains)
+    many = images[:1].repeat(1000, 1, 1, 1)
+    torch.testing.assert_close(policies.augmix(many), many, rtol=0, atol=1e-5)
+    assert sizes[0] == 3000 and 1850 < sizes[1] < 2150 and 850 < sizes[2] < 1150  # 2000 and 1000 +- 6 deviations
+
+
+def test_augmix_weighs_the_image_like_its_chains_together(monkeypatch):
+    monkeypatch.setattr(policies, "augmented", torch.zeros_like)
+    torch.manual_seed(0)
+    shares = policies.augmix(torch.ones(2000, 1, 32, 32))[:, 0, 0, 0]
+    assert abs(float(shares.mean()) - 0.5) < 0.03 and abs(float(shares.var()) - 1 / 12) < 0.01  # uniform in 0 .. 1
+
+
+def test_pixmix_mixes_as_its_authors_write():
+    x, y = torch.full((1, 1, 1, 1), 0.75), torch.full((1, 1, 1, 1), 0.25)
+    assert float(policies.summed(x, y, 0.5, 0.5)) == pytest.approx(0.5)  # (0.5 * 0.5 - 0.5 * 0.5 + 1) / 2
+    assert float(policies.summed(x, y, 1.0, 0.0)) == float(policies.multiplied(x, y, 1.0, 0.0)) == 0.75
+    assert float(policies.multiplied(x, y, 2.0, 1.0)) == pytest.approx(1.5**2 * 0.5 / 2)
+    dark = policies.multiplied(x, torch.zeros(1, 1, 1, 1), 1.2, -0.5)
+    assert torch.isfinite(dark).all() and dark > 1  # cut to 1 afterwards
+
+
+def test_the_shares_of_pixmix_add_up_to_about_one(monkeypatch):
+    found = []
+    monkeypatch.setattr(policies, "summed", lambda x, y, a, b: found.append((a, b)) or x)
+    torch.manual_seed(0)
+    policies.mixed_with(torch.rand(4000, 1, 1, 1), torch.rand(4000, 1, 1, 1), beta=3.0)
+    a, b = (part.flatten() for part in found[0])
+    taken = b < 0
+    assert abs(float(taken.float().mean()) - 0.5) < 0.05 and (a[taken] >= 1).all() and (a[~taken] <= 1).all()
+    for part, mean in ((a[taken] - 1, 0.25), (-b[taken], 0.25), (a[~taken], 0.75), (b[~taken], 0.25)):
+        assert abs(float(part.mean()) - mean) < 0.02  # of Beta(1, 3) and Beta(3, 1)
+
+
+def test_pixmix_mixes_nothing_but_the_image_and_pictures(images, monkeypatch):
+    grey = from_uint8(to_uint8(torch.full_like(images, 0.5)))
+    monkeypatch.setattr(policies, "augmented", lambda part: part)
+    monkeypatch.setattr(policies, "dead_leaves", lambda n, **_: torch.zeros(n, 3, 32, 32))
+    monkeypatch.setattr(policies, "mixed_with", lambda x, y, beta: torch.maximum(x, y))
+    assert torch.equal(policies.pixmix(grey), grey)
+    monkeypatch.setattr(policies, "dead_leaves", lambda n, **_: torch.ones(n, 3, 32, 32))
+    torch.manual_seed(0)
+    reached = (policies.pixmix(grey[:1].repeat(2000, 1, 1, 1)) == 1).all((1, 2, 3)).float().mean()
+    assert abs(float(reached) - (1 - (1 + 1 / 2 + 1 / 4 + 1 / 8 + 1 / 16) / 5)) < 0.05  # after 0 .. 4 coins
+
+
+# dead leaves
+
+
+def test_dead_leaves_are_patches_of_one_colour_by_the_seed_alone():
+    first = leaves.dead_leaves(8, channels=3, side=32, seed=1)
+    leaves.dead_leaves.cache_clear()
+    assert torch.equal(first, leaves.dead_leaves(8, channels=3, side=32, seed=1))
+    assert not torch.equal(first, leaves.dead_leaves(8, channels=3, side=32, seed=2))
+    assert first.shape == (8, 3, 32, 32) and 0 <= first.min() and first.max() <= 1
+    same = (first[..., 1:] == first[..., :-1]).all(1).float().mean()
+    assert 0.6 < same < 0.98  # neighbours in one leaf
+    assert all(len(set(map(tuple, image.flatten(1).T.tolist()))) > 10 for image in first)
+
+
+def test_the_density_of_radii_falls_as_their_third_power():
+    u = (torch.arange(100_000) + 0.5) / 100_000
+    found = leaves.radii(u, low=1.0, high=8.0)
+    assert found.min() >= 1 and found.max() <= 8
+    for radius in (1.5, 2.0, 4.0):  # share below it: (1 - r^-2) / (1 - 8^-2)
+        assert float((found < radius).double().mean()) == pytest.approx((1 - radius**-2) / (1 - 8**-2), abs=1e-3)
+
+
+@pytest.mark.parametrize(("corners", "area"), [(0, 3.14159), (3, 5.19615), (4, 4.0)])
+def test_shapes_have_the_area_of_their_kind(corners, area):
+    at = (torch.arange(400).float() - 199.5)[None]
+    down, right = at[:, :, None].expand(1, 400, 400), at[:, None].expand(1, 400, 400)
+    one = lambda value: torch.full((1, 1, 1), value)
+    for turn in (0.0, 0.7):
+        inside = leaves.covered(down, right, one(60.0), one(turn), corners)
+        assert float(inside.sum()) == pytest.approx(area * 60**2, rel=0.02)
