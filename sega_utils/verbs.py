@@ -137,7 +137,7 @@ def tune_arms(args: argparse.Namespace) -> None:
 def measure_augmenters(args: argparse.Namespace) -> None:
     """Train the zoo's augmenters and classifiers with and without them, as planned; a killed run goes on."""
     from sega_utils.core.numbers import aligned
-    from sega_utils.studies import zoo, zoo_arms, zoo_rows
+    from sega_utils.studies import zoo, zoo_arms, zoo_rows, zoo_tables
 
     plan = zoo_rows.read(args.file)
     plan |= plan["primary"]
@@ -155,7 +155,7 @@ def measure_augmenters(args: argparse.Namespace) -> None:
     )
     for line in told:
         print(line, flush=True)
-    tables = zoo_rows.write_tables(args.run, args.dataset, zoo_rows.read(args.file))
+    tables = zoo_tables.write_tables(args.run, args.dataset, zoo_rows.read(args.file))
     if not args.brief:
         print(*(f"{name}\n{aligned(rows)}\n" for name, rows in tables.items()), sep="\n")
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from statistics import mean
 from typing import NamedTuple
 
-from sega_utils.core import artifacts, numbers, parameters, paths, records
+from sega_utils.core import numbers, parameters, paths
 from sega_utils.evaluation import classified, quality
 from sega_utils.studies import zoo, zoo_arms
 
@@ -94,6 +94,22 @@ def best(groups: dict[Key, list[dict]]) -> Key | None:
     return max(groups, key=lambda key: validated(groups[key]), default=None)
 
 
+def pairs(*groups: list[dict]) -> tuple[list[dict], str]:
+    """Return the accuracies on test images, in percent, that groups of records share, and in words what they count.
+
+    Returns:
+        For each group subset to the mean over its seeds, or of a single subset seed to accuracy.
+    """
+    scores = [{(r["param_subset"], r["param_seed"]): 100 * r["accuracy"] for r in mine} for mine in groups]
+    shared = sorted(set.intersection(*map(set, scores)))
+    subsets = sorted({subset for subset, _ in shared})
+    if len(subsets) > 1:
+        found = [{s: mean(mine[k] for k in shared if k[0] == s) for s in subsets} for mine in scores]
+    else:
+        found = [{seed: mine[subset, seed] for subset, seed in shared} for mine in scores]
+    return found, f"{len(found[0])} {'subsets' if len(subsets) > 1 else 'seeds'}"
+
+
 def difference(ours: list[dict], theirs: list[dict]) -> dict:
     """Return the mean difference of two groups on test images, in points, over what both have, with its 95 % interval.
 
@@ -101,17 +117,10 @@ def difference(ours: list[dict], theirs: list[dict]) -> dict:
         ``diff``, ``ci_low``, ``ci_high``, ``over`` (what its n counts) and ``rules_out_above``, the gain above which
         nothing is compatible with the interval, 0 at least; nothing of fewer than two pairs.
     """
-    scores = [{(r["param_subset"], r["param_seed"]): 100 * r["accuracy"] for r in mine} for mine in (ours, theirs)]
-    shared = sorted(scores[0].keys() & scores[1].keys())
-    subsets = sorted({subset for subset, _ in shared})
-    if len(subsets) > 1:
-        pairs = [{s: mean(mine[k] for k in shared if k[0] == s) for s in subsets} for mine in scores]
-    else:
-        pairs = [{seed: mine[subset, seed] for subset, seed in shared} for mine in scores]
-    if len(pairs[0]) < 2:
+    scores, over = pairs(ours, theirs)
+    if len(scores[0]) < 2:
         return {}
-    found = numbers.paired_difference(*pairs)
-    over = f"{len(pairs[0])} {'subsets' if len(subsets) > 1 else 'seeds'}"
+    found = numbers.paired_difference(*scores)
     limits = {"ci_low": found["ci_low"], "ci_high": found["ci_high"], "rules_out_above": max(0.0, found["ci_high"])}
     return {"diff": found["difference"], "over": over} | limits
 
@@ -175,23 +184,6 @@ def quality_rows(found: list[dict]) -> list[dict]:
             row[name] = mean(values) if values else ""
         rows.append(row)
     return rows
-
-
-def write_tables(run: str, dataset: str, plan: dict) -> dict[str, list[dict]]:
-    """Write a run's tables of the zoo that have rows, and return all by their names.
-
-    Raises:
-        ArtifactError: as ``grouped``.
-    """
-    found = records.read(run, dataset, "zoo")
-    tables = {"augmenters": augmenter_rows(found)}
-    tables["augmenters-quality"] = quality_rows(records.read(run, dataset, "augmenters"))
-    tables["augmenters-prediction"] = prediction_rows(*tables.values())
-    tables["augmenters-primary"] = primary_rows(found, plan)
-    for name, rows in tables.items():
-        if rows:
-            artifacts.save_csv(paths.artifact(run, dataset, "tables") / f"{name}.csv", rows, rows[0])
-    return tables
 
 
 def prediction_rows(rows: list[dict], qualities: list[dict]) -> list[dict]:
