@@ -138,7 +138,7 @@ def measure_augmenters(args: argparse.Namespace) -> None:
     """Train the zoo's augmenters and classifiers with and without them, as planned; a killed run goes on."""
     from sega_utils.core import records
     from sega_utils.core.numbers import aligned
-    from sega_utils.studies import zoo, zoo_arms, zoo_questions, zoo_rows
+    from sega_utils.studies import zoo, zoo_arms, zoo_rows, zoo_tables
 
     plan = zoo_rows.read(args.file)
     given = {name: value for name, value in vars(args).items() if name in plan | plan["primary"] and value is not None}
@@ -168,7 +168,7 @@ def measure_augmenters(args: argparse.Namespace) -> None:
     for stage in stages:
         for line in stage():
             print(line, flush=True)
-    tables = zoo_questions.write_tables(args.run, args.dataset, zoo_rows.read(args.file))
+    tables = zoo_tables.write_tables(args.run, args.dataset, zoo_rows.read(args.file))
     if not args.brief:
         print(*(f"{name}\n{aligned(rows)}\n" for name, rows in tables.items()), sep="\n")
 

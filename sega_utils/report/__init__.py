@@ -1,6 +1,6 @@
 """Report: what is shown; it computes no number.
 
-Notebooks use: claims.attacks_beside, claims.augmenter_claims, comparisons.ablation_bars, comparisons.ablation_curves,
+Notebooks use: claims.attacks_beside, comparisons.ablation_bars, comparisons.ablation_curves,
 comparisons.accuracy_bars, comparisons.attack_curves, comparisons.low_data_curves, comparisons.severity_curves,
 figures.curves, figures.effects, figures.growth_curves, figures.heatmap, figures.histograms, figures.prompt_map,
 figures.worth, glance.at_a_glance, page.provenance, page.report_html, page.told, pictures.grid,

@@ -7,11 +7,11 @@ from sega_utils.core import artifacts, numbers, paths
 from sega_utils.core.numbers import cell
 from sega_utils.evaluation import robustness
 from sega_utils.studies.entries import COMPONENTS
+from sega_utils.studies.zoo_claims import INCOMPARABLE, NOT_REPRODUCED, REPRODUCED
 from sega_utils.training.recipes import BASELINE, OURS
 
 COLUMNS = ("claim", "published", "measured", "verdict", "why")
-REPRODUCED, NOT_REPRODUCED, UNDECIDED = "reproduced", "not reproduced", "undecided"
-INCOMPARABLE = "cannot be compared"
+UNDECIDED = "undecided"
 
 
 def claim_rows(found: dict[str, list[dict]], efficiency: list[dict]) -> list[dict[str, str]]:
@@ -36,9 +36,9 @@ def claim_rows(found: dict[str, list[dict]], efficiency: list[dict]) -> list[dic
     return [beside(claim, measure[claim["id"]]()) for claim in claimed_by()]
 
 
-def claimed_by(system: str = OURS) -> list[dict[str, str]]:
-    """Return a system's rows of ``data/paper/claims.csv``."""
-    return [row for row in artifacts.load_csv(paths.DATA / "paper" / "claims.csv") if row["system"] == system]
+def claimed_by() -> list[dict[str, str]]:
+    """Return the poster's rows of ``data/paper/claims.csv``; those of others are in files of their own."""
+    return [row for row in artifacts.load_csv(paths.DATA / "paper" / "claims.csv") if row["system"] == OURS]
 
 
 def beside(claim: dict[str, str], measured: dict | None) -> dict[str, str]:
@@ -58,25 +58,6 @@ def beside(claim: dict[str, str], measured: dict | None) -> dict[str, str]:
         "verdict": said,
         "why": why,
     }
-
-
-def augmenter_claims(rows: Iterable[dict], *, per_class: int = 30) -> list[dict[str, str]]:
-    """Return a row (``COLUMNS``) for each claim of GenVision, whose ids are names of augmenters.
-
-    Args:
-        rows: of ``zoo_rows.augmenter_rows``; of an augmenter's, the share that is best on validation images counts, of
-            those fitted on the classifier's own images. per_class: real images of each class; the source has 30.
-    """
-    found: dict[str, dict] = {}
-    for row in sorted(rows, key=lambda row: row["validation"]):
-        if (row["per_class"], row["protocol"]) == (per_class, "A") and row["diff"] != "":
-            found[row["augmenter"]] = {
-                "difference": row["diff"],
-                "of": f"{row['over']}, over {row['to']}",
-                "ci_low": row["ci_low"],
-                "ci_high": row["ci_high"],
-            }
-    return [beside(claim, found.get(claim["id"])) for claim in claimed_by("GenVision")]
 
 
 # What no measurement of ours can decide, because the poster leaves out what it depends on, or counts something else.

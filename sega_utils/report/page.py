@@ -7,7 +7,7 @@ from sega_utils.core import artifacts, paths, records
 from sega_utils.evaluation import classified, robustness, shift
 from sega_utils.report import claims, comparisons, pictures, poster, sentences, sources, tables, words
 from sega_utils.report.layout import contents, figure, folded, section, table, turned, whole
-from sega_utils.studies import efficiency, entries, loops
+from sega_utils.studies import efficiency, entries, loops, zoo_claims
 
 FIGURES = {
     "at_a_glance": "Prompts, the images drawn from them that were kept, and what each filter rejected.",
@@ -50,7 +50,7 @@ def report_html(run: str, dataset: str) -> Path:
         section("What the filters did", "", *filtered(run, dataset)),
         section("Did the prompts steer?", STEERING, *steered(run, dataset)),
         *measured(run, dataset, own),
-        *([] if own else about_poster(run, dataset)),
+        *([] if own else [*about_poster(run, dataset), about_others(run, dataset)]),
         section("What ran", "", table(provenance(run, dataset), label="what ran")),
     ]
     body = "\n".join(part for part in parts if part)
@@ -206,6 +206,27 @@ def about_poster(run: str, dataset: str) -> list[str]:
             table(artifacts.load_csv(folder / "contradictions.csv"), label="where the poster contradicts itself"),
         ),
     ]
+
+
+OTHERS = (
+    "Of GenVision, papers of ICPR 2024, FLARE and SAGE, each judged by one rule. Reproduced: the whole 95 % interval "
+    "reaches the claim. Contradicted: all of it lies on the other side of zero. Not reproduced: neither, and the last "
+    "column says whether the interval leaves the claim possible."
+)
+
+
+def about_others(run: str, dataset: str) -> str:
+    """Return the section of the claims on other generators, its table folded: most wait for a measurement or cannot."""
+    rows = tables.claimed_by_others(run, dataset)
+    kinds = (zoo_claims.REPRODUCED, zoo_claims.NOT_REPRODUCED, zoo_claims.CONTRADICTED, zoo_claims.INCOMPARABLE)
+    counted = sentences.counted(rows, "other systems", kinds)
+    return section(
+        "Claims on other generators",
+        OTHERS,
+        f"<p>{escape(counted)}</p>",
+        folded("All of them", table(rows, zoo_claims.COLUMNS, label="claims on other generators and our verdicts")),
+        sources.links(run, dataset, "zoo", "augmenters-claims", "10_augmenters"),
+    )
 
 
 def saved(run: str, dataset: str, name: str, drawing: pictures.Drawing | None = None) -> str:

@@ -16,6 +16,7 @@ STAGES = {
     "shards": "very many candidates",
 }
 RECOGNISED = 0.5  # share of real images' agreement below which drawn images do not show their class
+VERDICTS = (claims.REPRODUCED, claims.NOT_REPRODUCED, claims.UNDECIDED, claims.INCOMPARABLE)
 ENOUGH = 5  # seeds from which an interval begins to say something
 
 
@@ -33,11 +34,10 @@ def of_folder(found: dict[str, list[dict]], ablation: list[dict]) -> list[str]:
     return [advice(found["training"]), recognised(found["generator"]), f"{kept(found)} {unmeasured(found)}".strip()]
 
 
-def counted(verdicts: list[dict]) -> str:
+def counted(verdicts: list[dict], whose: str = "the poster", kinds: tuple[str, ...] = VERDICTS) -> str:
     """Return how many claims have which verdict."""
-    kinds = (claims.REPRODUCED, claims.NOT_REPRODUCED, claims.UNDECIDED, claims.INCOMPARABLE)
     said = [f"{sum(row['verdict'] == kind for row in verdicts)} {kind}" for kind in kinds]
-    return f"Of {len(verdicts)} claims of the poster: {', '.join(said)}."
+    return f"Of {len(verdicts)} claims of {whose}: {', '.join(said)}."
 
 
 def best_real(trained: list[dict]) -> str | None:

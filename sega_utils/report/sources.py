@@ -22,6 +22,8 @@ CLAIMS = {
     "ablation": ("ablation", ("components",), "ablation", "08_ablations"),
 }
 
+COMMANDS = {"ablation": "make ablations", "zoo": "make augmenters"}  # stage: what measures it, if not make run
+
 
 def of_claim(run: str, dataset: str, claim: str) -> str:
     """Return the links of a claim of ``data/paper/claims.csv``, by its id."""
@@ -48,7 +50,7 @@ def links(
         for place, text in ((f"tables/{table}.csv", f"{table}.csv"), (notebook_from(folder, notebook), notebook))
         if (folder / place).exists()
     ]
-    command = "make ablations" if stage == "ablation" else "make run"
+    command = COMMANDS.get(stage, "make run")
     found.append(f"<code>{where(run, dataset).replace('make run', command)}</code>")
     one = "1 record" if len(names) == 1 else f"{len(names)} records"
     return f'<div class="sources">{", ".join(found)}{folded(one, files)}</div>'

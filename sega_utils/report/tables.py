@@ -10,7 +10,7 @@ from sega_utils.core.numbers import aligned, interval, markdown, spread
 from sega_utils.evaluation import classified, robustness, shift
 from sega_utils.evaluation.classified import ACCURACY, accuracy_rows, belonging, check_same, evaluated, is_input
 from sega_utils.report import claims, poster
-from sega_utils.studies import benchmark, efficiency, entries, shards
+from sega_utils.studies import benchmark, efficiency, entries, shards, zoo_claims, zoo_rows
 from sega_utils.training import recipes
 
 README = paths.ROOT / "README.md"
@@ -67,6 +67,14 @@ def claimed(run: str, dataset: str) -> list[dict]:
     found = belonging(run, dataset) | {stage: evaluated(run, dataset, stage) for stage in ("shift", "attacks")}
     found["ablation"] = classified.current(run, dataset)
     return claims.claim_rows(found, efficiency.efficiency_rows(costed(run, dataset)))
+
+
+def claimed_by_others(run: str, dataset: str) -> list[dict]:
+    """Return the claims on other generators with our verdicts, see ``zoo_claims``; none of a user's own images."""
+    if dataset.startswith(paths.OWN):
+        return []
+    found, judged = (records.read(run, dataset, stage) for stage in ("zoo", "augmenters"))
+    return zoo_claims.claim_rows(found, judged, zoo_rows.read())
 
 
 def verdicts_beside(run: str, dataset: str, reference: str) -> list[dict]:

@@ -8,7 +8,7 @@ import math
 
 import numpy as np
 
-from sega_utils.core import artifacts, numbers, paths, records
+from sega_utils.core import numbers
 from sega_utils.studies import zoo_rows
 from sega_utils.studies.zoo_members import PARTS
 from sega_utils.studies.zoo_rows import Key
@@ -119,7 +119,7 @@ def slope(pairs: dict[int, tuple[list[dict], list[dict]]]) -> dict:
     shared = set.intersection(*({run(r) for r in mine} for pair in pairs.values() for mine in pair))
     gains = {}
     for size, pair in sorted(pairs.items()):
-        ours, theirs, over = zoo_rows.paired(*([r for r in mine if run(r) in shared] for mine in pair))
+        (ours, theirs), over = zoo_rows.pairs(*([r for r in mine if run(r) in shared] for mine in pair))
         gains[size] = [ours[unit] - theirs[unit] for unit in sorted(ours)]
     each = np.array(list(gains.values()))  # a row a size, a column a subset or seed
     if each.shape[1] < 2:
@@ -130,22 +130,3 @@ def slope(pairs: dict[int, tuple[list[dict], list[dict]]]) -> dict:
     straight = float(np.corrcoef(at, each.mean(1))[0, 1] ** 2) if np.ptp(each.mean(1)) else 1.0
     limits = {"ci_low": line["ci_low"], "ci_high": line["ci_high"], "over": over, "r2": straight}
     return {"sizes": ", ".join(map(str, gains)), "per_doubling": line["difference"]} | limits
-
-
-def write_tables(run: str, dataset: str, plan: dict) -> dict[str, list[dict]]:
-    """Write a run's tables of the zoo that have rows, and return all by their names.
-
-    Raises:
-        ArtifactError: as ``zoo_rows.grouped``.
-    """
-    found = records.read(run, dataset, "zoo")
-    tables = {"augmenters": zoo_rows.augmenter_rows(found)}
-    tables["augmenters-quality"] = zoo_rows.quality_rows(records.read(run, dataset, "augmenters"))
-    tables["augmenters-prediction"] = zoo_rows.prediction_rows(*tables.values())
-    tables["augmenters-primary"] = zoo_rows.primary_rows(found, plan)
-    tables["augmenters-questions"] = question_rows(found)
-    tables["augmenters-fewer"] = fewer_rows(found)
-    for name, rows in tables.items():
-        if rows:
-            artifacts.save_csv(paths.artifact(run, dataset, "tables") / f"{name}.csv", rows, rows[0])
-    return tables

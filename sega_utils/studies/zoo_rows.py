@@ -95,20 +95,20 @@ def best(groups: dict[Key, list[dict]]) -> Key | None:
     return max(groups, key=lambda key: validated(groups[key]), default=None)
 
 
-def paired(ours: list[dict], theirs: list[dict]) -> tuple[dict[int, float], dict[int, float], str]:
-    """Return the accuracies of two groups on test images, in percent, over what both have, and what that is.
+def pairs(*groups: list[dict]) -> tuple[list[dict], str]:
+    """Return the accuracies on test images, in percent, that groups of records share, and in words what they count.
 
     Returns:
-        Of several subsets, the mean over the seeds of each, by subset; of one, by seed; and how many, in words.
+        For each group subset to the mean over its seeds, or of a single subset seed to accuracy.
     """
-    scores = [{(r["param_subset"], r["param_seed"]): 100 * r["accuracy"] for r in mine} for mine in (ours, theirs)]
-    shared = sorted(scores[0].keys() & scores[1].keys())
+    scores = [{(r["param_subset"], r["param_seed"]): 100 * r["accuracy"] for r in mine} for mine in groups]
+    shared = sorted(set.intersection(*map(set, scores)))
     subsets = sorted({subset for subset, _ in shared})
     if len(subsets) > 1:
-        pairs = [{s: mean(mine[k] for k in shared if k[0] == s) for s in subsets} for mine in scores]
+        found = [{s: mean(mine[k] for k in shared if k[0] == s) for s in subsets} for mine in scores]
     else:
-        pairs = [{seed: mine[subset, seed] for subset, seed in shared} for mine in scores]
-    return *pairs, f"{len(pairs[0])} {'subsets' if len(subsets) > 1 else 'seeds'}"
+        found = [{seed: mine[subset, seed] for subset, seed in shared} for mine in scores]
+    return found, f"{len(found[0])} {'subsets' if len(subsets) > 1 else 'seeds'}"
 
 
 def difference(ours: list[dict], theirs: list[dict]) -> dict:
@@ -118,10 +118,10 @@ def difference(ours: list[dict], theirs: list[dict]) -> dict:
         ``diff``, ``ci_low``, ``ci_high``, ``over`` (what its n counts) and ``rules_out_above``, the gain above which
         nothing is compatible with the interval, 0 at least; nothing of fewer than two pairs.
     """
-    *pairs, over = paired(ours, theirs)
-    if len(pairs[0]) < 2:
+    scores, over = pairs(ours, theirs)
+    if len(scores[0]) < 2:
         return {}
-    found = numbers.paired_difference(*pairs)
+    found = numbers.paired_difference(*scores)
     limits = {"ci_low": found["ci_low"], "ci_high": found["ci_high"], "rules_out_above": max(0.0, found["ci_high"])}
     return {"diff": found["difference"], "over": over} | limits
 

@@ -6,7 +6,7 @@ import torch
 from sega_utils.core import artifacts, paths, records
 from sega_utils.data import catalogue
 from sega_utils.data.images import Dataset, to_uint8
-from sega_utils.studies import zoo, zoo_arms, zoo_questions, zoo_rows
+from sega_utils.studies import zoo, zoo_arms, zoo_rows, zoo_tables
 from sega_utils.studies.zoo import Fitting, Place
 from sega_utils.training import classifiers
 
@@ -240,6 +240,6 @@ def test_a_campaign_resumes_and_says_what_is_left(monkeypatch):
     before = [artifacts.sha256(file) for file in sorted(paths.artifact(RUN, DATASET, "records").rglob("*.json"))]
     assert "0 augmenters and 0 of 2 classifiers to train, about 0 minutes" in run()[0] and len(before) == 3
     assert before == [artifacts.sha256(f) for f in sorted(paths.artifact(RUN, DATASET, "records").rglob("*.json"))]
-    tables = zoo_questions.write_tables(RUN, DATASET, zoo_rows.read())
+    tables = zoo_tables.write_tables(RUN, DATASET, zoo_rows.read())
     assert [row["augmenter"] for row in tables["augmenters"]] == ["CutMix", "offsets-pixels"]
     assert (paths.artifact(RUN, DATASET, "tables") / "augmenters.csv").exists() and records.read(RUN, DATASET, "zoo")

@@ -79,6 +79,6 @@ def test_a_slope_needs_two_sizes_and_two_subsets_or_seeds_that_all_sizes_share()
 
 def test_the_units_of_a_pair_are_subsets_where_there_are_several():
     ours = records("vae", (1.0, 3.0, 5.0), share=0.3, places=((0, 0), (0, 1), (1, 0)))
-    mine, theirs, over = zoo_rows.paired(ours, records("CutMix", 0.0, places=((0, 0), (0, 1), (1, 0), (2, 0))))
+    (mine, theirs), over = zoo_rows.pairs(ours, records("CutMix", 0.0, places=((0, 0), (0, 1), (1, 0), (2, 0))))
     assert mine == pytest.approx({0: 72.0, 1: 75.0}) and theirs == pytest.approx({0: 70.0, 1: 70.0})
-    assert over == "2 subsets" and zoo_rows.paired(ours[:2], ours[:2])[2] == "2 seeds"
+    assert over == "2 subsets" and zoo_rows.pairs(ours[:2], ours[:2])[1] == "2 seeds"
