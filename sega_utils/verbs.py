@@ -75,6 +75,21 @@ def write_digits(args: argparse.Namespace) -> None:
 
 
 @verb(
+    "proof-folders",
+    ("path", {"type": Path, "metavar": "PATH", "help": "where the folders are written, e.g. build/proof"}),
+    ("--folders", {"nargs": "+", "metavar": "NAME", "help": "which; all if absent"}),
+    ("--seeds", {"type": int, "nargs": "+", "default": [0], "help": "each gives a folder of other images"}),
+)
+def write_proof_folders(args: argparse.Namespace) -> None:
+    """Write folders of images on which a verdict of judge can be checked."""
+    from sega_utils.studies import prove_folders
+
+    for name in args.folders or prove_folders.FOLDERS:
+        for seed in args.seeds:
+            print(f"wrote {prove_folders.write(args.path, name, seed)}", flush=True)
+
+
+@verb(
     "studiogan",
     ("checkpoint", {"type": Path, "help": "model=G_ema-best-weights-step=....pth"}),
     ("target", {"type": Path, "help": "the .safetensors file to write, the CHECKPOINT of 02_generator"}),
