@@ -75,6 +75,47 @@ def write_digits(args: argparse.Namespace) -> None:
 
 
 @verb(
+    "proof-folders",
+    ("path", {"type": Path, "metavar": "PATH", "help": "where the folders are written, e.g. build/proof"}),
+    ("--folders", {"nargs": "+", "metavar": "NAME", "help": "which; all if absent"}),
+    ("--seeds", {"type": int, "nargs": "+", "default": [0], "help": "each gives a folder of other images"}),
+)
+def write_proof_folders(args: argparse.Namespace) -> None:
+    """Write folders of images on which a verdict of judge can be checked."""
+    from sega_utils.studies import prove_folders
+
+    for name in args.folders or prove_folders.FOLDERS:
+        for seed in args.seeds:
+            print(f"wrote {prove_folders.write(args.path, name, seed)}", flush=True)
+
+
+@verb(
+    "prove",
+    ("--run", {"default": "proof", "help": "name of the results folder"}),
+    ("--path", {"type": Path, "default": paths.ROOT / "build" / "proof", "help": "of the folders"}),
+    ("--folders", {"nargs": "+", "metavar": "NAME", "help": "which; all if absent"}),
+    ("--seeds", {"type": int, "nargs": "+", "default": [0]}),
+    ("--full", {"action": "store_true", "help": "the judge's default plan, not its quick one"}),
+    ("--backbone", {"default": "none", "help": "as of judge"}),
+    ("--steps", {"type": int, "help": "of each classifier, instead of the plan's"}),
+    ("--seconds", {"type": float, "help": "of each augmenter, instead of the plan's"}),
+    ("--augmenters", {"nargs": "*", "help": "instead of the plan's"}),
+    ("--workers", {"type": int, "help": "processes at a time, instead of the plan's"}),
+)
+def prove_judge(args: argparse.Namespace) -> None:
+    """Judge folders whose right answer is known, and print how often the verdict agrees; a killed call goes on."""
+    from sega_utils.core.numbers import aligned
+    from sega_utils.studies import prove, prove_folders
+
+    changes = prove.smaller(**{name: getattr(args, name) for name in ("steps", "seconds", "augmenters", "workers")})
+    options = {"run": args.run, "quick": not args.full, "backbone": args.backbone, "changes": changes}
+    for record in prove.prove(args.path, args.folders or [*prove_folders.FOLDERS], args.seeds, **options):
+        print(f"{record['name']}: {record['verdict']['answer']}, agrees: {record['agrees']}", flush=True)
+    found = prove.rows(args.run)
+    print(aligned(found), aligned(prove.agreement(found)), sep="\n\n")
+
+
+@verb(
     "studiogan",
     ("checkpoint", {"type": Path, "help": "model=G_ema-best-weights-step=....pth"}),
     ("target", {"type": Path, "help": "the .safetensors file to write, the CHECKPOINT of 02_generator"}),

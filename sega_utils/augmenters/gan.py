@@ -196,9 +196,28 @@ def train_gan(
     row, term = losses.loss_of(loss, **more), penalties.penalty_of(penalty, penalty_weight)
     sizes = {"metric": metric} if metric else {"width": width, "depth": depth}
     duel = Duel(*networks_of(data.shape(), z_dim, spectral=row.spectral, **sizes), row, term, device=device, **own)
+    settings = sizes | own | row.settings() | {"z_dim": z_dim, "loss": loss, "penalty": [penalty, term and term.weight]}
+    budget = {"steps": steps, "seconds": seconds, "checkpoint": checkpoint, "every": every}
+    return fight(duel, data, settings, seed=seed, batch_size=batch_size, ema=ema, device=device, **budget)
+
+
+def fight(
+    duel: "Duel",
+    data: Dataset,
+    settings: dict,
+    *,
+    seed: int,
+    batch_size: int,
+    ema: float,
+    steps: int | None,
+    seconds: float | None,
+    device: torch.device | str,
+    checkpoint: Path | None,
+    every: int,
+) -> tuple[nn.Module, list[dict[str, float]]]:
+    """Train both networks of a duel, as ``train_gan`` says; ``settings`` are those that a checkpoint must share."""
     average = copy.deepcopy(duel.generator).requires_grad_(False)
-    settings = sizes | own | row.settings() | {"seed": seed, "z_dim": z_dim, "batch_size": batch_size, "ema": ema}
-    settings |= {"loss": loss, "penalty": [penalty, term and term.weight]}
+    settings = settings | {"seed": seed, "batch_size": batch_size, "ema": ema}
     settings["data"] = artifacts.digest({"images": data.images, "labels": data.labels})
     state = learning.State(checkpoint, every, duel.networks | {"average": average}, duel.optimisers, settings)
     run = learning.Steps(steps, seconds=seconds, label="GAN", wrong=WRONG, state=state)

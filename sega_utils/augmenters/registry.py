@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 import torch
 
-from sega_utils.augmenters import base, diffusion, gan, glico, offsets, pools, sega, stable_diffusion, vae
+from sega_utils.augmenters import base, diffusion, gan, glico, offsets, pools, projected, sega, stable_diffusion, vae
 from sega_utils.core.learning import freeze
 from sega_utils.data.images import Dataset
 
@@ -191,6 +191,7 @@ AUGMENTERS = {
     **{
         name: Augmenter(partial(fit_by, partial(gan.train_gan, **own)), sample_gan) for name, own in gan.MEMBERS.items()
     },
+    "projected": Augmenter(partial(fit_by, projected.train_projected), sample_gan),  # of outside knowledge
     "biggan": Augmenter(None, sample_gan),  # its state is read by biggan.load_studiogan
     # one denoiser: a state of either is a state of the other, and so is a checkpoint
     "ddpm": Augmenter(fit_denoiser, partial(sample_denoiser, diffusion.sample_ddpm)),

@@ -95,8 +95,8 @@ def normalised(outside: Outside, images: torch.Tensor) -> torch.Tensor:
     images = images.expand(-1, 3, -1, -1) if images.shape[1] == 1 else images
     if images.shape[-1] != outside.side:
         images = resize(images, outside.side)
-    shape = (1, 3, 1, 1)
-    return (images - torch.tensor(outside.mean).view(shape)) / torch.tensor(outside.std).view(shape)
+    mean, std = (torch.tensor(x, device=images.device).view(1, 3, 1, 1) for x in (outside.mean, outside.std))
+    return (images - mean) / std
 
 
 @torch.no_grad()

@@ -36,6 +36,9 @@ ZOO: dict[str, tuple[str, dict, dict]] = {
     "ddpm 1000": ("ddpm", {}, {"steps": 1000}),
 }
 ZOO |= {name: ZOO[STATE_OF[name]] for name in TIMES if name in STATE_OF}
+# What has learnt from other images, too: measured like the rest when asked for by name, but never planned, so that the
+# primary comparison, which takes what is planned alone, stays closed.
+OUTSIDE = {"projected (outside)": ("projected", {}, {})}
 UNTRAINED = {"offsets-pixels"}  # which keeps the images, in no time
 TRAINED_BY = ("classifier", "steps", "batch_size", "lr", "weight_decay", "pixel", "policy", "mixing")
 COPIES = {"max_distance": 6, "min_ssim": 0.9}  # what 04_synthesis takes for near-duplicates
@@ -159,8 +162,8 @@ def check(name: str) -> None:
     Raises:
         ValueError: the message lists what there is.
     """
-    if name not in ZOO | COMBINED:
-        raise ValueError(f"unknown augmenter {name!r}; known are {', '.join(ZOO | COMBINED)}")
+    if name not in (known := ZOO | COMBINED | OUTSIDE):
+        raise ValueError(f"unknown augmenter {name!r}; known are {', '.join(known)}")
 
 
 def draw(
@@ -180,7 +183,7 @@ def sample(
     name: str, state: State, labels: torch.Tensor, seed: int, device: torch.device | str = "cpu"
 ) -> torch.Tensor:
     """Return images of labels from the state of a member, rounded to 8 bit."""
-    entry, _, options = ZOO[name]
+    entry, _, options = (ZOO | OUTSIDE)[name]
     return from_uint8(to_uint8(AUGMENTERS[entry].sample(state, labels, seed=seed, device=device, **options)))
 
 
@@ -188,7 +191,7 @@ def trained(place: Place, name: str, fitting: Fitting, seen: Dataset, device: to
     """Return an augmenter's state, trained now from where a killed training was, or the one that it shares."""
     if name in STATE_OF:
         return artifacts.load_tensors(file_of(place, STATE_OF[name], fitting, "state"))
-    entry, settings, _ = ZOO[name]
+    entry, settings, _ = (ZOO | OUTSIDE)[name]
     if name not in UNTRAINED:
         settings = settings | {"seconds": fitting.seconds}
     training = file_of(place, name, fitting, "training")

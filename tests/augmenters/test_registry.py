@@ -3,6 +3,7 @@
 import json
 
 import pytest
+import tiny_outside
 import tiny_pipeline
 import torch
 
@@ -10,12 +11,14 @@ from sega_utils.augmenters import base, pools
 from sega_utils.augmenters.biggan import BigGan
 from sega_utils.augmenters.registry import AUGMENTERS
 from sega_utils.core import artifacts
+from sega_utils.data import outside
 
 LABELS = torch.tensor([2, 0, 1, 1, 0, 2, 2])
 UNTRAINED = {"offsets-pixels"}  # their fit keeps the images: no seed changes anything
 BRIEF = {
     "gan": {"steps": 3, "width": 16, "z_dim": 8, "batch_size": 8},
     **dict.fromkeys(("hinge", "vanilla", "lsgan", "wgan-gp"), {"steps": 2, "width": 16, "z_dim": 8, "batch_size": 8}),
+    "projected": {"steps": 2, "width": 16, "z_dim": 8, "batch_size": 8, "side": 32, "mixed": 8},
     "gm-gan": {"steps": 3, "z_dim": 8, "batch_size": 8},
     **dict.fromkeys(("ddpm", "ddim"), {"steps": 3, "width": 8, "batch_size": 8}),
     "sega": {"steps": 3, "sigma": 1.0, "tau": 0.1, "lam": 0.01, "lr": 1e-3, "batch_size": 8, "m": 2},
@@ -26,6 +29,12 @@ BRIEF = {
     "offsets-pixels": {},
 }
 OPTIONS = {"ddpm": {"steps": 3}, "ddim": {"steps": 2, "eta": 0.5}, "stable-diffusion": {"steps": 1}}
+
+
+@pytest.fixture(autouse=True)
+def known(monkeypatch):
+    """Let the network that has seen other photographs be a small one: its weights are an extra."""
+    monkeypatch.setattr(outside, "load", tiny_outside.load)
 
 
 @pytest.fixture(scope="module")

@@ -243,3 +243,21 @@ def test_a_campaign_resumes_and_says_what_is_left(monkeypatch):
     tables = zoo_tables.write_tables(RUN, DATASET, zoo_rows.read())
     assert [row["augmenter"] for row in tables["augmenters"]] == ["CutMix", "offsets-pixels"]
     assert (paths.artifact(RUN, DATASET, "tables") / "augmenters.csv").exists() and records.read(RUN, DATASET, "zoo")
+
+
+def test_what_knows_other_images_is_called_outside_and_can_be_asked_for_but_not_planned(tmp_path):
+    assert all("outside" in name and name not in zoo.ZOO | zoo.COMBINED for name in zoo.OUTSIDE)
+    assert not {entry for entry, *_ in zoo.ZOO.values()} & {entry for entry, *_ in zoo.OUTSIDE.values()}
+    (name,) = zoo.OUTSIDE
+    zoo.check(name)
+    text = zoo_rows.FILE.read_text().replace("[hinge, ", f"[hinge, {name}, ")
+    (tmp_path / "plan.yaml").write_text(text)
+    with pytest.raises(ValueError, match="has 'projected .outside.' among its augmenters"):
+        zoo_rows.read(tmp_path / "plan.yaml")
+    plan = zoo_rows.read() | {"primary": {"per_class": 30, "protocol": "A", "subsets": [0, 1], "seeds": [0, 1]}}
+    real = everywhere("CutMix", (0.7, 0.7, 0.8, 0.8), 0.6)
+    drawn = everywhere("vae", (0.71, 0.71, 0.81, 0.81), 0.61, share=0.3)
+    drawn += everywhere(name, (0.9, 0.9, 0.9, 0.9), 0.9, share=0.3)
+    (row,) = zoo_rows.primary_rows(real + drawn, plan)
+    assert row["augmenter"] == "vae"
+    assert [row["augmenter"] for row in zoo_rows.augmenter_rows(real + drawn)][-1] == name

@@ -1,0 +1,28 @@
+"""A stand-in for a network that has seen other photographs: small, random and frozen, with features at four sizes."""
+
+import torch
+from torch import nn
+
+from sega_utils.data.outside import Outside
+
+
+class Tiny(nn.Module):
+    def __init__(self):
+        super().__init__()
+        sizes = (3, 4, 6, 8, 10)
+        self.stages = nn.ModuleList(nn.Conv2d(a, b, s, s) for a, b, s in zip(sizes, sizes[1:], (4, 2, 2, 2)))
+
+    def forward_intermediates(self, x, indices, intermediates_only):
+        assert indices == len(self.stages) and intermediates_only
+        found = []
+        for stage in self.stages:
+            found.append(x := stage(x).relu())
+        return found
+
+
+def load(name: str, device: str = "cpu", *, side: int = 0) -> Outside:
+    """Return the stand-in, the same each time, as ``outside.load`` returns a network."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        network = Tiny().to(device).eval().requires_grad_(False)
+    return Outside(name, "none", network, side or 32, (0.5,) * 3, (0.25,) * 3, "0" * 64)
