@@ -110,6 +110,7 @@ def notes(found: dict) -> list[str]:
         )
     kept = f" and {found['synthetic_files']} synthetic images by class" if found["synthetic_files"] else ""
     said.append(f"To use, in the folder use: {', '.join(found['files'])}{kept}.")
+    said.append("Prompts for the whole recipe need no key: make prompts DATASET=folder:PATH MODEL=template.")
     return said
 
 

@@ -196,6 +196,7 @@ class Judgement:
         asked = self.run, self.dataset, self.plan, self.pictures, augmenter
         record, frozen = judge_outside.measure(*asked)
         arms, logits = [self.outside_arm("frozen", record, frozen, best)], {"frozen": frozen}
+        self.frozen = frozen
         if self.plan.tuned:
             self.say(f"outside images, fine-tuned: {judge_tuned.count(self.plan)} trainings")
             tuned, logits["fine-tuned"] = judge_tuned.measure(*asked)
@@ -271,6 +272,7 @@ class Judgement:
         use = judge_files.write(
             self.folder, Job(best), names=names, temperature=arms[best][2], mirrors=self.data.mirrors
         )
+        use += self.hand_out_frozen(train) if self.plan.backbone != outside.NONE else []
         drawn = judge_files.write_synthetic(self.folder, augmenter, self.pictures, most=len(train)) if augmenter else 0
         curve = judge_details.confusion_rows(logits[best], self.labels, names)
         return {
@@ -282,6 +284,13 @@ class Judgement:
             "files": use,
             "synthetic_files": drawn,
         }
+
+    def hand_out_frozen(self, train: torch.Tensor) -> list[str]:
+        """Write the layer on the frozen backbone for the user, and return the names of the files."""
+        layer = {name: self.frozen[name] for name in ("weight", "bias")}
+        temperature = judge_details.temperature_of(self.frozen["training"], train)
+        about = {"backbone": self.plan.backbone, "names": self.data.class_names, "temperature": temperature}
+        return judge_files.write_outside(self.folder, layer, **about)
 
     def file_of(self, places: torch.Tensor, i: int) -> str:
         """Return the path, inside the user's folder, of the image at a place among some."""

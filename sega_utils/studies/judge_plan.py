@@ -25,7 +25,7 @@ MARGIN = 0.9  # of the limit; what the estimate knows nothing of has the rest
 # to features.
 PROCESS, GATE, LAYER = 8.0, 5.0, 8.0
 CALLS = 6  # how often processes are started
-LEAST_STEPS = 100  # of a classifier; a machine that is too slow even for these takes longer than it should
+LEAST_STEPS = 250  # of a classifier; fewer say nothing, so a machine too slow for these takes longer than it should
 
 
 def make(
@@ -63,8 +63,8 @@ def make(
 
 def moment(pictures: judge_folder.Pictures, *, backbone: str = outside.NONE) -> Plan:
     """Return a plan of a minute, which shows how a verdict comes about and decides nothing."""
-    augmenters = {"glico": {"seconds": 5.0}} | AT_ONCE
-    small = {"steps": 60, "seeds": 2, "augmenters": augmenters, "pool": 20 * len(pictures.names)}
+    augmenters = {"glico": {"seconds": 3.0}} | AT_ONCE
+    small = {"steps": 50, "seeds": 2, "augmenters": augmenters, "pool": 20 * len(pictures.names)}
     return make(pictures, quick=True, backbone=backbone, workers=0)._replace(**small)
 
 

@@ -43,7 +43,7 @@ def test_a_plan_keeps_its_minutes_on_any_machine_and_says_what_it_spares(picture
     plan = judge_plan.within(whole, pictures, limit=judge_plan.LIMITS[quick])
     assert judge_plan.minutes(plan, pictures) <= judge_plan.LIMITS[quick]
     assert (plan._replace(spared=()) == whole) == (not plan.spared)
-    assert plan.augmenters and plan.seeds >= 3 and plan.steps >= 100
+    assert plan.augmenters and plan.seeds >= 3 and plan.steps >= judge_plan.LEAST_STEPS
 
 
 def test_rounds_are_spared_before_augmenters_and_those_before_fine_tuning(pictures, speed):
