@@ -17,7 +17,7 @@ def lines(found: dict) -> list[str]:
         found: what ``judge.judge`` returned.
     """
     inside, outside = found["inside"], found["outside"]
-    return [f"Add synthetic images? {without(inside, found)}", f"With outside images: {beyond(outside, inside)}"]
+    return [f"Add synthetic images? {without(inside, found)}", f"With outside images: {beyond(outside, found)}"]
 
 
 def without(inside: dict, found: dict) -> str:
@@ -37,25 +37,36 @@ def without(inside: dict, found: dict) -> str:
     return f"Undecided: {best} alone reaches {reached}; {ends}; {more(inside['needed'])}. Until then, leave them out."
 
 
-def beyond(outside: dict, inside: dict) -> str:
+def beyond(outside: dict, found: dict) -> str:
     """Return the sentence on a network that has seen other images."""
     if not outside:
-        return (
-            "not tried. A network that has seen other photographs is often worth more than any generator; this tries "
-            "it: pip install 'sega-utils[outside]', then the same command again."
-        )
-    name, reached, gain = outside["backbone"], f"{outside['test']:.1f} %", outside["gain"]
+        tries = "the same command without BACKBONE=none"
+        if found["asked"] != "none":
+            tries = ".venv/bin/uv sync --frozen --extra outside, then the same command again"
+        worth = "A network that has seen other photographs is often worth more than any generator"
+        return f"not tried. {worth}; this tries it: {tries}."
+    name, reached, gain = f"{outside['backbone']}, {outside['how']}", f"{outside['test']:.1f} %", outside["gain"]
     if gain["ci_low"] > 0:
-        said = f"use a pretrained network ({name}, frozen): {points(gain)}, {reached}"
+        said = f"use a pretrained network ({name}): {points(gain)}, {reached}"
     elif gain["ci_high"] < 0:
-        said = f"a pretrained network ({name}, frozen) is no help: {points(gain)}, {reached}"
+        said = f"a pretrained network ({name}) is no help: {points(gain)}, {reached}"
     else:
-        said = f"a pretrained network ({name}, frozen) does about as well: {points(gain)}, {reached}"
-    if "difference" not in outside:
-        return f"{said}; no synthetic images were there to add."
-    ends = f"synthetic images of {inside['augmenter']} on top change that by {points(outside['difference'])}"
-    verdict = {"yes": "add them", "no": "leave them out", "undecided": f"undecided, {more(outside['needed'])}"}
-    return f"{said}; {ends}: {verdict[outside['answer']]}."
+        said = f"a pretrained network ({name}) does about as well: {points(gain)}, {reached}"
+    ends = "no synthetic images were there to add"
+    if "difference" in outside:
+        verdict = {"yes": "add them", "no": "leave them out", "undecided": f"undecided, {more(outside['needed'])}"}
+        of = found["inside"]["augmenter"]
+        ends = f"synthetic images of {of} on top change that by {points(outside['difference'])}: "
+        ends += verdict[outside["answer"]]
+    return f"{said}; {ends}.{untuned(outside, found)}"
+
+
+def untuned(outside: dict, found: dict) -> str:
+    """Return a sentence on fine-tuning where it was not tried, and on how it is."""
+    if len(outside["arms"]) > 1:
+        return ""
+    tries = "the same command without QUICK=1" if found["quick"] else "a faster or less busy machine"
+    return f" Fine-tuning it was not tried: {tries} does."
 
 
 def points(difference: dict) -> str:
@@ -90,6 +101,8 @@ def notes(found: dict) -> list[str]:
         f"{found['n_training']} training and {found['n_test']} test images; {found['left_out']} files left out "
         f"(left-out.csv); {found['minutes']:.1f} minutes."
     )
+    if found["spared"]:
+        said.append(f"Left out of the plan to keep its minutes on this machine: {', '.join(found['spared'])}.")
     if more_images := found["more_images"]:
         said.append(
             f"{more_images['then'] - more_images['now']:.0f} more photographs a class would change accuracy by about "
@@ -97,6 +110,7 @@ def notes(found: dict) -> list[str]:
         )
     kept = f" and {found['synthetic_files']} synthetic images by class" if found["synthetic_files"] else ""
     said.append(f"To use, in the folder use: {', '.join(found['files'])}{kept}.")
+    said.append("Prompts for the whole recipe need no key: make prompts DATASET=folder:PATH MODEL=template.")
     return said
 
 
@@ -108,22 +122,12 @@ def tables(found: dict) -> list[tuple[str, str, list[dict]]]:
         for arm, value in inside["test"].items()
     ]
     block = []
-    if outside:
-        block = [
-            {
-                "arm": f"{outside['backbone']}, frozen",
-                "cross-validation (%)": outside["cv"],
-                "test (%)": outside["test"],
-            }
-        ]
-        if "test_synthetic" in outside:
-            block.append(
-                {
-                    "arm": f"the same + {inside['augmenter']}",
-                    "cross-validation (%)": "",
-                    "test (%)": outside["test_synthetic"],
-                }
-            )
+    for arm in outside.get("arms", ()):
+        name = f"{outside['backbone']}, {arm['how']}"
+        block.append({"arm": name, "cross-validation (%)": arm["cv"], "test (%)": arm["test"]})
+        if "test_synthetic" in arm:
+            name = f"the same + {inside['augmenter']}"
+            block.append({"arm": name, "cross-validation (%)": "", "test (%)": arm["test_synthetic"]})
     knew = f"Another block: this network has seen {outside.get('images', '')}, maybe some like these."
     made = [
         ("Accuracy", "Chosen by cross-validation inside the training images; the test is read once.", accuracy),

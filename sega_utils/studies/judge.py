@@ -7,7 +7,15 @@ import torch
 
 from sega_utils.core import artifacts, paths, runtime
 from sega_utils.data import outside
-from sega_utils.studies import judge_arms, judge_details, judge_files, judge_folder, judge_outside, judge_plan
+from sega_utils.studies import (
+    judge_arms,
+    judge_details,
+    judge_files,
+    judge_folder,
+    judge_outside,
+    judge_plan,
+    judge_tuned,
+)
 from sega_utils.studies import judge_verdict as numbers
 from sega_utils.studies.judge_arms import ARMS, Job, Plan
 
@@ -38,22 +46,23 @@ def judge(
     root = Path(folder).expanduser().resolve()
     dataset = f"{paths.OWN}{root}"
     with runtime.measure() as cost:
-        pictures = judge_folder.look(root)
-        plan = plan or judge_plan.make(pictures, quick=quick, backbone=backbone)
-        if plan.backbone == outside.LITE0 and not outside.is_installed():
-            plan = plan._replace(backbone=outside.NONE)
-        if plan.backbone != outside.NONE:
-            outside.load(plan.backbone)
-        mine = judge_folder.place(run, dataset)
+        pictures, mine = judge_folder.look(root), judge_folder.place(run, dataset)
+        backbone = plan.backbone if plan else backbone
+        known = backbone if backbone != outside.LITE0 or outside.is_installed() else outside.NONE
+        if known != outside.NONE:
+            outside.load(known)
+        plan = plan or judge_plan.choose(mine / "plan.json", pictures, quick=quick, backbone=known)
+        plan = plan._replace(backbone=known, tuned=plan.tuned if known != outside.NONE else 0)
         tests, folds = judge_folder.split(mine / "split.csv", pictures)
         judge_folder.store(mine, pictures, tests, folds, plan.side)
         artifacts.save_csv(mine / "left-out.csv", pictures.left_out, judge_folder.LEFT_OUT)
         planned = judge_plan.rows(plan, pictures, tests)
         minutes = judge_plan.minutes(plan, pictures)
         say("\n".join(f"{row['what']:16} {row['plan']}" for row in planned))
-        say(f"{'minutes':16} about {minutes:.0f} on this machine as busy as it is now; a killed run goes on")
+        say(f"{'minutes':16} at most {minutes:.0f} on this machine as busy as it is now; a killed run goes on")
         found = Judgement(run, dataset, plan, pictures, say).all()
     found |= {"plan": planned, "minutes": cost["seconds"] / 60, "folder": root.name, "quick": quick}
+    found |= {"spared": list(plan.spared), "asked": backbone}
     artifacts.save_json(mine / "verdict.json", found)
     return found
 
@@ -168,41 +177,56 @@ class Judgement:
         jobs = {name: [Job(name, seed=s) for s in seeds] for name in ARMS}
         if augmenter:
             jobs[f"{arm} + {augmenter}"] = [Job(arm, augmenter, seed=s) for s in seeds]
-        self.train([job for own in jobs.values() for job in own], "all training images")
+        smaller = [job for own in self.smaller(arm).values() for job in own]
+        self.train([job for own in jobs.values() for job in own] + smaller, "all training images, and fewer")
         images = self.data.images[self.tests]
         of = lambda job: judge_arms.logits(judge_arms.classifier(self.folder, job), images)
         return {name: torch.stack([of(job) for job in own]) for name, own in jobs.items()}
+
+    def smaller(self, arm: str) -> dict[float, list[Job]]:
+        """Return the trainings of the learning curve on each share of the images."""
+        folds, seeds = range(judge_folder.FOLDS), range(self.plan.curve)
+        return {share: [Job(arm, "", f"r0f{f}", seed, share) for f in folds for seed in seeds] for share in SHARES}
 
     def with_outside(self, augmenter: str, best: torch.Tensor) -> dict:
         """Return the block of arms with outside images; of a plan without, the command that tries it."""
         if self.plan.backbone == outside.NONE:
             return {}
         self.say(f"outside images: {self.plan.backbone}")
-        record, self.known = judge_outside.measure(self.run, self.dataset, self.plan, self.pictures, augmenter)
-        frozen = (self.known["test"].argmax(1) == self.labels)[None]
-        found = {"backbone": self.plan.backbone, "images": record["images"], "cv": record["cv_accuracy"]}
-        found |= {"seconds": record["seconds"], "test": self.accuracy(frozen)}
-        found["gain"] = numbers.difference(frozen, best, self.counts_as)
-        if "with_pools" in self.known:
-            with_pools = self.known["with_pools"].argmax(2) == self.labels
-            found["difference"] = numbers.difference(with_pools, frozen, self.counts_as)
-            found |= {"test_synthetic": self.accuracy(with_pools), "needed": numbers.needed(found["difference"])}
-        found["answer"] = numbers.answer(found["difference"]) if "difference" in found else "no"
-        return found
+        asked = self.run, self.dataset, self.plan, self.pictures, augmenter
+        record, frozen = judge_outside.measure(*asked)
+        arms, logits = [self.outside_arm("frozen", record, frozen, best)], {"frozen": frozen}
+        self.frozen = frozen
+        if self.plan.tuned:
+            self.say(f"outside images, fine-tuned: {judge_tuned.count(self.plan)} trainings")
+            tuned, logits["fine-tuned"] = judge_tuned.measure(*asked)
+            arms.append(self.outside_arm("fine-tuned", tuned, logits["fine-tuned"], best))
+        chosen = max(arms, key=lambda arm: arm["cv"])
+        self.known = logits[chosen["how"]]
+        return {"backbone": self.plan.backbone, "images": record["images"], "arms": arms} | chosen
+
+    def outside_arm(self, how: str, record: dict, logits: dict[str, torch.Tensor], best: torch.Tensor) -> dict:
+        """Return what an arm with outside images reaches, beside the best without, and what synthetic images add to it.
+
+        Args:
+            logits: as ``judge_outside.measure`` returns them. best: hits of the best arm without.
+        """
+        hits = logits["test"].argmax(2) == self.labels
+        found = {"how": how, "cv": record["cv_accuracy"], "seconds": record["seconds"], "test": self.accuracy(hits)}
+        beside = best if len(hits) == 1 else best[: len(hits)]
+        found["gain"] = numbers.difference(hits, beside, self.counts_as)
+        if "with_pools" not in logits:
+            return found | {"answer": "no"}
+        with_pools = logits["with_pools"].argmax(2) == self.labels
+        found["difference"] = numbers.difference(with_pools, hits, self.counts_as)
+        found |= {"test_synthetic": self.accuracy(with_pools), "needed": numbers.needed(found["difference"])}
+        return found | {"answer": numbers.answer(found["difference"])}
 
     def learning_curve(self, arm: str) -> list[dict]:
         """Return accuracy inside the training images for fewer of them, and all."""
         if not self.plan.curve:
             return []
-        jobs = {
-            share: [
-                Job(arm, "", f"r0f{f}", seed, share)
-                for f in range(judge_folder.FOLDS)
-                for seed in range(self.plan.curve)
-            ]
-            for share in SHARES
-        }
-        self.train([job for own in jobs.values() for job in own], "learning curve")
+        jobs = self.smaller(arm)
         jobs[1.0] = [Job(arm, "", f"r0f{f}") for f in range(judge_folder.FOLDS)]
         rows = []
         for own in jobs.values():
@@ -232,8 +256,8 @@ class Judgement:
         suspects = {"the run's own classifiers": inside.log_softmax(2).mean(0)}
         if self.plan.backbone != outside.NONE:
             temperature = judge_details.temperature_of(self.known["training"], train)
-            arms["outside images"] = (self.known["test"], self.labels, temperature)
-            shown["outside images"] = (self.known["test"].argmax(1) == self.labels)[None]
+            arms["outside images"] = (self.known["test"][0], self.labels, temperature)
+            shown["outside images"] = self.known["test"].argmax(2) == self.labels
             suspects[self.plan.backbone] = self.known["training"]
         file_of = lambda places: lambda row: row | {"image": self.file_of(places, row["image"])}
         train_places, test_places = ((~self.tests).nonzero()[:, 0], self.tests.nonzero()[:, 0])
@@ -248,6 +272,7 @@ class Judgement:
         use = judge_files.write(
             self.folder, Job(best), names=names, temperature=arms[best][2], mirrors=self.data.mirrors
         )
+        use += self.hand_out_frozen(train) if self.plan.backbone != outside.NONE else []
         drawn = judge_files.write_synthetic(self.folder, augmenter, self.pictures, most=len(train)) if augmenter else 0
         curve = judge_details.confusion_rows(logits[best], self.labels, names)
         return {
@@ -259,6 +284,13 @@ class Judgement:
             "files": use,
             "synthetic_files": drawn,
         }
+
+    def hand_out_frozen(self, train: torch.Tensor) -> list[str]:
+        """Write the layer on the frozen backbone for the user, and return the names of the files."""
+        layer = {name: self.frozen[name] for name in ("weight", "bias")}
+        temperature = judge_details.temperature_of(self.frozen["training"], train)
+        about = {"backbone": self.plan.backbone, "names": self.data.class_names, "temperature": temperature}
+        return judge_files.write_outside(self.folder, layer, **about)
 
     def file_of(self, places: torch.Tensor, i: int) -> str:
         """Return the path, inside the user's folder, of the image at a place among some."""

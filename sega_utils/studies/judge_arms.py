@@ -39,6 +39,8 @@ class Plan(NamedTuple):
         balanced: every class counts alike in an accuracy, because the classes differ in size.
         backbone: a name for ``outside.load``, or ``none``.
         workers: processes at a time; 0 does all in this one.
+        tuned: steps of each fine-tuning of the backbone; 0 leaves it frozen.
+        spared: what was taken out of the plan to keep its minutes, in words.
     """
 
     side: int
@@ -53,6 +55,8 @@ class Plan(NamedTuple):
     balanced: bool
     backbone: str
     workers: int
+    tuned: int = 0
+    spared: tuple[str, ...] = ()
 
 
 class Job(NamedTuple):
@@ -109,9 +113,8 @@ def train(run: str, dataset: str, plan: Plan, job: Job) -> dict:
         about = draw(run, dataset, plan, job.augmenter, job.part, job.seed)
         if not about["passed"]:
             raise ValueError(f"the gate has refused {job.augmenter} on {job.part}: no classifier trains on its images")
-        pool = load_pool(folder, job.augmenter, job.part, job.seed)
-        images, labels = from_uint8(pool["images"])[pool["kept"]], pool["class_ids"][pool["kept"]]
-        synthetic = images, F.one_hot(labels, len(real.class_names)).float()
+        images, labels = kept_of(folder, job.augmenter, job.part, job.seed)
+        synthetic = from_uint8(images), F.one_hot(labels, len(real.class_names)).float()
         inputs["pool"] = about["input_pool"]
     file = weights_file(folder, job)
     settings = RATE | {"steps": plan.steps, "batch_size": plan.batch_size} | ARMS[job.arm]
@@ -122,7 +125,6 @@ def train(run: str, dataset: str, plan: Plan, job: Job) -> dict:
         meta = {"classifier": "resnet8-half"} | real.shape()
         return {"n": len(real.labels), "weights": artifacts.save_tensors(file, model.state_dict(), meta)}
 
-    whole = lambda record: file.exists() and artifacts.load_tensors(file)[1]["sha256"] == record["input_weights"]
     return records.once(
         run,
         dataset,
@@ -132,7 +134,7 @@ def train(run: str, dataset: str, plan: Plan, job: Job) -> dict:
         inputs=inputs,
         measure=measure,
         made=("weights",),
-        is_whole=whole,
+        is_whole=is_kept(file, "weights"),
     )
 
 
@@ -168,43 +170,70 @@ def logits(model: nn.Module, images: torch.Tensor) -> torch.Tensor:
 
 
 def draw(run: str, dataset: str, plan: Plan, augmenter: str, part: str, seed: int) -> dict:
-    """Fit an augmenter to a part of the training images, draw its pool, put it to the gate, and return the record.
+    """Fit an augmenter to a part of the training images, draw its pool, put it to the gate, and return both records.
 
     The gate's instruments are those of fold 0: a classifier trained on real images of the other folds, and its held-out
-    real images.
+    real images. They have a record of their own, so that an image more among them repeats no augmenter's training.
     """
+    made = draw_pool(run, dataset, plan, augmenter, part, seed)
+    folder = judge_folder.place(run, dataset)
+    judged, judge_part = judge_folder.load(folder), Job(PLAIN, part="r0f0")
+    model, file = classifier(folder, judge_part), gate_file(folder, augmenter, part, seed)
+    seen, held = (take(judged.data, index) for index in part_of(judged, judge_part.part))
+
+    def measure() -> dict:
+        pool = artifacts.load_tensors(pool_file(folder, augmenter, part, seed))[0]
+        drawn = from_uint8(pool["images"]), pool["class_ids"]
+        found = judge_gate.pass_or_refuse(model, seen, held, *drawn, nearest=pool["nearest"])
+        tensors = {name: found.pop(name) for name in ("predicted", "sure")}
+        return found | {"gate": artifacts.save_tensors(file, tensors, {"augmenter": augmenter, "seed": seed})}
+
+    found = records.once(
+        run,
+        dataset,
+        STAGE,
+        f"gate-{slug(augmenter)}-{part}-seed{seed}",
+        parameters={"augmenter": augmenter, "part": part, "seed": seed},
+        inputs={"pool": made["input_pool"], "instruments": model.meta["sha256"], "held_out": digest_of(held)},
+        measure=measure,
+        made=("gate",),
+        is_whole=is_kept(file, "gate"),
+    )
+    return found | {"seconds": made["seconds"]}
+
+
+def draw_pool(run: str, dataset: str, plan: Plan, augmenter: str, part: str, seed: int) -> dict:
+    """Fit an augmenter to a part of the training images, draw and keep its pool, and return the record."""
     folder = judge_folder.place(run, dataset)
     judged = judge_folder.load(folder)
     real = take(judged.data, part_of(judged, part)[0])
-    judge_part = Job(PLAIN, part="r0f0")
-    model = classifier(folder, judge_part)
-    seen, held = (take(judged.data, index) for index in part_of(judged, judge_part.part))
-    file = pool_file(folder, augmenter, part, seed)
-    settings = plan.augmenters[augmenter]
+    file, settings = pool_file(folder, augmenter, part, seed), plan.augmenters[augmenter]
 
     def measure() -> dict:
         fit, sample = registry.AUGMENTERS[augmenter]
         state = fit(real.images, real.labels, num_classes=len(real.class_names), seed=seed, **settings)
         labels = torch.arange(plan.pool) % len(real.class_names)
         images = to_uint8(sample(state, labels, seed))
-        found = judge_gate.pass_or_refuse(model, seen, held, from_uint8(images), labels, own=real)
-        tensors = {"images": images, "class_ids": labels} | {
-            name: found.pop(name) for name in ("kept", "nearest", "predicted", "sure")
-        }
-        return found | {"pool": artifacts.save_tensors(file, tensors, {"augmenter": augmenter, "seed": seed})}
+        nearest = judge_gate.originals(from_uint8(images), real.images)
+        tensors = {"images": images, "class_ids": labels, "nearest": nearest, "kept": nearest < 0}
+        return {"pool": artifacts.save_tensors(file, tensors, {"augmenter": augmenter, "seed": seed})}
 
-    whole = lambda record: file.exists() and artifacts.load_tensors(file)[1]["sha256"] == record["input_pool"]
     return records.once(
         run,
         dataset,
         STAGE,
         f"pool-{slug(augmenter)}-{part}-seed{seed}",
         parameters={"augmenter": augmenter, "part": part, "seed": seed, "pool": plan.pool} | settings,
-        inputs={"images": digest_of(real), "instruments": model.meta["sha256"], "held_out": digest_of(held)},
+        inputs={"images": digest_of(real)},
         measure=measure,
         made=("pool",),
-        is_whole=whole,
+        is_whole=is_kept(file, "pool"),
     )
+
+
+def is_kept(file: Path, name: str) -> Callable[[dict], bool]:
+    """Return what tells of a record whether the file that it has made, named ``input_<name>``, is there as it was."""
+    return lambda record: file.exists() and artifacts.load_tensors(file)[1]["sha256"] == record[f"input_{name}"]
 
 
 def pool_file(folder: Path, augmenter: str, part: str, seed: int) -> Path:
@@ -212,9 +241,21 @@ def pool_file(folder: Path, augmenter: str, part: str, seed: int) -> Path:
     return folder / "pools" / f"{slug(augmenter)}-{part}-seed{seed}.safetensors"
 
 
+def gate_file(folder: Path, augmenter: str, part: str, seed: int) -> Path:
+    """Return where is kept what the gate's classifier sees in a pool."""
+    return folder / "gates" / f"{slug(augmenter)}-{part}-seed{seed}.safetensors"
+
+
 def load_pool(folder: Path, augmenter: str, part: str, seed: int) -> dict[str, torch.Tensor]:
     """Return a pool: ``images`` uint8 (M, C, S, S), ``class_ids`` int64 (M,), ``kept`` bool (M,), and its scores."""
-    return artifacts.load_tensors(pool_file(folder, augmenter, part, seed))[0]
+    files = (pool_file, gate_file)
+    return dict(item for of in files for item in artifacts.load_tensors(of(folder, augmenter, part, seed))[0].items())
+
+
+def kept_of(folder: Path, augmenter: str, part: str, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the images of a pool that are no copies, uint8 (M, C, S, S), and their labels int64 (M,)."""
+    pool = artifacts.load_tensors(pool_file(folder, augmenter, part, seed))[0]
+    return pool["images"][pool["kept"]], pool["class_ids"][pool["kept"]]
 
 
 def every(function: Callable, jobs: list[tuple], *, workers: int, label: str) -> list:

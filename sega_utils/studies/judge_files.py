@@ -10,7 +10,9 @@ from PIL import Image
 from torch import nn
 
 from sega_utils.core import artifacts
+from sega_utils.data import outside
 from sega_utils.studies import judge_arms, judge_folder
+from sega_utils.training import finetuning
 
 PROVENANCE = ("file", "class", "augmenter", "seed", "place", "predicted", "probability", "copy of")
 PREDICT = '''"""Say what is in pictures: python predict.py PICTURE ..."""
@@ -23,11 +25,11 @@ import torch
 from sega_utils.data.decoding import decode
 from sega_utils.studies import judge_files
 
-model, names = judge_files.load_classifier(Path(__file__).parent / "classifier.safetensors")
+model, names = judge_files.{load}(Path(__file__).parent / "{file}")
 for file in sys.argv[1:]:
     image = torch.from_numpy(decode(Path(file).read_bytes(), size=model.side))[None, : model.channels] / 255
     sure, best = model(image).softmax(1)[0].max(0)
-    print(f"{file}: {names[best]} ({sure:.0%})")
+    print(f"{{file}}: {{names[best]}} ({{sure:.0%}})")
 '''
 TRANSFORM = '''"""The augmentation of {arm}, for torchvision; images are uint8 tensors (C, {side}, {side})."""
 
@@ -73,10 +75,36 @@ def write(folder: Path, job: judge_arms.Job, *, names: tuple[str, ...], temperat
     tensors, meta = artifacts.load_tensors(judge_arms.weights_file(folder, job))
     meta = {k: v for k, v in meta.items() if k != "sha256"} | {"temperature": temperature, "names": names}
     artifacts.save_tensors(use / "classifier.safetensors", tensors, meta | {"arm": job.arm, "augmenter": job.augmenter})
-    artifacts.save_text(use / "predict.py", PREDICT)
+    artifacts.save_text(use / "predict.py", PREDICT.format(load="load_classifier", file="classifier.safetensors"))
     artifacts.save_text(use / "transform.py", transform(job.arm, side=meta["side"], n=len(names), mirrors=mirrors))
     made = ["classifier.safetensors", "predict.py", "transform.py"]
     return made + (["classifier.onnx"] if write_onnx(use) else [])
+
+
+def write_outside(
+    folder: Path, layer: dict[str, torch.Tensor], *, backbone: str, names: tuple[str, ...], temperature: float
+) -> list[str]:
+    """Write the layer on a backbone's frozen features, with an example, into ``folder / "use"``; return the names.
+
+    Args:
+        layer: ``weight`` (K, d) and ``bias`` (K,).
+    """
+    use, meta = folder / "use", {"backbone": backbone, "names": names, "temperature": temperature}
+    artifacts.save_tensors(use / "outside.safetensors", layer, meta)
+    artifacts.save_text(use / "predict_outside.py", PREDICT.format(load="load_outside", file="outside.safetensors"))
+    return ["outside.safetensors", "predict_outside.py"]
+
+
+def load_outside(file: Path) -> tuple[Scaled, tuple[str, ...]]:
+    """Return the frozen backbone with the layer that ``write_outside`` has handed out, and the names of its classes.
+
+    Raises:
+        FileNotFoundError, ArtifactError: the file is missing or damaged. ValueError: as ``outside.load``.
+    """
+    layer, meta = artifacts.load_tensors(file)
+    known = outside.load(meta["backbone"])
+    model = finetuning.Tuned(known, len(meta["names"]), (layer["weight"], layer["bias"]))
+    return Scaled(model, meta["temperature"], known.side, 3).eval().requires_grad_(False), tuple(meta["names"])
 
 
 def transform(arm: str, *, side: int, n: int, mirrors: bool) -> str:

@@ -130,6 +130,18 @@ def without_twins(
     return kept, rows
 
 
+def firsts(pictures: Pictures, n: int) -> torch.Tensor:
+    """Return the first n images of each class, float32 (n * K, C, 64, 64), class by class."""
+    places = [(pictures.labels == c).nonzero()[:n, 0] for c in range(len(pictures.names))]
+    return from_uint8(pictures.images[torch.cat(places)])
+
+
+def named(pictures: Pictures, files: list[str]) -> torch.Tensor:
+    """Return the images of files, named as in the verdict, float32 (N, C, 64, 64)."""
+    place = {file.relative_to(pictures.root).as_posix(): i for i, file in enumerate(pictures.files)}
+    return from_uint8(pictures.images[[place[file] for file in files]])
+
+
 def check(pictures: Pictures) -> None:
     """Refuse classes that are too small to be judged.
 

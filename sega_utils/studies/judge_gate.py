@@ -23,20 +23,31 @@ def outputs(model: nn.Module, images: torch.Tensor) -> tuple[torch.Tensor, torch
     return torch.cat(seen), logits
 
 
+def originals(images: torch.Tensor, own: torch.Tensor) -> torch.Tensor:
+    """Return of which of ``own`` each drawn image is a copy, int64 (M,), or -1.
+
+    Args:
+        images: drawn, float32 (M, C, S, S); own: float32 (N, C, S, S), what the augmenter was fitted to.
+    """
+    nearest = torch.full((len(images),), -1)
+    for drawn, real in near_duplicates(images, against=own, **COPIES).tolist():
+        nearest[drawn] = real
+    return nearest
+
+
 def pass_or_refuse(
-    model: nn.Module, seen: Dataset, held: Dataset, images: torch.Tensor, labels: torch.Tensor, *, own: Dataset
+    model: nn.Module, seen: Dataset, held: Dataset, images: torch.Tensor, labels: torch.Tensor, *, nearest: torch.Tensor
 ) -> dict:
-    """Put drawn images to the gate of realism, and find those among them that copy a training image.
+    """Put drawn images to the gate of realism.
 
     Args:
         model: a classifier with a ``head``, trained on ``seen``; held: real images that it was not trained on.
         images, labels: drawn, float32 (M, C, S, S) and int64 (M,).
-        own: the real images that the augmenter was fitted to.
+        nearest: what ``originals`` returned.
 
     Returns:
         What ``gate`` returns, ``passed`` as 1 or 0 (0, too, if a class has only copies); ``copies``, their share; and
-        of each image ``kept`` (bool, no copy), ``nearest`` (its original's place in ``own``, or -1), ``predicted`` and
-        ``sure`` (the classifier's class and probability).
+        of each image ``predicted`` and ``sure`` (the classifier's class and probability).
     """
     found = gate(
         images,
@@ -48,12 +59,9 @@ def pass_or_refuse(
         features=lambda x: outputs(model, x)[0],
         predict=lambda x: outputs(model, x)[1].argmax(1),
     )
-    nearest = torch.full((len(images),), -1)
-    for drawn, real in near_duplicates(images, against=own.images, **COPIES).tolist():
-        nearest[drawn] = real
-    left = labels[nearest < 0].bincount(minlength=len(own.class_names))
+    left = labels[nearest < 0].bincount(minlength=len(seen.class_names))
     if not found["reasons"] and bool((left == 0).any()):
         found["reasons"] = ["of a class there are only copies of training images"]
     sure, predicted = F.softmax(outputs(model, images)[1], 1).max(1)
     found |= {"passed": int(not found["reasons"]), "copies": float((nearest >= 0).double().mean())}
-    return found | {"kept": nearest < 0, "nearest": nearest, "predicted": predicted, "sure": sure}
+    return found | {"predicted": predicted, "sure": sure}

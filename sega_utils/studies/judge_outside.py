@@ -1,7 +1,7 @@
 """The judge's arms with outside knowledge: logistic regression on frozen features, alone and with synthetic images."""
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -90,7 +90,7 @@ def measure(
     """Fit the frozen arm, with each of the augmenter's final pools too, and return the record and the logits.
 
     Returns:
-        The record, and tensors: ``test`` (N_test, K), ``training`` (N_train, K, out of fold), ``with_pools``
+        The record, and tensors: ``test`` (1, N_test, K), ``training`` (N_train, K, out of fold), ``with_pools``
         (S, N_test, K), ``weight`` and ``bias`` of the layer on the frozen features.
 
     Raises:
@@ -99,11 +99,10 @@ def measure(
     folder = judge_folder.place(run, dataset)
     judged, file = judge_folder.load(folder), folder / f"outside-{slug(plan.backbone)}.safetensors"
     network = outside.load(plan.backbone)
-    pools = {
-        seed: judge_arms.load_pool(folder, augmenter, judge_arms.WHOLE, seed) for seed in seeds_of(plan, augmenter)
-    }
+    seeds = range(plan.seeds if augmenter else 0)
+    pools = {seed: judge_arms.kept_of(folder, augmenter, judge_arms.WHOLE, seed) for seed in seeds}
     inputs = {"network": network.sha256, "pictures": artifacts.digest_json([pictures.digests, judged.tests.tolist()])}
-    inputs |= {f"pool{seed}": artifacts.digest(pool) for seed, pool in pools.items()}
+    inputs |= {f"pool{seed}": artifacts.digest({"images": x, "labels": y}) for seed, (x, y) in pools.items()}
 
     def made() -> dict:
         tensors, strength, score = fit_all(plan, pictures, judged, network, pools, folder)
@@ -120,7 +119,7 @@ def measure(
         inputs=inputs,
         measure=made,
         made=("logits",),
-        is_whole=lambda record: file.exists(),
+        is_whole=judge_arms.is_kept(file, "logits"),
     )
     return record | {"images": network.images}, artifacts.load_tensors(file)[0]
 
@@ -130,13 +129,13 @@ def fit_all(
     pictures: judge_folder.Pictures,
     judged: judge_folder.Judged,
     network: outside.Outside,
-    pools: dict[int, dict[str, torch.Tensor]],
+    pools: dict[int, tuple[torch.Tensor, torch.Tensor]],
     folder: Path,
 ) -> tuple[dict[str, torch.Tensor], float, float]:
     """Return the tensors of ``measure``, the strength, and the accuracy out of fold (0 .. 1), without synthetic images.
 
     Args:
-        pools: of synthetic images, by seed, of which as many are used as there are training images.
+        pools: of synthetic images and their labels, by seed; as many are used as there are training images.
         folder: that keeps the features.
     """
     read = lambda places: from_uint8(torch.from_numpy(np.stack(list(read_all(pictures, places, network.side)))))
@@ -146,22 +145,16 @@ def fit_all(
     own = (known[train], labels[train], judged.folds[0].numpy()[train])
     model, training, score = fit(*own, balanced=plan.balanced)
     weight, bias = (torch.from_numpy(part).float() for part in model.parts())
-    tensors = {"test": model.logits(known[~train]), "training": training, "weight": weight, "bias": bias}
+    tensors = {"test": model.logits(known[~train])[None], "training": training, "weight": weight, "bias": bias}
     more = []
-    for pool in pools.values():
-        some = pool["kept"].nonzero()[: int(train.sum()), 0]
-        drawn = outside.features(network, from_uint8(pool["images"][some])).numpy()
-        extra = (drawn, pool["class_ids"][some].numpy())
+    for images, classes in pools.values():
+        drawn = outside.features(network, from_uint8(images[: int(train.sum())])).numpy()
+        extra = (drawn, classes[: int(train.sum())].numpy())
         more.append(fit(*own, balanced=plan.balanced, extra=extra)[0].logits(known[~train]))
     return tensors | ({"with_pools": torch.stack(more)} if more else {}), model.strength, score
 
 
-def seeds_of(plan: Plan, augmenter: str) -> range:
-    """Return the seeds of the final pools of an augmenter; of none, none."""
-    return range(plan.seeds if augmenter else 0)
-
-
-def read_all(pictures: judge_folder.Pictures, places: list[int], side: int) -> Iterator[np.ndarray]:
+def read_all(pictures: judge_folder.Pictures, places: Iterable[int], side: int) -> Iterator[np.ndarray]:
     """Yield the pictures of these places from their files, uint8 (3, side, side)."""
     decode = lambda raw: decoding.decode(raw, size=side, bits=pictures.bits)
     for place in places:

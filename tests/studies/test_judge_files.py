@@ -2,6 +2,7 @@ import pytest
 import torch
 
 from sega_utils.core import artifacts
+from sega_utils.data import outside
 from sega_utils.studies import judge_arms, judge_files
 from sega_utils.training import classifiers
 
@@ -31,3 +32,22 @@ def test_the_classifier_is_handed_out_with_its_temperature_and_as_onnx_where_tha
     assert torch.allclose(restored(images) * 2, model(images)) and names == ("a", "b", "c")
     assert all((tmp_path / "use" / name).exists() for name in made)
     assert ("classifier.onnx" in made) == (judge_files.find_spec("onnx") is not None)
+
+
+def test_the_layer_on_a_frozen_backbone_is_handed_out_and_restored(tmp_path, monkeypatch):
+    class Means(torch.nn.Module):
+        num_features = 3
+
+        def forward(self, images):
+            return images.mean((2, 3))
+
+    known = outside.Outside("means", "none", Means(), 32, (0.5,) * 3, (0.5,) * 3, "0" * 64)
+    monkeypatch.setattr(outside, "load", lambda name: known)
+    layer = {"weight": torch.randn(2, 3), "bias": torch.randn(2)}
+    made = judge_files.write_outside(tmp_path, layer, backbone="means", names=("a", "b"), temperature=2.0)
+    model, names = judge_files.load_outside(tmp_path / "use" / "outside.safetensors")
+    images = torch.rand(4, 1, 32, 32)
+    features = ((images - 0.5) / 0.5).mean((2, 3)).expand(-1, 3)
+    assert torch.allclose(model(images), (features @ layer["weight"].T + layer["bias"]) / 2, atol=1e-5)
+    assert names == ("a", "b") and model.side == 32 and all((tmp_path / "use" / name).exists() for name in made)
+    compile((tmp_path / "use" / "predict_outside.py").read_text(), "predict_outside.py", "exec")

@@ -52,7 +52,7 @@ def test_the_record_holds_test_logits_and_those_out_of_fold(tmp_path, monkeypatc
     pictures, folder = judge_folder.look(tmp_path / "shapes"), judge_folder.place("judge", dataset)
     judge_folder.store(folder, pictures, *judge_folder.split(folder / "split.csv", pictures), 32)
     record, tensors = judge_outside.measure("judge", dataset, plan, pictures)
-    assert tensors["test"].shape == (12, 3) and tensors["training"].shape == (27, 3)
+    assert tensors["test"].shape == (1, 12, 3) and tensors["training"].shape == (27, 3)
     assert record["param_backbone"] == "pixels" and record["input_network"] == "0" * 64 and record["images"] == "none"
     monkeypatch.setattr(judge_outside, "fit_all", lambda *args: pytest.fail("it is on record"))
     assert torch.equal(judge_outside.measure("judge", dataset, plan, pictures)[1]["test"], tensors["test"])

@@ -258,6 +258,7 @@ def test_what_knows_other_images_is_called_outside_and_can_be_asked_for_but_not_
     real = everywhere("CutMix", (0.7, 0.7, 0.8, 0.8), 0.6)
     drawn = everywhere("vae", (0.71, 0.71, 0.81, 0.81), 0.61, share=0.3)
     drawn += everywhere(name, (0.9, 0.9, 0.9, 0.9), 0.9, share=0.3)
+    plan |= {"seconds": 600, "shares": [0.3]}
     (row,) = zoo_rows.primary_rows(real + drawn, plan)
     assert row["augmenter"] == "vae"
     assert [row["augmenter"] for row in zoo_rows.augmenter_rows(real + drawn)][-1] == name
