@@ -164,6 +164,7 @@ def tune_arms(args: argparse.Namespace) -> None:
     ("--file", {"type": Path, "default": paths.PARAMS / "augmenters.yaml", "help": "the plan; what is not given here"}),
     ("--augmenters", {"nargs": "*", "help": "names; none measures the arms on real images alone"}),
     ("--arms", {"nargs": "*", "help": "on real images alone"}),
+    ("--onto", {"help": "the arm on real images that the augmenters' images join"}),
     ("--shares", {"type": float, "nargs": "+", "help": "of a batch, synthetic"}),
     ("--per-class", {"type": int, "help": "real images of each class"}),
     ("--protocol", {"choices": ("A", "B"), "help": "fitted on the same images, or on all of the subset"}),
@@ -177,39 +178,14 @@ def tune_arms(args: argparse.Namespace) -> None:
 )
 def measure_augmenters(args: argparse.Namespace) -> None:
     """Train the zoo's augmenters and classifiers with and without them, as planned; a killed run goes on."""
-    from sega_utils.core import records
     from sega_utils.core.numbers import aligned
-    from sega_utils.studies import zoo, zoo_arms, zoo_rows, zoo_tables
+    from sega_utils.studies import zoo_campaign, zoo_rows, zoo_tables
 
     plan = zoo_rows.read(args.file)
-    given = {name: value for name, value in vars(args).items() if name in plan | plan["primary"] and value is not None}
-    asked, screening = plan | plan["primary"] | given, plan["screening"]
-    measure = lambda subsets, seeds, augmenters, arms: zoo_arms.measure(
-        args.run,
-        args.dataset,
-        subsets,
-        recipes.read(args.tuned),
-        per_class=asked["per_class"],
-        steps=asked["steps"],
-        fitting=zoo.Fitting(float(asked["seconds"]), asked["protocol"], asked["images"]),
-        workers=args.workers,
-        shares=asked["shares"],
-        seeds=seeds,
-        augmenters=augmenters,
-        arms=arms,
-    )
-    if given:  # all that is asked for, and nothing is chosen
-        stages = [lambda: measure(*(asked[name] for name in ("subsets", "seeds", "augmenters", "arms")))]
-    else:
-        chosen = lambda: zoo_rows.finalists(records.read(args.run, args.dataset, "zoo"), plan)
-        stages = [
-            lambda: measure([screening["subset"]], [screening["seed"]], plan["augmenters"], plan["arms"]),
-            lambda: measure(asked["subsets"], asked["seeds"], *chosen()),
-        ]
-    for stage in stages:
-        for line in stage():
-            print(line, flush=True)
-    tables = zoo_tables.write_tables(args.run, args.dataset, zoo_rows.read(args.file))
+    given = {name: value for name, value in vars(args).items() if name in zoo_campaign.ASKED and value is not None}
+    for line in zoo_campaign.measure(args.run, args.dataset, plan, given, recipes.read(args.tuned), args.workers):
+        print(line, flush=True)
+    tables = zoo_tables.write_tables(args.run, args.dataset, plan)
     if not args.brief:
         print(*(f"{name}\n{aligned(rows)}\n" for name, rows in tables.items()), sep="\n")
 

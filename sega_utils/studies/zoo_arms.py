@@ -1,7 +1,7 @@
 """What the images of the zoo are worth to a classifier, beside arms on real images alone that do more with these.
 
-An augmenter's images join, as a share of every batch, what is best on real images alone: the tuned settings of Std Aug
-+ CutMix, with the same steps, batch and seeds. The arms without an augmenter are made stronger first.
+An augmenter's images join, as a share of every batch, an arm on real images alone, with its settings, steps, batch and
+seeds; that arm is its control. The arms without an augmenter are made stronger first.
 """
 
 from collections.abc import Callable, Iterator
@@ -33,6 +33,7 @@ REAL: dict[str, tuple[str, dict]] = {
     "CutMix x4": (BEST, {"longer": 4}),
     "CutMix four together": (BEST, {"members": 4}),
 }
+ONTO = "CutMix"  # which arm an augmenter's images join, where nothing else is asked for
 ADDED = {"smoothing": 0.0, "averaging": 0.0, "longer": 1, "members": 1}
 EACH, DRAWING = (
     25.0,
@@ -48,6 +49,7 @@ def train_once(
     *,
     share: float = 0.0,
     fitting: Fitting | None = None,
+    onto: str = ONTO,
     steps: int = 0,
     device: torch.device | str = "cpu",
 ) -> dict:
@@ -55,7 +57,8 @@ def train_once(
 
     Args:
         arm: a key of ``REAL``, or an augmenter that ``fit_once`` was called for with this ``fitting``.
-        tuned: settings by arm. share: of every batch, what the augmenter gives. steps: 0 takes the settings'.
+        tuned: settings by arm. share: of every batch, what the augmenter gives; onto: the arm of ``REAL``
+            that its images join. steps: 0 takes the settings'.
 
     Raises:
         ValueError: an unknown arm, an augmenter without a share or the other way round.
@@ -65,11 +68,7 @@ def train_once(
         zoo.check(arm)
     if (arm in REAL) == (share > 0) or (share > 0) != (fitting is not None):
         raise ValueError(f"{arm} has the share {share:g}; arms on real images have none, augmenters one and a fitting")
-    base, added = REAL.get(arm, (BEST, {}))
-    settings = {name: recipes.settings_of(base, tuned.get(base))[name] for name in zoo.TRAINED_BY}
-    settings |= {name: value for name, value in added.items() if name in settings}
-    added = ADDED | {name: value for name, value in added.items() if name in ADDED}
-    settings["steps"] = (steps or settings["steps"]) * added["longer"]
+    settings, added = settings_of(arm if arm in REAL else onto, tuned, steps)
     real, fitted = zoo.real_of(place), fitting or Fitting(0.0, "none", 0)
     inputs, synthetic = {"real": artifacts.digest({"images": real.few.images, "labels": real.few.labels})}, None
     if fitting:
@@ -84,8 +83,24 @@ def train_once(
         return {"accuracy": right(test), "accuracy_validation": right(real.rest)} | counts
 
     asked = settings | added | zoo.told(place, fitted) | {"arm": arm, "seed": seed, "share": share}
-    name = name_of_job(place, {"arm": arm, "share": share, "fitting": fitting, "seed": seed}, steps)
+    asked |= {"onto": onto} if fitting else {}
+    name = name_of_job(place, {"arm": arm, "share": share, "fitting": fitting, "onto": onto, "seed": seed}, steps)
     return records.once(*place[:2], "zoo", name, parameters=asked, inputs=inputs, measure=measure)
+
+
+def settings_of(arm: str, tuned: dict, steps: int = 0) -> tuple[dict, dict]:
+    """Return what an arm on real images gives ``train_classifier``, and what of ``ADDED`` it does besides.
+
+    Raises:
+        ValueError: an unknown arm.
+    """
+    if arm not in REAL:
+        raise ValueError(f"{arm!r} is no arm on real images; known are {', '.join(REAL)}")
+    base, more = REAL[arm]
+    settings = {name: recipes.settings_of(base, tuned.get(base))[name] for name in zoo.TRAINED_BY}
+    settings |= {name: value for name, value in more.items() if name in settings}
+    added = ADDED | {name: value for name, value in more.items() if name in ADDED}
+    return settings | {"steps": (steps or settings["steps"]) * added["longer"]}, added
 
 
 def fit(
@@ -117,14 +132,22 @@ def fit(
 
 
 def jobs(
-    place: Place, *, augmenters: list[str], arms: list[str], shares: list[float], seeds: list[int], fitting: Fitting
+    place: Place,
+    *,
+    augmenters: list[str],
+    arms: list[str],
+    shares: list[float],
+    seeds: list[int],
+    fitting: Fitting,
+    onto: str = ONTO,
 ) -> list[dict]:
-    """Return what is trained at a place: ``arm``, ``seed``, ``share`` and ``fitting`` as ``train_once`` takes them.
+    """Return what is trained at a place, each with the arguments of ``train_once``.
 
     All arms of a seed stand together, so that what a stopped run has measured can be compared.
     """
     real = [{"arm": arm, "share": 0.0, "fitting": None} for arm in arms]
-    drawn = [{"arm": name, "share": share, "fitting": fitting} for name in augmenters for share in shares]
+    asked = {"fitting": fitting, "onto": onto}
+    drawn = [{"arm": name, "share": share} | asked for name in augmenters for share in shares]
     return [job | {"seed": seed} for seed in seeds for job in real + drawn]
 
 
@@ -136,7 +159,9 @@ def train_job(place: Place, job: dict, tuned: dict, steps: int = 0, device: torc
 def name_of_job(place: Place, job: dict, steps: int) -> str:
     """Return the name of the record of one of ``jobs``."""
     fitting, share = job["fitting"], f"share{job['share']:g}"
-    more = [share, fitting.protocol.lower(), f"{fitting.seconds:g}s"] if fitting else []
+    more = (
+        ["on", recipes.slug(job["onto"]), share, fitting.protocol.lower(), f"{fitting.seconds:g}s"] if fitting else []
+    )
     return zoo.name_of(place, job["arm"], *more, f"{steps}-steps", f"seed{job['seed']}")
 
 
@@ -147,13 +172,13 @@ def left(run: str, dataset: str, asked: list[tuple[Place, dict]], steps: int, un
         unfitted: CPU seconds of trainings of augmenters that are still to come.
     """
     found = [r for r in records.read(run, dataset, "zoo") if r["param_steps"] >= steps]
-    work = lambda name: REAL.get(name, (BEST, {}))[1]
-    times = lambda name: work(name).get("longer", 1) * work(name).get("members", 1)
-    each = mean(r["seconds"] / times(r["param_arm"]) for r in found) if found else EACH
+    work = lambda arm, onto: REAL[arm if arm in REAL else onto][1]
+    times = lambda *of: work(*of).get("longer", 1) * work(*of).get("members", 1)
+    each = mean(r["seconds"] / times(r["param_arm"], r.get("param_onto", ONTO)) for r in found) if found else EACH
     todo = [
         job for place, job in asked if not records.path(run, dataset, "zoo", name_of_job(place, job, steps)).exists()
     ]
-    return len(todo), unfitted + sum(each * times(job["arm"]) for job in todo)
+    return len(todo), unfitted + sum(each * times(job["arm"], job.get("onto", ONTO)) for job in todo)
 
 
 def measure(
@@ -166,15 +191,15 @@ def measure(
     steps: int,
     fitting: Fitting,
     workers: int,
-    **what: list,
+    **what: list | str,
 ) -> Iterator[str]:
     """Measure all ``jobs`` of the subsets, in as many processes as workers, and yield a line before each part.
 
     What is on record is not repeated, so that the same call goes on where a killed one was.
 
     Args:
-        tuned: settings by arm. steps: of each classifier. what: ``augmenters``, ``arms``, ``shares`` and ``seeds`` as
-            ``jobs`` takes them.
+        tuned: settings by arm. steps: of each classifier. what: ``augmenters``, ``arms``, ``shares``, ``seeds`` and
+            ``onto`` as ``jobs`` takes them.
     """
     places = [Place(run, dataset, subset, per_class) for subset in subsets]
     asked = [(place, job) for place in places for job in jobs(place, fitting=fitting, **what)]

@@ -94,7 +94,7 @@ def fewer_rows(found: list[dict]) -> list[dict]:
         ArtifactError: as ``zoo_rows.grouped``.
     """
     groups, rows = chosen(found), []
-    same = lambda key: (key.augmenter, key.steps, key.protocol, key.seconds)
+    same = lambda key: (key.augmenter, key.steps, key.protocol, key.seconds, key.onto)
     for own in dict.fromkeys(same(key) for key in groups if key.protocol != "none"):
         pairs = {}
         for key in (key for key in groups if same(key) == own):

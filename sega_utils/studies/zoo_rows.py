@@ -18,6 +18,7 @@ FILE = paths.PARAMS / "augmenters.yaml"
 KEYS = ("primary", "screening", "steps", "seconds", "images", "shares", "augmenters", "arms", "exploratory")
 ROWS = (
     "augmenter",
+    "onto",
     "share",
     "per_class",
     "steps",
@@ -38,7 +39,7 @@ BUDGET = {"param_batch_size", "param_classifier", "n_test", "n_validation"}  # w
 
 
 class Key(NamedTuple):
-    """What a row is of; an arm on real images alone has the protocol none, no share and no seconds."""
+    """What a row is of; an arm on real images alone has the protocol none, no share, no seconds, and joins nothing."""
 
     augmenter: str
     share: float
@@ -46,6 +47,7 @@ class Key(NamedTuple):
     steps: int  # of a single classifier
     protocol: str
     seconds: float
+    onto: str = ""
 
 
 def read(file: Path = FILE) -> dict:
@@ -77,7 +79,7 @@ def grouped(found: list[dict]) -> dict[Key, list[dict]]:
         arm, share, size, protocol, seconds = (
             r[f"param_{name}"] for name in ("arm", "share", "per_class", "protocol", "seconds")
         )
-        key = Key(arm, share, size, r["param_steps"] // r["param_longer"], protocol, seconds)
+        key = Key(arm, share, size, r["param_steps"] // r["param_longer"], protocol, seconds, r.get("param_onto", ""))
         groups.setdefault(key, []).append(r)
     for mine in groups.values():
         classified.check_same(mine, lambda key: key.startswith("param_") and key not in OF_A_RUN)
@@ -129,7 +131,8 @@ def difference(ours: list[dict], theirs: list[dict]) -> dict:
 def augmenter_rows(found: list[dict]) -> list[dict]:
     """Return a row (columns ``ROWS``) for each arm and augmenter with records, in percent.
 
-    ``diff`` is to the arm ``to``, which is the best one on real images alone with as many images a class and steps.
+    ``diff`` is to the arm ``to``, of as many images a class and steps: to the one that an augmenter's images joined,
+    and of an arm on real images alone to the best of these by validation.
 
     Raises:
         ArtifactError: as ``grouped``.
@@ -137,6 +140,7 @@ def augmenter_rows(found: list[dict]) -> list[dict]:
     groups, rows = grouped(found), []
     for key, mine in groups.items():
         rivals = {k: r for k, r in groups.items() if k.protocol == "none" and k[2:4] == key[2:4]}
+        rivals = {k: r for k, r in rivals.items() if key.onto in {"", k.augmenter}}
         rival = best(rivals)
         row = key._asdict() | numbers.summary(100 * r["accuracy"] for r in mine) | {"validation": validated(mine)}
         if rival not in {None, key}:
@@ -150,18 +154,15 @@ def finalists(found: list[dict], plan: dict) -> tuple[list[str], list[str]]:
 
     What the plan names and has not screened cannot be chosen.
     """
-    screened = {
-        key: [
-            r
-            for r in mine
-            if (r["param_subset"], r["param_seed"]) == (plan["screening"]["subset"], plan["screening"]["seed"])
-        ]
-        for key, mine in planned(found, plan).items()
-    }
+    where, screened = plan["screening"], {}
+    for key, mine in planned(found, plan).items():
+        mine = [r for r in mine if (r["param_subset"], r["param_seed"]) == (where["subset"], where["seed"])]
+        if mine and key.onto in {"", where["onto"]}:
+            screened[key] = validated(mine)
     chosen: tuple[list[str], list[str]] = ([], [])
-    for key in sorted((key for key, mine in screened.items() if mine), key=lambda key: -validated(screened[key])):
+    for key in sorted(screened, key=lambda key: -screened[key]):
         names = chosen[key.protocol == "none"]
-        if key.augmenter not in names and len(names) < plan["screening"]["keep"]:
+        if key.augmenter not in names and len(names) < where["keep"]:
             names.append(key.augmenter)
     return chosen
 
@@ -179,18 +180,18 @@ def planned(found: list[dict], plan: dict) -> dict[Key, list[dict]]:
 def primary_rows(found: list[dict], plan: dict) -> list[dict]:
     """Return the row of the primary comparison, once it is complete; else none.
 
-    Only ``finalists`` that have all its subsets and seeds can be chosen.
+    Only ``finalists`` that have all its subsets and seeds can be chosen, augmenters that join the best screened arm.
     """
     wanted, names = set(product(plan["primary"]["subsets"], plan["primary"]["seeds"])), finalists(found, plan)
     whole: tuple[dict[Key, list[dict]], ...] = ({}, {})
     for key, mine in planned(found, plan).items():
         mine, is_real = [r for r in mine if (r["param_subset"], r["param_seed"]) in wanted], key.protocol == "none"
-        if key.augmenter in names[is_real] and len(mine) == len(wanted):
+        if key.augmenter in names[is_real] and len(mine) == len(wanted) and key.onto in {"", *names[True][:1]}:
             whole[is_real][key] = mine
     if not all(len({key.augmenter for key in part}) == len(mine) > 0 for part, mine in zip(whole, names)):
         return []
     (drawn, real), (ours, theirs) = whole, map(best, whole)
-    row = {"augmenter": ours.augmenter, "share": ours.share, "to": theirs.augmenter}
+    row = {"augmenter": ours.augmenter, "onto": ours.onto, "share": ours.share, "to": theirs.augmenter}
     row |= {"chosen among": f"{len(drawn)} and {len(real)}"}
     return [row | difference(drawn[ours], real[theirs])]
 

@@ -154,7 +154,8 @@ def test_averaged_weights_are_not_the_last_ones(tiny):
 
 def record(arm, accuracy, validation, *, subset=0, seed=0, share=0.0, **more) -> dict:
     asked = {"arm": arm, "subset": subset, "seed": seed, "share": share, "per_class": 30, "steps": 1000, "longer": 1}
-    asked |= {"protocol": "A", "seconds": 600.0} if share else {"protocol": "none", "seconds": 0.0}
+    drawn = {"protocol": "A", "seconds": 600.0, "onto": "CutMix"}
+    asked |= drawn if share else {"protocol": "none", "seconds": 0.0}
     return {"accuracy": accuracy, "accuracy_validation": validation} | {
         f"param_{k}": v for k, v in (asked | more).items()
     }
@@ -201,7 +202,7 @@ def test_the_primary_comparison_waits_until_it_is_complete_and_ignores_what_was_
 def test_only_what_is_best_of_the_screening_goes_on_whatever_else_was_measured():
     plan = zoo_rows.read() | {"primary": {"per_class": 30, "protocol": "A", "subsets": [0, 1], "seeds": [0, 1]}}
     plan |= {"seconds": 600, "augmenters": ["vae", "glico"], "shares": [0.3], "steps": 1000}
-    plan |= {"screening": {"subset": 0, "seed": 0, "keep": 1}}
+    plan |= {"screening": {"subset": 0, "seed": 0, "keep": 1, "onto": "CutMix"}}
     found = everywhere("CutMix", (0.7,) * 4, 0.6) + everywhere("Std Aug", (0.6,) * 4, 0.5)
     found += everywhere("glico", (0.7,) * 4, 0.65, share=0.3)[1:]  # not where the plan screens
     assert zoo_rows.finalists(found, plan) == ([], ["CutMix"]) and zoo_rows.primary_rows(found, plan) == []
@@ -211,6 +212,19 @@ def test_only_what_is_best_of_the_screening_goes_on_whatever_else_was_measured()
     assert zoo_rows.finalists(found, plan) == (["glico"], ["CutMix"])
     assert zoo_rows.primary_rows(found, plan)[0]["augmenter"] == "glico"
     assert zoo_rows.finalists(found, plan | {"augmenters": ["vae"]})[0] == ["vae"]
+
+
+def test_in_the_primary_comparison_an_augmenter_joins_the_best_screened_arm():
+    plan = zoo_rows.read() | {"primary": {"per_class": 30, "protocol": "A", "subsets": [0, 1], "seeds": [0, 1]}}
+    plan |= {"seconds": 600, "augmenters": ["vae"], "shares": [0.3], "steps": 1000}
+    found = everywhere("CutMix", (0.7,) * 4, 0.6) + everywhere("AugMix", (0.8,) * 4, 0.65)
+    found += everywhere("vae", (0.9,) * 4, 0.9, share=0.3)
+    assert zoo_rows.primary_rows(found, plan) == []
+    found += everywhere("vae", (0.81,) * 4, 0.7, share=0.3, onto="AugMix")
+    (row,) = zoo_rows.primary_rows(found, plan)
+    assert (row["onto"], row["to"], row["diff"]) == ("AugMix", "AugMix", pytest.approx(1.0))
+    rows = [row for row in zoo_rows.augmenter_rows(found) if row["augmenter"] == "vae"]
+    assert [row["to"] for row in rows] == ["AugMix", "CutMix"]
 
 
 def test_records_of_other_test_images_stand_in_no_table_together():
