@@ -191,6 +191,28 @@ def measure_augmenters(args: argparse.Namespace) -> None:
 
 
 @verb(
+    "keep-augmenters",
+    *RUN,
+    ("--file", {"type": Path, "default": paths.PARAMS / "augmenters.yaml", "help": "the plan; what is not given here"}),
+    ("--augmenters", {"nargs": "+", "help": "names"}),
+    ("--per-class", {"type": int, "help": "real images of each class"}),
+    ("--seconds", {"type": float, "help": "of the CPU, that each was trained for"}),
+)
+def keep_augmenters(args: argparse.Namespace) -> None:
+    """Write states of a run's subset 0, in half precision, among the committed results that 10_augmenters shows."""
+    from sega_utils.studies import zoo, zoo_rows, zoo_states
+    from sega_utils.studies.zoo_members import made_of
+
+    plan = zoo_rows.read(args.file)
+    plan |= plan["primary"] | {"augmenters": [name for name in plan["augmenters"] if not made_of(name)]}
+    plan |= {name: value for name, value in vars(args).items() if name in plan and value is not None}
+    place = zoo.Place(args.run, args.dataset, per_class=plan["per_class"])
+    fitting = zoo.Fitting(float(plan["seconds"]), plan["protocol"])
+    for file in zoo_states.keep(place, plan["augmenters"], fitting):
+        print(f"wrote {paths.shown(file)}, {file.stat().st_size / 1e6:.2f} MB")
+
+
+@verb(
     "benchmark",
     *RUN,
     ("--images", {"type": int, "nargs": "*", "default": [], "help": "for the kernels"}),

@@ -69,7 +69,9 @@ def test_no_module_imports_itself_by_way_of_another():
     assert not graph, f"these import each other: {sorted(graph)}"
 
 
-@pytest.mark.parametrize("module", ["core.paths", "core.parameters", "training.recipes", "studies.grid"])
+@pytest.mark.parametrize(
+    "module", ["core.paths", "core.parameters", "training.recipes", "studies.grid", "studies.zoo_members"]
+)
 def test_what_snakemake_plans_with_imports_no_torch(module):
     """Each job plans anew; torch would cost seconds every time."""
     seen, todo = set(), [module]

@@ -225,13 +225,13 @@ def load_drawn(place: Place, name: str, fitting: Fitting) -> tuple[torch.Tensor,
     return from_uint8(tensors["images"]), tensors["labels"]
 
 
-def gallery(place: Place, names: list[str], fitting: Fitting) -> tuple[torch.Tensor, int, list[str]]:
-    """Return a real image of each class, then one by each augmenter, (N, C, S, S); the classes; the rows' titles."""
+def gallery(place: Place, drawn: dict[str, tuple[torch.Tensor, torch.Tensor]]) -> tuple[torch.Tensor, int, list[str]]:
+    """Return a real image of each class, then one of each set of images and labels; the classes; the rows' titles."""
     real = real_of(place).few
-    sets = [(real.images, real.labels)] + [load_drawn(place, name, fitting) for name in names]
+    sets = {"real": (real.images, real.labels)} | drawn
     classes = range(len(real.class_names))
-    first = [images[labels == c][0] for images, labels in sets for c in classes]
-    return torch.stack(first), len(classes), ["real", *names]
+    first = [images[labels == c][0] for images, labels in sets.values() for c in classes]
+    return torch.stack(first), len(classes), list(sets)
 
 
 def judge_of(place: Place, tuned: dict, steps: int = 0, device: torch.device | str = "cpu") -> nn.Module:

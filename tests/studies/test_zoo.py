@@ -6,7 +6,7 @@ import torch
 from sega_utils.core import artifacts, paths, records
 from sega_utils.data import catalogue
 from sega_utils.data.images import Dataset, to_uint8
-from sega_utils.studies import zoo, zoo_arms, zoo_rows, zoo_tables
+from sega_utils.studies import zoo, zoo_arms, zoo_rows, zoo_states, zoo_tables
 from sega_utils.studies.zoo import Fitting, Place
 from sega_utils.training import classifiers
 
@@ -91,6 +91,41 @@ def test_one_network_serves_several_members_and_three_together_give_all_their_im
     assert labels.bincount().tolist() == [18, 18, 18] and len(zoo.load_drawn(PLACE, "vae x3", FITTING)[1]) == 54
     shade = (images[:, 0, 0, 0] * 10).round().long()
     assert [shade[labels == c].bincount().tolist() for c in range(3)] == [[12, 6]] * 3  # ddim alone has an option
+
+
+def test_states_are_kept_in_half_precision_and_drawn_from_beside_the_images_they_saw(monkeypatch, tmp_path):
+    monkeypatch.setattr(zoo_states.paths, "reference_root", lambda: tmp_path)
+    zoo.fit_once(PLACE, "glico", FITTING, TUNED, 2)
+    zoo.fit_once(PLACE, "offsets-pixels", FITTING, TUNED, 2)
+    names = ["glico", "offsets-pixels"]
+    files = zoo_states.keep(PLACE, names, FITTING)
+    assert [file.is_relative_to(tmp_path / RUN / DATASET) for file in files] == [True, True]
+    for file, name in zip(files, names, strict=True):
+        tensors, meta = artifacts.load_tensors(file)
+        whole, told = artifacts.load_tensors(zoo.file_of(PLACE, name, FITTING, "state"))
+        assert meta["state"] == told["sha256"] and meta["augmenter"] == name
+        for key, tensor in whole.items():
+            torch.testing.assert_close(tensors[key].to(tensor.dtype), tensor, rtol=1e-3, atol=1e-3)
+            assert tensors[key].dtype == (torch.float16 if tensor.is_floating_point() else tensor.dtype)
+    reference = f"reference/{RUN}"
+    found = zoo_states.drawn(PLACE, reference, ["vae", *names], FITTING)
+    assert list(found) == names  # no vae was kept
+    images, _ = zoo.load_drawn(PLACE, "glico", FITTING)
+    torch.testing.assert_close(found["glico"][0][0], images[0], rtol=0, atol=0.02)
+    rows, columns, titles = zoo.gallery(PLACE, found)
+    assert (len(rows), columns, titles) == (9, 3, ["real", *names])
+    assert zoo_states.drawn(PLACE._replace(subset=1), reference, names, FITTING) == {}  # of other images
+
+
+def test_states_that_are_missing_or_too_large_are_not_kept(monkeypatch, tmp_path):
+    monkeypatch.setattr(zoo_states.paths, "reference_root", lambda: tmp_path / "reference")
+    with pytest.raises(FileNotFoundError, match="offsets-pixels-subset0-2-a-class-a-0.05s-state.safetensors"):
+        zoo_states.keep(PLACE, ["offsets-pixels"], FITTING)
+    zoo.fit_once(PLACE, "offsets-pixels", FITTING, TUNED, 2)
+    monkeypatch.setattr(zoo_states, "LARGEST", 1e3)
+    with pytest.raises(ValueError, match="1 states take 0.0 MB; allowed are 0.001"):
+        zoo_states.keep(PLACE, ["offsets-pixels"], FITTING)
+    assert not (tmp_path / "reference").exists()
 
 
 def test_the_members_of_an_arm_differ_and_the_first_is_the_arm_alone(monkeypatch):
