@@ -37,13 +37,14 @@ unexport JUPYTER_PATH
 # All that the embedded run needs is here; a download must be asked for (HF_HUB_OFFLINE=0), e.g. of CLIP weights.
 run test notebooks: export HF_HUB_OFFLINE ?= 1
 
-.PHONY: help install run judge verify subsets ablations augmenters prompts paper paper-plan test lab notebooks sbom clean
+.PHONY: help install run html judge verify subsets ablations augmenters prompts paper paper-plan test lab notebooks sbom clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make run        install, then execute the notebooks in order; a second run does nothing, a killed one resumes"
 	@echo "                (RUN, DATASET, PARAMS=notebooks/params/....yaml, FRACTION, SET=\"03_projector.SIGMA=0.5\" for another run"
 	@echo "                than the embedded one; UNTIL=04_synthesis stops there)"
+	@echo "make html       after make run: its chapters and report as web pages, in build/site, for GitHub Pages or any server"
 	@echo "make judge      DATA=PATH: would synthetic images help a folder of your own? (QUICK=1 for a brief answer;"
 	@echo "                BACKBONE=none or any timm name instead of the small network of the extra 'outside')"
 	@echo "make verify     compare a run with the committed reference, and print the poster's claims with both verdicts"
@@ -78,6 +79,9 @@ run: $(READY)
 	@$(BIN)/snakemake --cores $(call quoted,CORES) --config $(CONFIG) --rerun-incomplete --nolock \
 	  $(if $(UNTIL),--until $(lastword $(subst _, ,$(UNTIL)))) \
 	  --rerun-triggers mtime input params --max-checksum-file-size 100MB --quiet host rules reason
+
+html: $(READY)
+	@$(BIN)/python -m sega_utils html --run $(call quoted,RUN) --dataset $(call quoted,DATASET)
 
 judge: $(READY)
 	@$(BIN)/python -m sega_utils judge $(call quoted,DATA) $(if $(filter 1,$(QUICK)),--quick) \

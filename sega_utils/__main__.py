@@ -60,6 +60,14 @@ def publish_run(args: argparse.Namespace) -> None:
     print(f"{count['copied']} files copied to results/{paths.REFERENCE}/{args.run}, {count['deleted']} deleted there")
 
 
+@verb("html", *RUN)
+def write_site(args: argparse.Namespace) -> None:
+    """Write a run's chapters and report as web pages, with an index, into build/site."""
+    from sega_utils.report import site
+
+    print(f"wrote {paths.shown(site.build(args.run, args.dataset))}")
+
+
 @verb(
     "metadata",
     ("--run", {"default": f"{paths.REFERENCE}/embedded", "help": "of the committed run all documents, else its own"}),

@@ -188,6 +188,18 @@ def test_python_that_is_shown_is_python(page):
             ast.parse(block)
 
 
+# Words that say who won; what a run found stands between markers, where it is computed.
+VERDICTS = (
+    r"\b(not here|by far|far (less|more)|beats?|outperforms?|(gains|does|do) as (much|well)|no gain|wins|loses)\b"
+)
+
+
+def test_no_verdict_is_typed_into_the_words_of_the_readme():
+    computed = re.compile(r"<!-- (\w+):begin -->.*?<!-- \1:end -->", re.DOTALL)
+    prose = FENCE.sub("", computed.sub("", text_of("README.md")))
+    assert [found[0] for found in re.finditer(VERDICTS, prose, re.IGNORECASE)] == []
+
+
 def instructions() -> list[tuple[str, str]]:
     """Return the Dockerfile's instructions in their order, lines joined, comments left out."""
     lines = [line for line in text_of("Dockerfile").splitlines() if not line.startswith("#")]

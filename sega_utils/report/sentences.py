@@ -71,6 +71,18 @@ def gain(trained: list[dict]) -> str:
     return f"{text[0].upper()}{text[1:]}."
 
 
+def answer(trained: list[dict], verdicts: list[dict]) -> str:
+    """Return what README answers: the leads over arms on real images and over GAN-only, and the verdicts' counts.
+
+    Args:
+        trained: records of the stage training; verdicts: rows of ``claims.claim_rows``.
+    """
+    lead, parts = paired(trained, claims.clean, "GAN-only"), [gain(trained)]
+    if lead:
+        parts.append(f"Beside GAN-only, it has {gained(lead)} points ({lead['of']}): {told(lead)}.")
+    return " ".join([*parts, counted(verdicts)])
+
+
 def kept(found: dict[str, list[dict]]) -> str:
     """Return how many candidates the filters keep; empty if none were drawn."""
     if not found["synthesis"]:

@@ -9,12 +9,12 @@ from sega_utils.core import artifacts, paths, records
 from sega_utils.core.numbers import aligned, interval, markdown, spread
 from sega_utils.evaluation import classified, robustness, shift
 from sega_utils.evaluation.classified import ACCURACY, accuracy_rows, belonging, check_same, evaluated, is_input
-from sega_utils.report import claims, poster
+from sega_utils.report import claims, poster, sentences
 from sega_utils.studies import benchmark, efficiency, entries, shards, zoo_claims, zoo_rows
 from sega_utils.training import recipes
 
 README = paths.ROOT / "README.md"
-BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"
+MARKERS = {name: (f"<!-- {name}:begin -->", f"<!-- {name}:end -->") for name in ("answer", "results")}
 
 
 def alignment(run: str, dataset: str) -> list[dict]:
@@ -192,19 +192,23 @@ def accuracy_text(run: str, dataset: str) -> str:
 
 
 def update_readme(run: str, dataset: str, readme: Path = README) -> Path:
-    """Replace what stands between the two markers of the README by the tables of ``accuracy_text``; return the file.
+    """Replace what stands between the markers of the README, by the answer and by the tables; return the file.
 
     Raises:
         ValueError: the README does not hold each marker once, in their order.
         FileNotFoundError, ArtifactError: as ``summary``.
     """
     text = readme.read_text(encoding="utf-8")
-    if (text.count(BEGIN), text.count(END)) != (1, 1) or text.index(BEGIN) > text.index(END):
-        raise ValueError(f"{paths.shown(readme)} must hold {BEGIN} and, below it, {END}, once each; put them back")
+    for begin, end in MARKERS.values():
+        if (text.count(begin), text.count(end)) != (1, 1) or text.index(begin) > text.index(end):
+            raise ValueError(f"{paths.shown(readme)} must hold {begin} and, below it, {end}, once each; put them back")
     rows, caption = summary(run, dataset)
-    before, after = text[: text.index(BEGIN)], text[text.index(END) :]
     shown = [markdown(found) for found in (rows, ahead(run, dataset)) if found]
-    artifacts.save_text(readme, "\n\n".join([f"{before}{BEGIN}\n{shown[0]}", *shown[1:], f"{caption}\n{after}"]))
+    said = sentences.answer(belonging(run, dataset)["training"], claimed(run, dataset))
+    for name, inside in (("answer", said), ("results", "\n\n".join([*shown, caption]))):
+        begin, end = MARKERS[name]
+        text = f"{text[: text.index(begin)]}{begin}\n{inside}\n{text[text.index(end) :]}"
+    artifacts.save_text(readme, text)
     return readme
 
 

@@ -2,8 +2,8 @@ import base64
 import html.parser
 import re
 import shutil
-from pathlib import Path
 
+import browser
 import pytest
 import torch
 from fake_run import ACCURACY, DATASET, RUN, change, remove, write_run
@@ -87,24 +87,10 @@ def test_every_link_resolves_in_the_results_folder_and_in_the_repository(committ
 
 
 def test_a_browser_finds_no_serious_fault_and_sorts_by_keyboard(committed):
-    playwright = pytest.importorskip(
-        "playwright.sync_api", reason="playwright is not installed (uv sync --group browser)"
-    )
-    axe = pytest.importorskip("axe_playwright_python", reason="axe-playwright-python is not installed")
-    program = shutil.which("chromium") or shutil.which("google-chrome")
-    if program is None:
-        pytest.skip("no chromium on this machine (Debian: apt install chromium)")
-    rules = (Path(axe.__file__).parent / "axe.min.js").read_text(encoding="utf-8")
-    with playwright.sync_playwright() as running:
-        browser = running.chromium.launch(executable_path=program, args=["--no-sandbox"])
+    with browser.started() as running:
         for width, scheme in ((1280, "light"), (390, "light"), (390, "dark")):
-            page = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
-            faults = []
-            page.on("pageerror", lambda error, faults=faults: faults.append(str(error)))
-            page.goto(committed.as_uri())
-            page.evaluate(rules)
-            faults += [(fault["id"], fault["nodes"][0]["html"]) for fault in page.evaluate("axe.run()")["violations"]]
-            assert faults == [], (width, scheme)
+            page = running.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
+            assert browser.faults(page, committed) == [], (width, scheme)
             assert page.evaluate("document.documentElement.scrollWidth") <= width, "only tables scroll sideways"
         arms = page.locator("#test-accuracy tbody th")
         button = page.locator("#test-accuracy thead button").nth(1)
@@ -113,7 +99,6 @@ def test_a_browser_finds_no_serious_fault_and_sorts_by_keyboard(committed):
         assert arms.first.inner_text() == "No Aug" and button.locator("..").get_attribute("aria-sort") == "ascending"
         page.keyboard.press("Enter")
         assert arms.last.inner_text() == "No Aug" and button.locator("..").get_attribute("aria-sort") == "descending"
-        browser.close()
 
 
 def test_a_folder_of_ones_own_is_told_about_itself_and_nothing_of_the_poster(monkeypatch, tmp_path):

@@ -193,13 +193,21 @@ def test_the_command_says_what_is_missing_or_wrong(capsys):
     assert "must be the name of one folder" in capsys.readouterr().err
 
 
-def test_the_readme_gets_the_table_between_its_markers(run, tmp_path):
+ANSWER, RESULTS = (f"{begin}\nold | text\n{end}\n" for begin, end in tables.MARKERS.values())
+
+
+def test_the_readme_gets_answer_and_tables_between_their_markers(run, tmp_path):
     readme = tmp_path / "README.md"
-    readme.write_text(f"# Title\n\n{tables.BEGIN}\nold | table\n{tables.END}\n\nThe rest | stays.\n", encoding="utf-8")
+    readme.write_text(f"# Title\n\n{ANSWER}\nBetween.\n\n{RESULTS}\nThe rest | stays.\n", encoding="utf-8")
     tables.update_readme(RUN, DATASET, readme)
     text = readme.read_text(encoding="utf-8")
-    assert text.startswith(f"# Title\n\n{tables.BEGIN}\n| arm | accuracy (%), 10,000 test images |")
-    assert text.endswith(f"\n{tables.END}\n\nThe rest | stays.\n") and "old" not in text
+    (begin, end), (first, last) = tables.MARKERS.values()
+    assert text.startswith(f"# Title\n\n{begin}\nBeside Std Aug, SEGA-Net has +2.75 [+2.13, +3.37] points (3 seeds, ")
+    assert f"1 not reproduced, 1 undecided, 7 cannot be compared.\n{end}\n\nBetween.\n" in text
+    assert (
+        "Beside GAN-only, it has +2.42 [" in text and f"\n{first}\n| arm | accuracy (%), 10,000 test images |" in text
+    )
+    assert text.endswith(f"\n{last}\n\nThe rest | stays.\n") and "old" not in text
     assert "\n| SEGA-Net | 84.25 ± 0.25 | +2.75 [+2.13, +3.37] | 3 | 2.50 |\n" in text
     for part in (
         "600 training images (0.01 of the published set)",
@@ -213,7 +221,12 @@ def test_the_readme_gets_the_table_between_its_markers(run, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "text", ["none", tables.BEGIN, tables.END, tables.END + tables.BEGIN, tables.BEGIN * 2 + tables.END]
+    "text",
+    [
+        *("none", ANSWER, RESULTS, *tables.MARKERS["results"]),
+        ANSWER + "".join(reversed(tables.MARKERS["results"])),
+        ANSWER + RESULTS + tables.MARKERS["answer"][0],
+    ],
 )
 def test_a_readme_without_its_markers_is_left_alone(run, tmp_path, text):
     readme = tmp_path / "README.md"
