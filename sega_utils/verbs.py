@@ -167,7 +167,10 @@ def tune_arms(args: argparse.Namespace) -> None:
     ("--onto", {"help": "the arm on real images that the augmenters' images join"}),
     ("--shares", {"type": float, "nargs": "+", "help": "of a batch, synthetic"}),
     ("--per-class", {"type": int, "help": "real images of each class"}),
-    ("--protocol", {"choices": ("A", "B"), "help": "fitted on the same images, or on all of the subset"}),
+    (
+        "--protocol",
+        {"choices": ("A", "B", "run"), "help": "fitted on the same images, on all of the subset, or the run's"},
+    ),
     ("--seconds", {"type": float, "help": "of the CPU, for each augmenter"}),
     ("--steps", {"type": int, "help": "of each classifier"}),
     ("--subsets", {"type": int, "nargs": "+", "help": "0 is the run's own"}),

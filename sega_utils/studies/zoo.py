@@ -11,7 +11,7 @@ from typing import NamedTuple
 import torch
 from torch import nn
 
-from sega_utils.augmenters import penalties
+from sega_utils.augmenters import penalties, pools
 from sega_utils.augmenters.registry import AUGMENTERS, State
 from sega_utils.core import artifacts, learning, paths, records, schema
 from sega_utils.data import catalogue
@@ -39,6 +39,7 @@ ZOO |= {name: ZOO[STATE_OF[name]] for name in TIMES if name in STATE_OF}
 # What has learnt from other images, too: measured like the rest when asked for by name, but never planned, so that the
 # primary comparison, which takes what is planned alone, stays closed.
 OUTSIDE = {"projected (outside)": ("projected", {}, {})}
+OF_RUN = ("GAN-only", "SEGA-Net")  # what 05_training trains on: by the run's own generator, of protocol run
 UNTRAINED = {"offsets-pixels"}  # which keeps the images, in no time
 TRAINED_BY = ("classifier", "steps", "batch_size", "lr", "weight_decay", "pixel", "policy", "mixing")
 COPIES = {"max_distance": 6, "min_ssim": 0.9}  # what 04_synthesis takes for near-duplicates
@@ -63,8 +64,8 @@ class Real(NamedTuple):
 
 
 class Fitting(NamedTuple):
-    """How an augmenter is fitted: CPU seconds; protocol A, on the few images, or B, on the whole subset, which leaks;
-    and how many images of each class are drawn."""
+    """How an augmenter is fitted: CPU seconds; protocol A, on the few images, or B, on the whole subset, which leaks,
+    or run, by the run's own stages in their own time; and how many images of each class are drawn."""
 
     seconds: float = 600.0
     protocol: str = "A"
@@ -96,12 +97,17 @@ def seen_by(real: Real, protocol: str) -> Dataset:
     """Return the images that an augmenter is fitted on.
 
     Raises:
-        ValueError: an unknown protocol, or B where all other images are those to validate on.
+        ValueError: an unknown protocol, B where all other images are those to validate on, or run where the classifier
+            sees less than the run's generator.
     """
-    if protocol not in {"A", "B"}:
-        raise ValueError(f"protocol is {protocol!r}; allowed are A (fitted on the same images) and B (on all)")
-    if protocol == "B" and len(real.whole.labels) == len(real.few.labels):
+    if protocol not in {"A", "B", "run"}:
+        allowed = "A (fitted on the same images), B (on all), run (the run's own generator)"
+        raise ValueError(f"protocol is {protocol!r}; allowed are {allowed}")
+    same = len(real.whole.labels) == len(real.few.labels)
+    if protocol == "B" and same:
         raise ValueError("protocol B fits on more images than the classifier sees, but there are none; use A")
+    if protocol == "run" and not same:
+        raise ValueError("the run's generator has seen all images of its subset; ask for as many images a class")
     return real.few if protocol == "A" else real.whole
 
 
@@ -135,6 +141,11 @@ def fit_once(
         FileNotFoundError, ArtifactError, FloatingPointError: as its parts do.
     """
     check(name)
+    if (name in OF_RUN) != (fitting.protocol == "run") or (name in OF_RUN and place.subset):
+        raise ValueError(
+            f"{name} of subset {place.subset} has no protocol {fitting.protocol}; protocol run has "
+            f"{' and '.join(OF_RUN)} of subset 0, and nothing else"
+        )
     real, file = real_of(place), file_of(place, name, fitting, "images")
     seen = seen_by(real, fitting.protocol)
     inputs = {"real": artifacts.digest({"images": seen.images, "labels": seen.labels})}
@@ -162,7 +173,7 @@ def check(name: str) -> None:
     Raises:
         ValueError: the message lists what there is.
     """
-    if name not in (known := ZOO | COMBINED | OUTSIDE):
+    if name not in (known := [*ZOO, *COMBINED, *OUTSIDE, *OF_RUN]):
         raise ValueError(f"unknown augmenter {name!r}; known are {', '.join(known)}")
 
 
@@ -170,6 +181,8 @@ def draw(
     place: Place, name: str, fitting: Fitting, seen: Dataset, labels: torch.Tensor, device: torch.device | str
 ) -> tuple[torch.Tensor, dict]:
     """Return images of labels by an augmenter that is trained now, rounded to 8 bit, and what they cost."""
+    if name in OF_RUN:
+        return drawn_by_run(place, name, labels, device), {}
     if name in COMBINED:
         parts = [load_drawn(place, part, fitting)[0] for part in COMBINED[name]]
         return torch.stack(parts, 1).flatten(0, 1) if name in TIMES else take_turns(parts), {}
@@ -177,6 +190,26 @@ def draw(
     images, curve = sample(name, state, labels, place.subset, device), state[1].get("curve", [])
     each = (time.process_time() - began) / len(labels)
     return images, {"fit_steps": curve[-1]["step"] if curve else 0, "seconds_per_image": each}
+
+
+def drawn_by_run(place: Place, name: str, labels: torch.Tensor, device: torch.device | str) -> torch.Tensor:
+    """Return images of labels by a run's own generator: from the prior, or what its prompts drew and its filters kept.
+
+    Raises:
+        ValueError: more images of a class than the run's synthetic set has.
+    """
+    kind = "generator" if name == OF_RUN[0] else "synthetic"
+    inputs = pools.load_inputs(place.run, place.dataset, (kind,), device)
+    if kind == "generator":
+        images, _ = pools.plain(inputs)(labels, place.subset)
+        return from_uint8(images)
+    found, chosen = inputs[kind], torch.empty(len(labels), dtype=torch.int64)
+    for c in labels.unique().tolist():
+        mine, asked = (found["class_ids"] == c).nonzero()[:, 0], labels == c
+        if len(mine) < int(asked.sum()):
+            raise ValueError(f"{int(asked.sum())} images of class {c} are asked for, the run's set has {len(mine)}")
+        chosen[asked] = mine[: int(asked.sum())]
+    return from_uint8(found["images"][chosen])
 
 
 def sample(

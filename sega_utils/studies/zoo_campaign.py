@@ -21,7 +21,8 @@ def measure(run: str, dataset: str, plan: dict, given: dict, tuned: dict, worker
     """
     asked = plan | plan["primary"] | {"onto": plan["screening"]["onto"]} | given
     shared = {name: asked[name] for name in ("per_class", "steps", "shares")}
-    shared["fitting"] = Fitting(float(asked["seconds"]), asked["protocol"], asked["images"])
+    seconds = 0.0 if asked["protocol"] == "run" else float(asked["seconds"])  # its own generator took its own time
+    shared["fitting"] = Fitting(seconds, asked["protocol"], asked["images"])
     part = lambda subsets, **what: zoo_arms.measure(run, dataset, subsets, tuned, workers=workers, **shared | what)
     if given:
         yield from part(asked["subsets"], **{name: asked[name] for name in ("seeds", "augmenters", "arms", "onto")})

@@ -83,7 +83,7 @@ def grouped(found: list[dict]) -> dict[Key, list[dict]]:
         groups.setdefault(key, []).append(r)
     for mine in groups.values():
         classified.check_same(mine, lambda key: key.startswith("param_") and key not in OF_A_RUN)
-    order = [*zoo_arms.REAL, *zoo.ZOO, *zoo.COMBINED, *zoo.OUTSIDE]
+    order = [*zoo_arms.REAL, *zoo.ZOO, *zoo.COMBINED, *zoo.OUTSIDE, *zoo.OF_RUN]
     return {key: groups[key] for key in sorted(groups, key=lambda key: (key.per_class, order.index(key[0]), key))}
 
 

@@ -59,6 +59,21 @@ def test_an_augmenter_sees_the_images_of_its_protocol():
         zoo.seen_by(real, "C")
 
 
+def test_what_the_run_itself_draws_joins_only_where_its_generator_has_seen_no_more(monkeypatch):
+    labels = torch.tensor([0, 1, 2, 0, 1, 2, 0])
+    kept = {"images": torch.arange(7).view(7, 1, 1, 1).expand(7, 1, 32, 32).to(torch.uint8), "class_ids": labels}
+    monkeypatch.setattr(zoo.pools, "load_inputs", lambda *_: {"synthetic": kept})
+    found = zoo.drawn_by_run(PLACE, "SEGA-Net", torch.tensor([2, 0, 0, 1]), "cpu")
+    assert (found[:, 0, 0, 0] * 255).round().tolist() == [2, 0, 3, 1]
+    with pytest.raises(ValueError, match="3 images of class 1 are asked for, the run's set has 2"):
+        zoo.drawn_by_run(PLACE, "SEGA-Net", torch.tensor([1, 1, 1]), "cpu")
+    with pytest.raises(ValueError, match="has seen all images of its subset"):
+        zoo.fit_once(PLACE, "SEGA-Net", Fitting(0, "run", 1), TUNED)
+    for name, protocol, subset in (("SEGA-Net", "A", 0), ("vae", "run", 0), ("GAN-only", "run", 1)):
+        with pytest.raises(ValueError, match="protocol run has GAN-only and SEGA-Net of subset 0, and nothing else"):
+            zoo.fit_once(PLACE._replace(subset=subset), name, Fitting(0, protocol, 1), TUNED)
+
+
 def test_what_is_on_record_is_not_trained_again(monkeypatch):
     first = zoo.fit_once(PLACE, "offsets-pixels", FITTING, TUNED, 2)
     assert {"frechet", "precision", "recall", "duplicates", "agreement", "gate_passed"} <= first.keys()
