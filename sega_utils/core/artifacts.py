@@ -263,6 +263,8 @@ def load_csv(path: Path) -> list[dict[str, str]]:
     text = read_text(path)
     if Path(path).is_relative_to(paths.DATA):
         listed(path)
+    if "\0" in text:
+        schema.refuse(path, "it holds bytes of zero, as of a disk that failed")
     try:
         columns, *lines = filter(None, csv.reader(io.StringIO(text, newline=""), strict=True))
     except (csv.Error, ValueError) as error:

@@ -161,9 +161,10 @@ def read_file(path: Path, notebook: Path) -> dict:
         FileNotFoundError: no such file.
         ValueError: not YAML, not a mapping, or a section named like no notebook.
     """
-    content = load_yaml(path) or {}
-    if not isinstance(content, dict):
-        raise ValueError(f"{paths.shown(path)} holds a {type(content).__name__}; it must hold lines 'NAME: value'")
+    content = load_yaml(path)
+    if not isinstance(content, dict):  # of an emptied file, the defaults would be taken without a word
+        held = "nothing" if content is None else f"a {type(content).__name__}"
+        raise ValueError(f"{paths.shown(path)} holds {held}; it must hold lines 'NAME: value', {{}} if there are none")
     sections = {name: value for name, value in content.items() if isinstance(value, dict)}
     if strange := [name for name in sections if not notebook.with_name(f"{name}.ipynb").is_file()]:
         raise ValueError(f"{paths.shown(path)} has a section {strange[0]!r}, but no notebook is named so")
@@ -194,6 +195,7 @@ def check_seeds(final: dict) -> None:
             raise ValueError(f"{name} holds {strange}; allowed are those of SEEDS: {final['SEEDS']}")
 
 
+DEEP = 50  # brackets inside each other in a YAML file
 LONG = 4096  # characters that a text may have: the longest path
 PRINTED = re.compile(r"[^\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029]*")  # a tab and a new line are no harm
 
@@ -224,6 +226,11 @@ class _Plain(yaml.SafeLoader):
             if name in names[:i]:
                 raise _problem(key, f"{name!r} is there twice; leave one")
         return super().construct_mapping(node, deep)
+
+    def fetch_flow_collection_start(self, kind: type) -> None:
+        if self.flow_level >= DEEP:  # each level that is read takes longer than the one before
+            raise yaml.scanner.ScannerError(problem="it is nested too deep", problem_mark=self.get_mark())
+        super().fetch_flow_collection_start(kind)
 
     def construct_plain(self, node: yaml.ScalarNode) -> object:
         kind, text = node.tag.rpartition(":")[2], node.value
@@ -293,10 +300,12 @@ def load_yaml(path: Path) -> object:
         ValueError: not YAML, or a name twice in one mapping, or see ``parse_yaml``; the message says where.
     """
     if not path.is_file():
-        raise FileNotFoundError(f"there is no file {paths.shown(path)}")
+        raise FileNotFoundError(f"there is no file {paths.shown(path)}; give one of lines 'NAME: value'")
     try:
         return parse_yaml(path.read_text(encoding="utf-8"))
     except UnicodeDecodeError as error:
         raise ValueError(f"{paths.shown(path)} is not UTF-8 text ({error.reason}); save it as UTF-8") from error
     except ValueError as error:
-        raise ValueError(f"{paths.shown(path)} is not valid YAML: {error}") from error
+        raise ValueError(
+            f"{paths.shown(path)} is not valid YAML: {error}; write it anew, or restore the file"
+        ) from error

@@ -176,7 +176,8 @@ def pretrained(dataset: str, kind: str, given: str = "") -> Path:
 
 def shown(path: Path) -> str:
     """Return a path as outputs may show it: relative to the project, to the results or to the downloads."""
-    path = real(path)
+    lost = os.path.islink(path) and not os.path.exists(path)
+    path = real(path.parent) / path.name if lost else real(path)  # a link that leads nowhere is what there is to delete
     committed = reference_root(), f"results/{REFERENCE}"
     for base, prefix in (committed, (results_root(), "results"), (ROOT, ""), (downloads(), "$SEGA_DATA")):
         if path.is_relative_to(base):
