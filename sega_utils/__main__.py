@@ -116,6 +116,28 @@ def tabulate_grid(args: argparse.Namespace) -> None:
     print(grid_results.accuracies_text(grid.read(args.grid, args.params), args.run))
 
 
+@verb(
+    "faults",
+    ("--seed", {"type": int, "default": 0, "help": "of which bits, values and images are taken"}),
+    ("--sample", {"type": int, "help": "how many of the faults; all if absent"}),
+    ("--page", {"action": "store_true", "help": "write docs/faults.md and the committed log"}),
+)
+def inject_faults(args: argparse.Namespace) -> None:
+    """Inject faults into files, requests and answers, write a log, and print which were silent or unclear."""
+    from sega_utils import execute
+    from sega_utils.core import artifacts
+    from sega_utils.report import pictures
+    from sega_utils.studies import faults
+
+    doors = {"command": main, "execute": execute.main, "figure": pictures.load}
+    rows = faults.measure(doors, VERBS, seed=args.seed, sample=args.sample)
+    path = faults.log_path(committed=args.page)
+    faults.save(rows, path)
+    if args.page:
+        artifacts.save_text(faults.PAGE, faults.page(artifacts.load_csv(path)))
+    print(f"{faults.text(rows)}\n\nwrote {paths.shown(path)}")
+
+
 def parser() -> argparse.ArgumentParser:
     """Return the parser of all verbs."""
     root = argparse.ArgumentParser(
@@ -124,6 +146,7 @@ def parser() -> argparse.ArgumentParser:
     verbs = root.add_subparsers(dest="verb", required=True, metavar="VERB")
     for name, (function, arguments) in VERBS.items():
         sub = verbs.add_parser(name, help=function.__doc__, description=function.__doc__, allow_abbrev=False)
+        sub.register("action", None, parameters.Once)
         for flag, options in arguments:
             sub.add_argument(flag, **options)
     return root

@@ -107,8 +107,9 @@ def check_made(run: str, dataset: str, digests: dict[str, str]) -> None:
         for name, digest in digests.items():
             if (stated := record.get(f"input_{name}", digest)) != digest:
                 raise artifacts.ArtifactError(
-                    f"{paths.shown(paths.artifact(run, dataset, name))} has the digest {digest}, but {paths.shown(file)} "
-                    f"is of {stated}: restore that file, or run the notebook of {stage} again, and what follows it"
+                    f"{paths.shown(paths.artifact(run, dataset, name))} has the digest {digest}, but "
+                    f"{paths.shown(file)} is of {stated}: restore that file, or run the notebook of {stage} again, "
+                    "and what follows it"
                 )
 
 

@@ -1,5 +1,6 @@
 """Notebook parameters: lines ``NAME = literal  # meaning; allowed``, and values checked against them."""
 
+import argparse
 import ast
 import difflib
 import io
@@ -45,13 +46,15 @@ def read(notebook: Path) -> dict[str, Parameter]:
         ValueError: not a notebook, no or several cells tagged ``parameters``, or one that cannot be used.
     """
     if not notebook.is_file():
-        raise FileNotFoundError(f"there is no notebook {notebook}")
+        raise FileNotFoundError(f"there is no notebook {notebook}; give one of notebooks/*.ipynb")
     import nbformat  # takes seconds, which only this function should cost
 
     try:
         cells = nbformat.read(notebook, as_version=4).cells
     except Exception as error:  # nbformat raises whatever the malformed part happens to cause
-        raise ValueError(f"{paths.shown(notebook)} is not a Jupyter notebook ({type(error).__name__})") from error
+        raise ValueError(
+            f"{paths.shown(notebook)} is not a Jupyter notebook ({type(error).__name__}); give one, or restore it"
+        ) from error
     cells = [cell for cell in cells if "parameters" in cell.metadata.get("tags", [])]
     if len(cells) != 1:
         raise ValueError(f"{paths.shown(notebook)} has {len(cells)} cells tagged 'parameters'; it must have one")
@@ -212,6 +215,18 @@ def check_text(value: str) -> str:
         wrong = value[PRINTED.match(value).end()]
         raise ValueError(f"a text with the control character {wrong!a}; remove it")
     return value
+
+
+class Once(argparse.Action):
+    """An option of a command line that may be given once: of two values, one would be dropped without a word."""
+
+    given = False
+
+    def __call__(self, parser: argparse.ArgumentParser, namespace: object, values: object, option_string=None) -> None:
+        if self.given:
+            parser.error(f"{option_string} is given twice; leave one")
+        self.given = True
+        setattr(namespace, self.dest, values)
 
 
 class _Plain(yaml.SafeLoader):

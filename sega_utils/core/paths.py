@@ -63,8 +63,15 @@ def downloads() -> Path:
 
 
 def own_folder(dataset: str) -> Path:
-    """Return the folder that ``folder:PATH`` names, from the project's folder if PATH is not absolute."""
-    return real(located(os.path.expanduser(dataset.removeprefix(OWN))))
+    """Return the folder that ``folder:PATH`` names, from the project's folder if PATH is not absolute.
+
+    Raises:
+        ValueError: PATH is empty, or no path.
+    """
+    name = dataset.removeprefix(OWN)
+    if not name.strip() or "\0" in name:
+        raise ValueError(f"DATASET is {dataset!r}; it must be {OWN}PATH, where PATH names a folder")
+    return real(located(os.path.expanduser(name)))
 
 
 def results_name(dataset: str) -> str:

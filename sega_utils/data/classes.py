@@ -61,7 +61,9 @@ def read(root: Path, folders: Iterable[str]) -> About:
     entries = {unicodedata.normalize("NFC", name): entry for name, entry in entries.items()}
     plain = {unicodedata.normalize("NFC", name): name for name in folders}
     if strange := entries.keys() - plain.keys():
-        raise ValueError(f"{path} names {some(sorted(strange))}; the class folders are {some(list(plain))}")
+        raise ValueError(
+            f"{path} names {some(sorted(strange))}; the class folders are {some(list(plain))}: use their names"
+        )
     names = {folder: entries.get(name, {}).get("name", name.replace("_", " ")) for name, folder in plain.items()}
     if wrong := [name for name in names.values() if not _usable(name)]:
         raise ValueError(

@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 from sega_utils.augmenters import pools
-from sega_utils.core import paths, runtime
+from sega_utils.core import runtime
 from sega_utils.data import catalogue, folders
 from sega_utils.data.images import Dataset, from_uint8, to_uint8
 from sega_utils.filters import leaks
@@ -50,7 +50,9 @@ def in_folders(folder: Path, rng: random.Random) -> Iterator[Fault]:
     for what, change in _shapes().items():
         yield _fault(what, root, change, read, expected, (root.name,))
     for what, name in _class_names().items():
-        yield _fault(f"class called {what}", root, partial(_renamed, name=name), read, expected, (root.name,))
+        yield _fault(
+            f"class called {what}", root, partial(_renamed, name=name), read, expected, (root.name, "class names")
+        )
     for what, text in _abouts().items():
         change = partial(_with_about, raw=text)
         yield _fault(f"classes.yaml: {what}", root, change, read, expected, ("classes.yaml",))
@@ -70,7 +72,11 @@ def _write(path: Path, *, raw: bytes) -> None:
 
 def _damaged(raw: bytes, rng: random.Random) -> dict[str, bytes]:
     found = {"empty": b"", "zeros": bytes(len(raw)), "web page": b"<!DOCTYPE html><html></html>"}
-    found |= {"pointer of Git LFS": b"version https://git-lfs.github.com/spec/v1\n", "a text": b"hello", "PDF": b"%PDF-1.4"}
+    found |= {
+        "pointer of Git LFS": b"version https://git-lfs.github.com/spec/v1\n",
+        "a text": b"hello",
+        "PDF": b"%PDF-1.4",
+    }
     found |= {"SVG": b"<svg xmlns='http://www.w3.org/2000/svg'/>", "HEIC": b"\0\0\0\x18ftypheic" + bytes(40)}
     found |= {f"cut after {at}": raw[:at] for at in (4, 20, 40, len(raw) // 2, len(raw) - 20)}
     found |= {f"bit {bit}": flipped(raw, bit) for bit in rng.sample(range(8 * len(raw)), 25)}
@@ -115,18 +121,32 @@ def _shapes() -> dict[str, Callable[[Path], None]]:
         for own in classes:
             shutil.rmtree(own)
 
-    splits = (("train",), ("test",), ("train", "test"), ("train", "val", "test"), ("train", "training"), ("Test", "test"))
+    splits = (
+        ("train",),
+        ("test",),
+        ("train", "test"),
+        ("train", "val", "test"),
+        ("train", "training"),
+        ("Test", "test"),
+    )
     found: dict[str, Callable] = {f"folders {' and '.join(names)}": partial(_call, into, *names) for names in splits}
     found |= {f"{left} images in a class": partial(_call, emptied, left) for left in range(3)}
     found |= {"a class alone": partial(_call, only, "ash"), "no class": partial(_call, only)}
     found |= {"an empty class": lambda root: (root / "elm").mkdir()}
     found |= {f"stray {name}": partial(_call, added, name) for name in STRAY}
     found |= {"an image beside the classes": partial(_call, copied, "03.png"), "only images": flat}
-    found |= {"an image in two classes": partial(_call, copied, "oak/other.png")}
     found |= {f"unasked {name}": partial(_call, added, name) for name in UNASKED}
-    found |= {"link to the folder": partial(_call, linked, "ash/up", "."), "link to the tree": partial(_call, linked, "ash/up", "..")}
-    found |= {"link to itself": partial(_call, linked, "ash/a.png", "a.png"), "class that is a link to itself": partial(_call, linked, "elm", "elm")}
-    found |= {"two links in a circle": lambda root: [linked(root, "ash/a.png", "b.png"), linked(root, "ash/b.png", "a.png")]}
+    found |= {
+        "link to the folder": partial(_call, linked, "ash/up", "."),
+        "link to the tree": partial(_call, linked, "ash/up", ".."),
+    }
+    found |= {
+        "link to itself": partial(_call, linked, "ash/a.png", "a.png"),
+        "class that is a link to itself": partial(_call, linked, "elm", "elm"),
+    }
+    found |= {
+        "two links in a circle": lambda root: [linked(root, "ash/a.png", "b.png"), linked(root, "ash/b.png", "a.png")]
+    }
     found |= {"link that leads nowhere": partial(_call, linked, "oak/lost.png", "nowhere.png")}
     found |= {"file for the tree": lambda root: [clear(root), root.write_bytes(b"PK")], "no tree": clear}
     return found | {"splits and classes": lambda root: [shutil.copytree(root / "ash", root / "train/ash")]}
@@ -153,9 +173,25 @@ def _class_names() -> dict[str, str]:
     """Return names of class folders that later stages could take for something else than names."""
     found = {"a tag": "<script>alert(1)<", "a formula": "=1+1", "mathematics": "$x^2$", "a pipe": "a|b", "a star": "*"}
     found |= {"a backslash": "a\\b", "braces": "{x}", "a quote": 'a"b', "a new line": "a\nb", "control": "a\x07b"}
-    found |= {"an emoji": "\N{EVERGREEN TREE}", "right to left": "a\u202eb", "long": "x" * 100, "a space before": " elm"}
-    found |= {"a space behind": "elm ", "an ampersand": "a&b", "a semicolon": "a;b", "a dollar": "$HOME", "a backtick": "`ls`"}
-    return found | {"another's in capitals": "OAK", "another's with a space": "oak_", "a percent": "100%", "a hash": "#1"}
+    found |= {
+        "an emoji": "\N{EVERGREEN TREE}",
+        "right to left": "a\u202eb",
+        "long": "x" * 100,
+        "a space before": " elm",
+    }
+    found |= {
+        "a space behind": "elm ",
+        "an ampersand": "a&b",
+        "a semicolon": "a;b",
+        "a dollar": "$HOME",
+        "a backtick": "`ls`",
+    }
+    return found | {
+        "another's in capitals": "OAK",
+        "another's with a space": "oak_",
+        "a percent": "100%",
+        "a hash": "#1",
+    }
 
 
 def _renamed(root: Path, *, name: str) -> None:
@@ -231,7 +267,10 @@ COPIES: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
     "mirrored": lambda x: x.flip(3),
     "mirrored and noisy": lambda x: _noisy(x.flip(3), 0.03),
 }
-COPIES |= {f"moved by {d}, {r}": partial(moved, down=d, right=r) for d, r in ((1, 0), (0, 1), (-1, 0), (0, -1), (2, 2), (-2, 1))}
+COPIES |= {
+    f"moved by {d}, {r}": partial(moved, down=d, right=r)
+    for d, r in ((1, 0), (0, 1), (-1, 0), (0, -1), (2, 2), (-2, 1))
+}
 COPIES |= {"mirrored and moved": lambda x: moved(x.flip(3), 1, -1)}
 
 
@@ -239,11 +278,15 @@ def in_splits(rng: random.Random) -> Iterator[Fault]:
     """Yield test images of Fashion-MNIST that are planted, changed a little, into training images and candidates."""
     test = _some("test", 200)
     train = _some("train", 100)
-    for i in rng.sample(range(200), 6):
+    for i in rng.sample(range(100), 5):
         for what, change in COPIES.items():
             copy = change(test.images[i : i + 1])
-            attempt = partial(_surveyed, train, test, copy, i)
+            attempt = partial(_surveyed, train, test, copy, int(test.labels[i]), f"test {i} ")
             yield Fault("leakage", f"training image that is test {i}, {what}", attempt, (f"test {i} ",))
+            copy = change(train.images[i : i + 1])
+            attempt = partial(_surveyed, train, test, copy, (int(train.labels[i]) + 1) % 10, f"train {i} ")
+            yield Fault("leakage", f"train {i} in another class, too, {what}", attempt, (f"train {i} ",))
+            copy = change(test.images[i : i + 1])
             attempt = partial(_filtered, train, test, copy)
             right = partial(_filtered, train, test, None)
             yield Fault("leakage", f"candidate that is test {i}, {what}", attempt, (), cache(right))
@@ -255,12 +298,12 @@ def _some(split: str, n: int) -> Dataset:
     return data._replace(images=data.images[:n], labels=data.labels[:n])
 
 
-def _surveyed(train: Dataset, test: Dataset, copy: torch.Tensor, i: int) -> object:
-    """Return what 00_data says of a test image among the training images, or nothing."""
-    images, labels = torch.cat([train.images, copy]), torch.cat([train.labels, test.labels[i : i + 1]])
+def _surveyed(train: Dataset, test: Dataset, copy: torch.Tensor, label: int, name: str) -> object:
+    """Return what 00_data says of an image that was added to the training images and is the one of this name."""
+    images, labels = torch.cat([train.images, copy]), torch.cat([train.labels, torch.tensor([label])])
     names = [[f"{split} {k} " for k in range(200)] for split in ("train", "test")]
     rows = leaks.survey(train._replace(images=images, labels=labels), test, *names)
-    mine = [row for row in rows if (row["a"], row["b"]) == (names[0][len(train.labels)], names[1][i])]
+    mine = [row for row in rows if {row["a"], row["b"]} == {names[0][len(train.labels)], name}]
     return Told(f"{mine[0]}") if mine else None
 
 

@@ -17,9 +17,9 @@ OUTCOMES = ("clear", "recovered", "unclear", "silent")
 FORESEEN = (OSError, ValueError, FloatingPointError, ArtifactError)  # those that the commands make a line of
 # what a message says that tells people what is allowed, or what to do
 CURE = re.compile(
-    r"\b(allowed|must|needed|needs?|known are|known is|there are|choose|choose from|takes|expected (?:a list|\d+)|"
-    r"delete|restore|replace|convert|move|leave (?:one|out|it)|give|download|make (?:it|them) with|run|rerun|use|set|"
-    r"unset|write|record|keep (?:one|it)|quote|remove|change|lower|save it|ask|try again|required|get|execute|usage)\b"
+    r"\b(allowed|must|needed|needs?|known are|there are|choose|takes|expected (?:a list|\d+)|required|usage|"
+    r"delete|restore|replace|convert|move|leave (?:one|out|it)|give|download|make (?:it|them) with|run|use|set|check|"
+    r"wait|replay|rename|unset|write|record|keep (?:one|it)|quote|remove|change|lower|save it|ask|try again|get|execute)\b"
 )
 CANARY = "code ran"
 
@@ -50,6 +50,10 @@ class Fault(NamedTuple):
     canary: Path | None = None
 
 
+class Begun(Exception):
+    """What a notebook that would be executed is stopped by: nothing was wrong with the request."""
+
+
 class Refused(Exception):
     """A command that ended with status 1 or 2; its text is what it wrote to the error stream."""
 
@@ -67,6 +71,8 @@ def commanded(command: Callable[[list[str]], int], words: list[str]) -> str:
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         try:
             status = command(words)
+        except Begun:
+            return "begun"
         except SystemExit as end:
             status = end.code
     if status:

@@ -1,20 +1,15 @@
-"""Faults in what people ask for: parameters, names of runs and data sets, command lines; and what an LLM answers."""
+"""Faults in what people ask for: parameters, names of runs and data sets, command lines."""
 
 import json
-import random
 import shlex
 from collections.abc import Callable, Iterator
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 from unittest import mock
-
-import httpx
-import openai
 
 from sega_utils.core import parameters, paths
 from sega_utils.data import catalogue
 from sega_utils.studies.faults_judge import Fault, commanded
-from sega_utils.text import banks, llm, prompts
 
 Command = Callable[[list[str]], int]
 
@@ -33,14 +28,25 @@ def in_parameters() -> Iterator[Fault]:
             yield Fault("parameters", f"{notebook.stem}: unknown {wrong!r}", attempt, ("unknown parameter",))
 
 
+IN_A_LIST = ("null", "text", "below", "above", "unknown", "number", "control character")
+
+
 def _values(parameter: parameters.Parameter) -> dict[str, tuple[object, object]]:
     """Return values by what is done, each with what it may be taken for, None if it must be refused."""
     default, _, allowed = parameter
     if isinstance(default, list):
         inner = _values(parameter._replace(default=default[0], allowed=allowed.removeprefix("list of: ")))
-        found = {f"with {what}": ([*default[1:], value], None) for what, (value, right) in inner.items() if right is None}
+        found = {
+            f"with {what}": ([*default[1:], value], None)
+            for what, (value, right) in inner.items()
+            if right is None and what in IN_A_LIST
+        }
         found |= {"empty list": ([], None), "null": (None, None), "an object": ({"a": 1}, None)}
-        found |= {"twice": ([default[0], default[0]], None), "unfinished list": ("[1, ", None), "list in list": ([default], None)}
+        found |= {
+            "twice": ([default[0], default[0]], None),
+            "unfinished list": ("[1, ", None),
+            "list in list": ([default], None),
+        }
         return found | {"as text": (json.dumps(default), default)}
     found = {"null": (None, None), "list": ([1, 2], None), "object": ({"a": 1}, None)}
     if isinstance(default, bool):
@@ -48,16 +54,26 @@ def _values(parameter: parameters.Parameter) -> dict[str, tuple[object, object]]
     if isinstance(default, str):
         found |= {"number": (5, None), "true": (True, None), "control character": ("a\x07b", None)}
         found |= {"null byte": ("a\0b", None), "too long": ("x" * 5000, None)}
-        return found if allowed == "any text" else found | {"unknown": ("no-such-thing", None), "capitals": ("AUTO", None)}
+        return (
+            found if allowed == "any text" else found | {"unknown": ("no-such-thing", None), "capitals": ("AUTO", None)}
+        )
     found |= {"text": ("many", None), "empty": ("", None), "NaN": ("nan", None), "infinite": ("inf", None)}
-    found |= {"true": (True, None), "comma": ("0,5", None), "with a unit": ("5 px", None), "in hexadecimal": ("0x10", None)}
+    found |= {
+        "true": (True, None),
+        "comma": ("0,5", None),
+        "with a unit": ("5 px", None),
+        "in hexadecimal": ("0x10", None),
+    }
     if isinstance(default, int):
         found |= {"fraction": (1.5, None), "exponent": ("1e3", None)}
     low, _, high = allowed.partition(" .. ")
     for what, limit, step in (("below", low, -1), ("above", high, 1)):
         if limit:
             value = float(limit)
-            found[what] = (int(value) + step if isinstance(default, int) else value + step * max(1e-6, abs(value)), None)
+            found[what] = (
+                int(value) + step if isinstance(default, int) else value + step * max(1e-6, abs(value)),
+                None,
+            )
             found[f"far {what}"] = (step * 10**15, None)
     spaced = f" {default} "
     return found | {"spaces around": (spaced, default)}
@@ -120,14 +136,23 @@ def in_names(command: Command, execute: Command, folder: Path) -> Iterator[Fault
             "execute": partial(commanded, execute, [notebook, "-p", "RUN", name]),
         }
         named = ("run is", "RUN is", "--run")
+        if what == "wildcard":  # which the Snakefile asks for, and no user can
+            del doors["artifact"]
         for door, attempt in doors.items():
             yield Fault("RUN", f"{door}: {what}", attempt, named)
+    for verb in ("tables", "verify", "publish", "ablations", "metadata"):
+        attempt = partial(commanded, command, [verb, "--run", "nowhere"])
+        yield Fault("RUN", f"{verb}: a run without results", attempt, ("nowhere",))
     for value in (5, None, True, 0.5, ["a"], {"a": 1}, b"a", Path("a")):
         yield Fault("RUN", f"name: {value!r}", partial(paths.run_name, value), ("run is",))
     others = {"unknown": "fashion", "capitals": "MNIST", "folder without a path": "folder:", "spaces": "folder:  "}
     others |= {"folder that is not there": "folder:/nowhere", "folder that is a file": f"folder:{notebook}"}
     others |= {"long folder": f"folder:{'x' * 300}", "null byte in a folder": "folder:a\0b", "Folder": "Folder:/tmp"}
-    others |= {"an empty folder": f"folder:{folder}/nothing", "two colons": "folder::x", "URL": "https://example.org/x.zip"}
+    others |= {
+        "an empty folder": f"folder:{folder}/nothing",
+        "two colons": "folder::x",
+        "URL": "https://example.org/x.zip",
+    }
     (folder / "nothing").mkdir(exist_ok=True)
     refused = {k: v for k, v in NAMES.items() if "reserved" not in k and k != "wildcard of a data set"} | others
     for what, name in refused.items():
@@ -136,6 +161,8 @@ def in_names(command: Command, execute: Command, folder: Path) -> Iterator[Fault
             "about": partial(catalogue.about, name),
             "prompts": partial(commanded, command, ["prompts", f"--dataset={name}", "--model", "template"]),
         }
+        if what == "an empty folder":  # of which nothing is to be told yet
+            del doors["about"]
         if not name.startswith("folder:"):
             doors["execute"] = partial(commanded, execute, [notebook, "-p", "DATASET", name])
         shown = [part for part in (repr(name)[1:-1], name.partition(":")[2], Path(name).name) if part.strip()]
@@ -144,25 +171,45 @@ def in_names(command: Command, execute: Command, folder: Path) -> Iterator[Fault
             yield Fault("DATASET", f"{door}: {what}", attempt, named)
 
 
-def in_commands(command: Command, execute: Command, verbs: dict[str, tuple]) -> Iterator[Fault]:
-    """Yield command lines that ask for what there is not, or for something twice.
+def in_commands(command: Command, verbs: dict[str, tuple]) -> Iterator[Fault]:
+    """Yield command lines of ``python -m sega_utils`` that ask for what there is not, or for something twice.
 
     Args:
-        verbs: each verb's arguments, by its name, as ``sega_utils.verbs`` keeps them.
+        verbs: each verb's function and arguments, by its name; while a line is tried, no function does anything.
     """
-    ask = lambda words: partial(commanded, command, words)
-    for words in ([], ["tabels"], ["TABLES"], ["tables verify"], [""], ["--run", "x"], ["-v"], ["--"], ["tables", "verify"]):
+
+    def asked(words: list[str]) -> str:
+        with mock.patch.dict(verbs, {name: (lambda args: 0, arguments) for name, (_, arguments) in verbs.items()}):
+            return commanded(command, words)
+
+    ask = lambda words: partial(asked, words)
+    for words in (
+        [],
+        ["none"],
+        ["tabels"],
+        ["TABLES"],
+        ["tables verify"],
+        [""],
+        ["--run", "x"],
+        ["-v"],
+        ["--"],
+        ["tables", "verify"],
+    ):
         yield Fault("CLI request", f"sega_utils {shlex.join(words)}", ask(words), ("usage",))
     for verb, (_, arguments) in verbs.items():
         required = [word for flag, more in arguments if more.get("required") for word in (flag, "1")]
         places = ["a", "b"][: sum(flag[0] != "-" for flag, _ in arguments)]
         whole = [verb, *places, *required]
-        changes = {"an unknown option": ["--no-such-option"], "a short one": ["-x"], "a stray word": ["one", "two", "three"]}
+        changes = {
+            "an unknown option": ["--no-such-option"],
+            "a short one": ["-x"],
+            "a stray word": ["one", "two", "three"],
+        }
         for flag, more in arguments:
             if flag[0] != "-":
                 continue
             if more.get("action") != "store_true":
-                changes[f"{flag} without a value"] = [flag]
+                changes |= {} if more.get("nargs") == "*" else {f"{flag} without a value": [flag]}
                 changes[f"{flag} twice"] = [f"{flag}=1", f"{flag}=1"] if flag not in required else [f"{flag}=2"]
             if more.get("type") in (int, float):
                 changes[f"{flag} of a text"] = [flag, "many"]
@@ -175,6 +222,10 @@ def in_commands(command: Command, execute: Command, verbs: dict[str, tuple]) -> 
         for i in range(0, len(required), 2):
             less = [verb, *places, *required[:i], *required[i + 2 :]]
             yield Fault("CLI request", f"{verb}: without {required[i]}", ask(less), (required[i],))
+
+
+def in_executions(execute: Command, folder: Path) -> Iterator[Fault]:
+    """Yield command lines of ``python -m sega_utils.execute`` that cannot be meant."""
     notebook = str(paths.NOTEBOOKS / "00_data.ipynb")
     lines = {
         "no notebook": [],
@@ -185,7 +236,7 @@ def in_commands(command: Command, execute: Command, verbs: dict[str, tuple]) -> 
         "a parameter without a value": [notebook, "-p", "SEED"],
         "an option as a value": [notebook, "-p", "SEED", "-f"],
         "a file twice": [notebook, "-f", "a.yaml", "-f", "b.yaml"],
-        "an output twice": [notebook, "-o", "a.ipynb", "-o", "b.ipynb"],
+        "an output twice": [notebook, "-o", str(folder / "a.ipynb"), "-o", str(folder / "b.ipynb")],
         "output and --write": [notebook, "-o", "a.ipynb", "--write"],
         "the notebook as its output": [notebook, "-o", notebook],
         "--write and parameters": [notebook, "--write", "-p", "SEED", "1"],
@@ -196,125 +247,3 @@ def in_commands(command: Command, execute: Command, verbs: dict[str, tuple]) -> 
     }
     for what, words in lines.items():
         yield Fault("CLI request", f"execute: {what}", partial(commanded, execute, words), ("usage", *words, "SED"))
-
-
-KEY = "sk-not-a-key-5f2a91c07e"
-NAME, N = "dress", 3
-
-
-def from_llm(folder: Path, rng: random.Random) -> Iterator[Fault]:
-    """Yield answers of an LLM that are not what was asked for, each followed by the same again."""
-    good = [f"Photo {i} shows one dark {NAME}." for i in range(N)]
-    bank = folder / "llm.jsonl"
-    for what, content in _answers(good, rng).items():
-        for status, finish in ((200, "stop"), *(((200, "length"),) if what == "good" else ())):
-            reply = _completion(content, finish)
-            attempt = partial(_asked, bank, lambda _, reply=reply: httpx.Response(200, json=reply))
-            name = f"{what}{'' if finish == 'stop' else f', finished by {finish}'}"
-            yield Fault("LLM answer", name, attempt, (repr(NAME),), partial(list, good))
-    for what, response in _responses(good).items():
-        yield Fault("LLM answer", what, partial(_asked, bank, response), (repr(NAME), "key"), partial(list, good))
-
-
-def _completion(content: object, finish: str = "stop", **more: object) -> dict:
-    message = {"role": "assistant", "content": content}
-    choice = {"index": 0, "finish_reason": finish, "message": message}
-    usage = {"prompt_tokens": 9, "completion_tokens": 7, "total_tokens": 16}
-    told = {"id": "1", "object": "chat.completion", "created": 1_700_000_000, "model": "stub", "usage": usage}
-    return told | {"choices": [choice]} | more
-
-
-def _answers(good: list[str], rng: random.Random) -> dict[str, object]:
-    whole = json.dumps({"prompts": good})
-    asked = lambda texts: json.dumps({"prompts": texts})
-    found = {
-        "good": whole,
-        "thoughts before": f"<think>\nThey want [captions] like {{this}}.\n</think>\n{whole}",
-        "thoughts that hold an answer": f'<think>{{"prompts": ["no"]}}</think>{whole}',
-        "only thoughts": "<think>They want captions.",
-        "fences": f"```json\n{whole}\n```",
-        "a sentence around": f"Sure!\n{whole}\nLet me know.",
-        "a bare list": json.dumps(good),
-        "another object before": f'{{"note": ["a", "b"]}} {whole}',
-        "another key": json.dumps({"captions": good}),
-        "no JSON": "A dark dress. Another dress. A third dress.",
-        "a table": "| 1 | a dress |\n| 2 | a dress |",
-        "HTML": "<html><body>sign in</body></html>",
-        "empty": "",
-        "null": None,
-        "only spaces": " \n ",
-        "brackets without end": "[" * 5000,
-        "numbers": asked([1, 2, 3]),
-        "a text for a list": asked("a dress"),
-        "an object for a list": asked({"1": good[0]}),
-        "one too few": asked(good[:-1]),
-        "one too many": asked([*good, "One more dark dress here."]),
-        "none": asked([]),
-        "one twice": asked([good[0], *good[:-1]]),
-        "one twice in capitals": asked([good[0].upper(), *good[:-1]]),
-        "another class": asked([text.replace(NAME, "coat") for text in good]),
-        "a word that holds the class": asked([text.replace(NAME, "dresser") for text in good]),
-        "too short": asked(["dress", *good[1:]]),
-        "too long": asked([f"{good[0]} {'very ' * 200}", *good[1:]]),
-        "line break": asked([good[0].replace(" ", "\n", 1), *good[1:]]),
-        "control character": asked([f"{good[0]}\x07", *good[1:]]),
-        "right to left": asked([f"\u202e{good[0]}", *good[1:]]),
-        "the key": asked([f"{good[0]} {KEY}", *good[1:]]),
-        "the key in capitals": asked([f"{good[0]} {KEY.upper()}", *good[1:]]),
-        "the key with spaces": asked([f"{good[0]} {' '.join(KEY)}"[:200], *good[1:]]),
-        "very long": "x" * 300_000,
-        "plurals": asked([text.replace(NAME, "dresses") for text in good]),
-    }
-    for i in range(12):  # cut off wherever a limit of tokens cuts
-        at = rng.randrange(1, len(whole) - 1)
-        found[f"cut after {at} characters ({i})"] = whole[:at]
-    return found
-
-
-def _responses(good: list[str]) -> dict[str, Callable]:
-    """Return what a server sends instead of an answer."""
-    whole = json.dumps({"prompts": good})
-    found = {
-        f"status {code}": lambda _, code=code: httpx.Response(code, json={"error": {"message": "it failed"}})
-        for code in (400, 401, 402, 403, 404, 409, 413, 422, 429, 500, 502, 503, 504, 529)
-    }
-    plain = {
-        "a web page": "<html>sign in</html>",
-        "no JSON": "it failed",
-        "empty": "",
-        "a list": "[]",
-        "null": "null",
-        "no choices": json.dumps(_completion(whole, choices=[])),
-        "choices that are null": json.dumps(_completion(whole, choices=None)),
-        "an error that says it is fine": json.dumps({"error": {"message": "overloaded", "code": 503}}),
-        "cut off": json.dumps(_completion(whole))[:-40],
-        "the key as model": json.dumps(_completion(whole, model=KEY)),
-        "the key as fingerprint": json.dumps(_completion(whole, system_fingerprint=f"fp {KEY}")),
-    }
-    head = {"Content-Type": "application/json"}
-    found |= {what: lambda _, text=text: httpx.Response(200, text=text, headers=head) for what, text in plain.items()}
-    return found | {f"{error.__name__}": partial(_broken, error) for error in (httpx.ConnectError, httpx.ReadTimeout, httpx.ReadError, httpx.RemoteProtocolError)}
-
-
-def _broken(error: type[Exception], request: httpx.Request) -> httpx.Response:
-    raise error("it broke", request=request)
-
-
-def _asked(bank: Path, respond: Callable) -> list[str]:
-    """Return what ``prompts.expand`` makes of a server's responses; nothing of an invalid one may be on disk."""
-    bank.unlink(missing_ok=True)
-    client = openai.OpenAI(
-        api_key=KEY,
-        base_url="http://localhost/v1",
-        max_retries=0,
-        http_client=httpx.Client(transport=httpx.MockTransport(respond)),
-    )
-    server = llm.Server(client, list(llm.FORMATS))
-    with mock.patch.object(llm, "connect", lambda *_: server):
-        try:
-            found = prompts.expand([NAME], bank=bank, n_prompts=N, live=True, model="stub")[NAME]
-        except banks.PromptError as error:
-            if bank.exists() or KEY in str(error):
-                return ["the bank or the message holds what it must not"]
-            raise
-    return ["the bank holds the key"] if KEY in bank.read_text(encoding="utf-8") else found

@@ -1,0 +1,139 @@
+"""Faults in what an LLM answers, and in what its server sends; a stub answers in the process."""
+
+import json
+import random
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from unittest import mock
+
+import httpx
+import openai
+
+from sega_utils.studies.faults_judge import Fault
+from sega_utils.text import banks, llm, prompts
+
+KEY = "sk-not-a-key-5f2a91c07e"
+NAME, N = "dress", 3
+
+
+def from_llm(folder: Path, rng: random.Random) -> Iterator[Fault]:
+    """Yield answers of an LLM that are not what was asked for, each followed by the same again."""
+    good = [f"Photo {i} shows one dark {NAME}." for i in range(N)]
+    bank = folder / "llm.jsonl"
+    for what, content in _answers(good, rng).items():
+        for finish in ("stop", "length") if what == "good" else ("stop",):
+            reply = _completion(content, finish)
+            attempt = partial(_asked, bank, lambda _, reply=reply: httpx.Response(200, json=reply))
+            name = f"{what}{'' if finish == 'stop' else f', finished by {finish}'}"
+            yield Fault("LLM answer", name, attempt, (repr(NAME),), partial(list, good))
+    for what, response in _responses(good).items():
+        yield Fault(
+            "LLM answer", f"server: {what}", partial(_asked, bank, response), (repr(NAME), "key"), partial(list, good)
+        )
+
+
+def _completion(content: object, finish: str = "stop", **more: object) -> dict:
+    message = {"role": "assistant", "content": content}
+    choice = {"index": 0, "finish_reason": finish, "message": message}
+    usage = {"prompt_tokens": 9, "completion_tokens": 7, "total_tokens": 16}
+    told = {"id": "1", "object": "chat.completion", "created": 1_700_000_000, "model": "stub", "usage": usage}
+    return told | {"choices": [choice]} | more
+
+
+def _answers(good: list[str], rng: random.Random) -> dict[str, object]:
+    whole = json.dumps({"prompts": good})
+    asked = lambda texts: json.dumps({"prompts": texts})
+    found = {
+        "good": whole,
+        "thoughts before": f"<think>\nThey want [captions] like {{this}}.\n</think>\n{whole}",
+        "thoughts that hold an answer": f'<think>{{"prompts": ["no"]}}</think>{whole}',
+        "only thoughts": "<think>They want captions.",
+        "fences": f"```json\n{whole}\n```",
+        "a sentence around": f"Sure!\n{whole}\nLet me know.",
+        "a bare list": json.dumps(good),
+        "another object before": f'{{"note": ["a", "b"]}} {whole}',
+        "another key": json.dumps({"captions": good}),
+        "no JSON": "A dark dress. Another dress. A third dress.",
+        "a table": "| 1 | a dress |\n| 2 | a dress |",
+        "HTML": "<html><body>sign in</body></html>",
+        "empty": "",
+        "null": None,
+        "only spaces": " \n ",
+        "brackets without end": "[" * 5000,
+        "numbers": asked([1, 2, 3]),
+        "a text for a list": asked("a dress"),
+        "an object for a list": asked({"1": good[0]}),
+        "one too few": asked(good[:-1]),
+        "one too many": asked([*good, "One more dark dress here."]),
+        "none": asked([]),
+        "one twice": asked([good[0], *good[:-1]]),
+        "one twice in capitals": asked([good[0].upper(), *good[:-1]]),
+        "another class": asked([text.replace(NAME, "coat") for text in good]),
+        "a word that holds the class": asked([text.replace(NAME, "dresser") for text in good]),
+        "too short": asked(["dress", *good[1:]]),
+        "too long": asked([f"{good[0]} {'very ' * 200}", *good[1:]]),
+        "line break": asked([good[0].replace(" ", "\n", 1), *good[1:]]),
+        "control character": asked([f"{good[0]}\x07", *good[1:]]),
+        "right to left": asked([f"\u202e{good[0]}", *good[1:]]),
+        "the key": asked([f"{good[0]} {KEY}", *good[1:]]),
+        "the key in capitals": asked([f"{good[0]} {KEY.upper()}", *good[1:]]),
+        "the key with spaces": asked([f"{good[0]} {' '.join(KEY)}"[:200], *good[1:]]),
+        "very long": "x" * 300_000,
+    }
+    for i in range(12):  # cut off wherever a limit of tokens cuts
+        at = rng.randrange(1, len(whole) - 1)
+        found[f"cut after {at} characters ({i})"] = whole[:at]
+    return found
+
+
+def _responses(good: list[str]) -> dict[str, Callable]:
+    """Return what a server sends instead of an answer."""
+    whole = json.dumps({"prompts": good})
+    found = {
+        f"status {code}": lambda _, code=code: httpx.Response(code, json={"error": {"message": "it failed"}})
+        for code in (400, 401, 402, 403, 404, 409, 413, 422, 429, 500, 502, 503, 504, 529)
+    }
+    plain = {
+        "a web page": "<html>sign in</html>",
+        "no JSON": "it failed",
+        "empty": "",
+        "a list": "[]",
+        "null": "null",
+        "no choices": json.dumps(_completion(whole, choices=[])),
+        "choices that are null": json.dumps(_completion(whole, choices=None)),
+        "an error that says it is fine": json.dumps({"error": {"message": "overloaded", "code": 503}}),
+        "cut off": json.dumps(_completion(whole))[:-40],
+        "the key as model": json.dumps(_completion(whole, model=KEY)),
+        "the key as fingerprint": json.dumps(_completion(whole, system_fingerprint=f"fp {KEY}")),
+    }
+    head = {"Content-Type": "application/json"}
+    found |= {what: lambda _, text=text: httpx.Response(200, text=text, headers=head) for what, text in plain.items()}
+    return found | {
+        f"{error.__name__}": partial(_broken, error)
+        for error in (httpx.ConnectError, httpx.ReadTimeout, httpx.ReadError, httpx.RemoteProtocolError)
+    }
+
+
+def _broken(error: type[Exception], request: httpx.Request) -> httpx.Response:
+    raise error("it broke", request=request)
+
+
+def _asked(bank: Path, respond: Callable) -> list[str]:
+    """Return what ``prompts.expand`` makes of a server's responses; nothing of an invalid one may be on disk."""
+    bank.unlink(missing_ok=True)
+    client = openai.OpenAI(
+        api_key=KEY,
+        base_url="http://localhost/v1",
+        max_retries=0,
+        http_client=httpx.Client(transport=httpx.MockTransport(respond)),
+    )
+    server = llm.Server(client, list(llm.FORMATS))
+    with mock.patch.object(llm, "connect", lambda *_: server):
+        try:
+            found = prompts.expand([NAME], bank=bank, n_prompts=N, live=True, model="stub")[NAME]
+        except banks.PromptError as error:
+            if bank.exists() or KEY in str(error):
+                return ["the bank or the message holds what it must not"]
+            raise
+    return ["the bank holds the key"] if KEY in bank.read_text(encoding="utf-8") else found
