@@ -19,7 +19,8 @@ FORESEEN = (OSError, ValueError, FloatingPointError, ArtifactError)  # those tha
 CURE = re.compile(
     r"\b(allowed|must|needed|needs?|known are|there are|choose|takes|expected (?:a list|\d+)|required|usage|"
     r"delete|restore|replace|convert|move|leave (?:one|out|it)|give|download|make (?:it|them) with|run|use|set|check|"
-    r"wait|replay|rename|unset|write|record|keep (?:one|it)|quote|remove|change|lower|save it|ask|try again|get|execute)\b"
+    r"wait|replay|rename|unset|write|record|keep (?:one|it)|quote|remove|change|lower|save it|ask|try again|get|"
+    r"execute)\b"
 )
 CANARY = "code ran"
 
