@@ -91,16 +91,18 @@ def _damaged(raw: bytes, rng: random.Random) -> dict[str, bytes]:
     return found | {f"JPEG cut after {at}": jpeg[:at] for at in (3, 100, len(jpeg) // 2)}
 
 
+def _only(root: Path, *names: str) -> None:
+    for name in set(SHARED) - set(names):
+        shutil.rmtree(root / name)
+
+
+def _emptied(root: Path, left: int) -> None:
+    for file in sorted((root / "ash").iterdir())[left:]:
+        file.unlink()
+
+
 def _shapes() -> dict[str, Callable[[Path], None]]:
     """Return changes of a whole tree, by what is done."""
-
-    def only(root: Path, *names: str) -> None:
-        for name in set(SHARED) - set(names):
-            shutil.rmtree(root / name)
-
-    def emptied(root: Path, left: int) -> None:
-        for file in sorted((root / "ash").iterdir())[left:]:
-            file.unlink()
 
     def added(root: Path, name: str, raw: bytes = b"x") -> None:
         (root / name).parent.mkdir(parents=True, exist_ok=True)
@@ -130,8 +132,8 @@ def _shapes() -> dict[str, Callable[[Path], None]]:
         ("Test", "test"),
     )
     found: dict[str, Callable] = {f"folders {' and '.join(names)}": partial(_call, into, *names) for names in splits}
-    found |= {f"{left} images in a class": partial(_call, emptied, left) for left in range(3)}
-    found |= {"a class alone": partial(_call, only, "ash"), "no class": partial(_call, only)}
+    found |= {f"{left} images in a class": partial(_call, _emptied, left) for left in range(3)}
+    found |= {"a class alone": partial(_call, _only, "ash"), "no class": partial(_call, _only)}
     found |= {"an empty class": lambda root: (root / "elm").mkdir()}
     found |= {f"stray {name}": partial(_call, added, name) for name in STRAY}
     found |= {"an image beside the classes": partial(_call, copied, "03.png"), "only images": flat}

@@ -172,11 +172,7 @@ def in_names(command: Command, execute: Command, folder: Path) -> Iterator[Fault
 
 
 def in_commands(command: Command, verbs: dict[str, tuple]) -> Iterator[Fault]:
-    """Yield command lines of ``python -m sega_utils`` that ask for what there is not, or for something twice.
-
-    Args:
-        verbs: each verb's function and arguments, by its name; while a line is tried, no function does anything.
-    """
+    """Yield command lines of ``python -m sega_utils`` that ask for what there is not, or for something twice."""
 
     def asked(words: list[str]) -> str:
         with mock.patch.dict(verbs, {name: (lambda args: 0, arguments) for name, (_, arguments) in verbs.items()}):
