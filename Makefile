@@ -7,7 +7,7 @@ RUN ?= embedded
 DATASET ?= fashion-mnist
 CORES ?= all
 # What else stands on make's command line reaches the programs as their environment.
-KNOWN := PYTHON RUN DATASET PARAMS FRACTION SET UNTIL PROFILE CORES ENTRIES MODEL BANK BASE_URL PRICES CI TMPDIR SEGA_% HF_% OPENAI_% OMP_% CUDA_%
+KNOWN := PYTHON RUN DATASET PARAMS FRACTION SET UNTIL DATA QUICK BACKBONE PROFILE CORES ENTRIES MODEL BANK BASE_URL PRICES CI TMPDIR SEGA_% HF_% OPENAI_% OMP_% CUDA_%
 GIVEN := $(foreach name,$(.VARIABLES),$(if $(filter command,$(firstword $(origin $(name)))),$(name)))
 UNKNOWN := $(filter-out $(KNOWN),$(GIVEN))
 $(if $(UNKNOWN),$(error unknown variable $(UNKNOWN); known are $(KNOWN)))
@@ -29,7 +29,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 NOTEBOOKS := $(sort $(wildcard notebooks/*.ipynb))
 CONFIG := run=$(call text,RUN) dataset=$(call text,DATASET) $(if $(PARAMS),params=$(call text,PARAMS)) \
-  $(if $(FRACTION),fraction=$(call text,FRACTION)) $(if $(SET),set=$(call text,SET))
+  $(if $(FRACTION),fraction=$(call text,FRACTION)) $(if $(SET),set=$(call text,SET)) $(if $(UNTIL),until=$(call text,UNTIL))
 
 # Kernels come from this environment, never from one the user once installed.
 export JUPYTER_PREFER_ENV_PATH := 1
@@ -37,21 +37,24 @@ unexport JUPYTER_PATH
 # All that the embedded run needs is here; a download must be asked for (HF_HUB_OFFLINE=0), e.g. of CLIP weights.
 run test notebooks: export HF_HUB_OFFLINE ?= 1
 
-.PHONY: help install run verify subsets ablations prompts paper paper-plan test lab notebooks sbom clean
+.PHONY: help install run judge verify subsets ablations augmenters prompts paper paper-plan test lab notebooks sbom clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make run        install, then execute the notebooks in order; a second run does nothing, a killed one resumes"
 	@echo "                (RUN, DATASET, PARAMS=notebooks/params/....yaml, FRACTION, SET=\"03_projector.SIGMA=0.5\" for another run"
 	@echo "                than the embedded one; UNTIL=04_synthesis stops there)"
+	@echo "make judge      DATA=PATH: would synthetic images help a folder of your own? (QUICK=1 for a brief answer;"
+	@echo "                BACKBONE=none or any timm name instead of the small network of the extra 'outside')"
 	@echo "make verify     compare a run with the committed reference, and print the poster's claims with both verdicts"
 	@echo "make subsets    the comparison on two more subsets of the data, each with its own CLIP, GAN and projector; it resumes"
 	@echo "make ablations  make run, then every entry of notebooks/params/ablations.yaml, with the time left; it resumes"
+	@echo "make augmenters every augmenter in one comparison, as planned in notebooks/params/augmenters.yaml; hours; it resumes"
 	@echo "make prompts    ask an LLM for the prompts of DATASET (MODEL, BASE_URL; the key in OPENAI_API_KEY) and record them;"
 	@echo "                MODEL=template, or BANK=file.txt with lines CLASS: prompt, needs no key"
 	@echo "make paper      the grid of notebooks/params/grid.yaml on every GPU; make paper-plan only shows its jobs"
 	@echo "make test       install, then unit tests and every notebook against its committed outputs (nbval)"
-	@echo "make lab        install, then open JupyterLab"
+	@echo "make lab        install, then open JupyterLab at the list of chapters"
 	@echo "make install    put the locked environment into .venv (PYTHON=python3.12 for another Python)"
 	@echo "make notebooks  execute the notebooks at their defaults and write the outputs into them, to commit them"
 	@echo "make sbom       write the software bill of materials (CycloneDX 1.5) to build/sbom.json"
@@ -76,6 +79,10 @@ run: $(READY)
 	  $(if $(UNTIL),--until $(lastword $(subst _, ,$(UNTIL)))) \
 	  --rerun-triggers mtime input params --max-checksum-file-size 100MB --quiet host rules reason
 
+judge: $(READY)
+	@$(BIN)/python -m sega_utils judge $(call quoted,DATA) $(if $(filter 1,$(QUICK)),--quick) \
+	  $(if $(BACKBONE),--backbone $(call quoted,BACKBONE))
+
 verify: $(READY)
 	@$(BIN)/python -m sega_utils verify --run $(call quoted,RUN) --dataset $(call quoted,DATASET)
 
@@ -94,6 +101,12 @@ ablations: run
 	@$(BIN)/snakemake --snakefile ablations.smk --cores $(call quoted,CORES) --config $(CONFIG) \
 	  $(if $(ENTRIES),entries=$(call text,ENTRIES)) --rerun-incomplete --nolock --keep-going \
 	  --rerun-triggers mtime input params --max-checksum-file-size 100MB --quiet host rules reason -- all_ablations
+
+# The plan's primary comparison; its other sizes and protocol B are asked for with python -m sega_utils augmenters.
+augmenters: export HF_HUB_OFFLINE ?= 1
+augmenters: $(READY)
+	@$(BIN)/snakemake --snakefile augmenters.smk --cores $(call quoted,CORES) --config $(CONFIG) --rerun-incomplete --nolock \
+	  --keep-going --rerun-triggers mtime input params --max-checksum-file-size 100MB --quiet host rules reason -- all_augmenters
 
 # PRICES="0.15 0.60": of a million tokens read and written, for the cost.
 prompts: $(READY)
@@ -119,7 +132,7 @@ test: $(READY)
 	  --nbval-cell-timeout 3600 --nbval-kernel-startup-timeout 300 -x $(NOTEBOOKS)
 
 lab: $(READY)
-	@$(BIN)/jupyter lab
+	@$(BIN)/jupyter lab $$([ "$$(id -u)" != 0 ] || echo --allow-root) notebooks/README.md
 
 notebooks: $(READY)
 	@for notebook in $(NOTEBOOKS); do $(BIN)/python -m sega_utils.execute --write $$notebook; done

@@ -41,9 +41,11 @@ READS = {
     "07_adversarial": (("real", "classifiers"), ("paper",)),
     "08_ablations": ((*NETWORKS, "candidates", "synthetic", "classifiers"), ("ablations.yaml",)),
     "09_efficiency": ((*NETWORKS, "candidates", "classifiers"), ("models", "paper")),
+    "10_augmenters": (("real",), ("tuned.yaml", "augmenters.yaml")),
     "14_report": ((*NETWORKS, "candidates", "synthetic", "provenance", "classifiers"), ("paper",)),
 }
-NOTEBOOKS = tuple(READS)
+ASIDE = {"10_augmenters"}  # with a target of its own, and part of a run only where UNTIL names it
+NOTEBOOKS = tuple(name for name in READS if name not in ASIDE - {config.get("until")})
 RUN, DATASET = config.get("run", "embedded"), config.get("dataset", "fashion-mnist")
 try:
     paths.run_name(RUN)  # before anything is made of it
@@ -242,7 +244,7 @@ rule all:
         expand([file for notebook in NOTEBOOKS for file in written(notebook)], run=RUN, dataset=list(NAMES)),
 
 
-for notebook in NOTEBOOKS:
+for notebook in READS:
 
     rule:
         name: notebook.partition("_")[2]

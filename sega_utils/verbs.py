@@ -118,6 +118,49 @@ def tune_arms(args: argparse.Namespace) -> None:
 
 
 @verb(
+    "augmenters",
+    *RUN,
+    ("--file", {"type": Path, "default": paths.PARAMS / "augmenters.yaml", "help": "the plan; what is not given here"}),
+    ("--augmenters", {"nargs": "*", "help": "names; none measures the arms on real images alone"}),
+    ("--arms", {"nargs": "*", "help": "on real images alone"}),
+    ("--shares", {"type": float, "nargs": "+", "help": "of a batch, synthetic"}),
+    ("--per-class", {"type": int, "help": "real images of each class"}),
+    ("--protocol", {"choices": ("A", "B"), "help": "fitted on the same images, or on all of the subset"}),
+    ("--seconds", {"type": float, "help": "of the CPU, for each augmenter"}),
+    ("--steps", {"type": int, "help": "of each classifier"}),
+    ("--subsets", {"type": int, "nargs": "+", "help": "0 is the run's own"}),
+    ("--seeds", {"type": int, "nargs": "+", "help": "of the classifiers"}),
+    ("--tuned", {"type": Path, "default": paths.PARAMS / "tuned.yaml", "help": "settings of arms"}),
+    ("--workers", {"type": int, "default": 2, "help": "trainings at a time"}),
+    ("--brief", {"action": "store_true", "help": "print no tables"}),
+)
+def measure_augmenters(args: argparse.Namespace) -> None:
+    """Train the zoo's augmenters and classifiers with and without them, as planned; a killed run goes on."""
+    from sega_utils.core.numbers import aligned
+    from sega_utils.studies import zoo, zoo_arms, zoo_rows
+
+    plan = zoo_rows.read(args.file)
+    plan |= plan["primary"]
+    plan |= {name: value for name, value in vars(args).items() if name in plan and value is not None}
+    told = zoo_arms.measure(
+        args.run,
+        args.dataset,
+        plan["subsets"],
+        recipes.read(args.tuned),
+        per_class=plan["per_class"],
+        steps=plan["steps"],
+        fitting=zoo.Fitting(float(plan["seconds"]), plan["protocol"], plan["images"]),
+        workers=args.workers,
+        **{name: plan[name] for name in ("augmenters", "arms", "shares", "seeds")},
+    )
+    for line in told:
+        print(line, flush=True)
+    tables = zoo_rows.write_tables(args.run, args.dataset, zoo_rows.read(args.file))
+    if not args.brief:
+        print(*(f"{name}\n{aligned(rows)}\n" for name, rows in tables.items()), sep="\n")
+
+
+@verb(
     "benchmark",
     *RUN,
     ("--images", {"type": int, "nargs": "*", "default": [], "help": "for the kernels"}),
@@ -230,3 +273,23 @@ def estimate_shards(args: argparse.Namespace) -> None:
     from sega_utils.studies import shards
 
     print(aligned(shards.estimate(args.run, args.dataset, args.candidates)))
+
+
+@verb(
+    "judge",
+    ("path", {"type": Path, "metavar": "PATH", "help": "a folder of class folders, or of train and test with these"}),
+    ("--run", {"default": "judge", "help": "name of the results folder"}),
+    ("--quick", {"action": "store_true", "help": "a quarter of an hour on two cores, instead of an hour"}),
+    ("--backbone", {"default": "lite0", "help": "lite0, none, or a name that timm knows with its weights"}),
+)
+def judge_folder(args: argparse.Namespace) -> None:
+    """Answer for a folder of images whether synthetic ones would help, without and with outside images."""
+    from sega_utils.core import artifacts
+    from sega_utils.report import verdict
+    from sega_utils.studies import judge
+
+    root = args.path.expanduser().resolve()
+    found = judge.judge(root, run=args.run, quick=args.quick, backbone=args.backbone)
+    place = paths.artifact(args.run, f"{paths.OWN}{root}", "judge")
+    artifacts.save_text(place / "verdict.txt", verdict.text(found) + "\n")
+    print(f"\n{verdict.text(found)}\n\n{paths.shown(verdict.html(found, root, place / 'verdict.html'))}")

@@ -65,7 +65,7 @@ def test_every_verb_with_a_run_asks_for_its_name_first(run, results, capsys):
     for name in verbs:
         needed = [(flag, options) for flag, options in commands.VERBS[name][1] if options.get("required")]
         given = [part for flag, _ in needed if flag not in {"--run"} for part in (flag, "1")]
-        extra = ["a", "b"] if name == "studiogan" else []
+        extra = {"studiogan": ["a", "b"], "judge": ["a"]}.get(name, [])
         assert commands.main([name, *extra, *given, f"--run={run}"]) == 1
         told = capsys.readouterr().err
         assert told.startswith("error: run is ") and told.count("\n") == 1 and len(told) < 250

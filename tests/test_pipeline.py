@@ -79,7 +79,7 @@ def run_on(results, tmp_path, monkeypatch):
     """Return a function that runs every notebook on a data set and returns the folder of its results."""
     monkeypatch.setattr(runtime, "map_workers", lambda function, jobs, **_: [function(*job) for job in jobs])
     # of a dozen images, two that withstand one step and many alike already look masked; test_masking has the check
-    monkeypatch.setattr(masking, "refuse", lambda *_: None)
+    monkeypatch.setattr(masking, "refuse", lambda *_, **__: None)
     tuned = tmp_path / "arms.yaml"
     tuned.write_text(yaml.safe_dump({arm: BRIEF for arm in ARMS}))
 

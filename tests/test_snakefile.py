@@ -278,8 +278,9 @@ def test_a_fraction_is_given_to_the_notebook_of_the_data_alone_and_another_one_m
 
 
 def test_every_committed_notebook_has_a_rule(results):
+    aside = "until=10_augmenters"  # which is part of a run only where it is named
     plan = subprocess.run(
-        [sys.executable, "-m", "snakemake", "--dry-run", "--printshellcmds"],
+        [sys.executable, "-m", "snakemake", "--dry-run", "--printshellcmds", "--config", aside],
         cwd=paths.ROOT,
         capture_output=True,
         text=True,

@@ -4,5 +4,5 @@ Notebooks use: base.frechet_distance, base.generate, base.intra_class_distance, 
 base.retrieval, base.save_generator, base.select, base.spread_of, diffusion.load_diffusion, diffusion.sample_ddim,
 diffusion.save_diffusion, diffusion.train_diffusion, gan.train_gan, pools.compared, pools.draw, pools.judge,
 pools.leave_out_copies, pools.load_generator, pools.load_inputs, pools.provenance, pools.recipe_of, pools.save_pool,
-sega.cluster, sega.latents, sega.save_projector, sega.train_projector.
+registry.AUGMENTERS, sega.cluster, sega.latents, sega.save_projector, sega.train_projector.
 """

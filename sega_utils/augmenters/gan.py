@@ -275,8 +275,9 @@ class Duel:
     ) -> dict[str, torch.Tensor]:
         """Update the critic on real images and as many fakes of their labels; return its loss and its penalties."""
         seen = self.seen(images, rng)
-        fakes = self.run(self.generator, self.latents(len(labels), rng), labels)
-        both = torch.cat((seen, self.seen(fakes.detach(), rng)))
+        with torch.no_grad():
+            fakes = self.run(self.generator, self.latents(len(labels), rng), labels)
+        both = torch.cat((seen, self.seen(fakes, rng)))
         real, fake = self.run(self.critic, both, labels.repeat(2)).chunk(2)
         found = {"critic": self.loss.critic(real, fake)}
         whole = found["critic"]

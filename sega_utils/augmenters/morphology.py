@@ -126,7 +126,7 @@ class MorphoGenerator(nn.Module):
         self.out = nn.Conv2d(CHANNELS, channels, 3, padding=1)
 
     def forward(self, z: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        h = self.perceptron(torch.cat((z, F.one_hot(labels, self.n_classes).to(z.dtype)), 1))
+        h = self.perceptron(told(z, labels, self.n_classes))
         h = F.pixel_shuffle(self.spread(h.view(len(z), -1, 8, 8)), self.side // 8)
         return torch.sigmoid(self.out(self.blocks(h)))
 
@@ -141,5 +141,12 @@ class PerceptronCritic(nn.Module):
         self.perceptron = nn.Sequential(*layers, nn.Linear(256, 1))
 
     def forward(self, images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        told = F.one_hot(labels, self.n_classes).to(images.dtype)
-        return self.perceptron(torch.cat((images.flatten(1) * 2 - 1, told), 1))[:, 0]
+        return self.perceptron(told(images.flatten(1) * 2 - 1, labels, self.n_classes))[:, 0]
+
+
+def told(values: torch.Tensor, labels: torch.Tensor, n_classes: int) -> torch.Tensor:
+    """Return values (N, d) of size 1 and beside them the classes, one-hot, as float (N, d + n_classes).
+
+    A class is a single place of hundreds: it is sqrt(d) and not 1, so that at first it weighs as much as all values.
+    """
+    return torch.cat((values, F.one_hot(labels, n_classes) * values.shape[1] ** 0.5), 1)

@@ -183,28 +183,37 @@ def judge(pool: dict, inputs: dict, recipe: dict, limits: dict | None = None) ->
 
 
 def leave_out_copies(
-    pool: dict, kept: torch.Tensor, table: dict[str, list], test: torch.Tensor
+    pool: dict, kept: torch.Tensor, table: dict[str, list], test: torch.Tensor, *, n: int
 ) -> tuple[torch.Tensor, leaks.Pairs]:
     """Take candidates that are a test image out of those that are kept, and enter it into the table.
 
     This chooses nothing by the test: neither its labels nor any accuracy is looked at, and a copy that stayed could
-    only make the accuracy look better than it is.
+    only make the accuracy look better than it is. Searched are the first ``n`` of each class that are no copies, which
+    are all that ``base.select`` can choose; comparing every kept candidate would take minutes.
 
     Args:
         kept, table: from ``judge``; the columns ``kept`` and ``reason`` are changed, ``test_duplicate_of`` is new.
         test: float32 (M, C, S, S), the test images.
+        n: candidates that are needed of a class.
 
     Returns:
         The keep mask without them, and the pairs of candidate and test image.
     """
-    rows = kept.nonzero()[:, 0].cpu()
-    found = leaks.find(from_uint8(pool["images"][rows.to(pool["images"].device)]), test)
-    pairs = found._replace(rows=torch.stack([rows[found.rows[:, 0]], found.rows[:, 1]], 1))
     table["test_duplicate_of"] = [-1] * len(kept)
-    for candidate, copied in reversed(pairs.rows.tolist()):  # so that the first of several stays
-        table["test_duplicate_of"][candidate] = copied
+    left, class_ids = kept.cpu().clone(), pool["class_ids"].cpu()
+    searched, pairs = torch.zeros_like(left), leaks.Pairs(torch.empty(0, 2, dtype=torch.int64), [], [])
+    first = lambda: torch.cat([(left & (class_ids == c)).nonzero()[:n, 0] for c in class_ids.unique()])
+    while not searched[first()].all():  # those that stand in for copies are searched, too
+        rows = first()[~searched[first()]]
+        searched[rows] = True
+        found = leaks.find(from_uint8(pool["images"][rows.to(pool["images"].device)]), test)
+        copied = torch.stack([rows[found.rows[:, 0]], found.rows[:, 1]], 1)
+        pairs = leaks.Pairs(torch.cat([pairs.rows, copied]), pairs.kinds + found.kinds, pairs.scores + found.scores)
+        left[copied[:, 0]] = False
+    for candidate, original in reversed(pairs.rows.tolist()):  # so that the first of several stays
+        table["test_duplicate_of"][candidate] = original
         table["kept"][candidate], table["reason"][candidate] = False, "test_duplicate"
-    return torch.tensor(table["kept"], device=kept.device), pairs
+    return left.to(kept.device), pairs
 
 
 def provenance(pool: dict, table: dict[str, list], inputs: dict, chosen: torch.Tensor) -> list[dict]:

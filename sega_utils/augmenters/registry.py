@@ -5,7 +5,7 @@ A new augmenter is one file with these two functions and one line in ``AUGMENTER
 ``fit(images, labels, *, num_classes, seed, device, checkpoint, **settings) -> (tensors, meta)``
     images float32 (N, C, S, S) in [0, 1] and labels int64 (N,) are all that it sees. With a ``checkpoint`` (a file) a
     killed training goes on where it was. The tensors and the JSON-able meta are the state: ``artifacts.save_tensors``
-    keeps it.
+    keeps it. What trains by steps takes ``seconds`` of the CPU, too, and its curve's last row says the steps done.
 ``sample(state, labels, seed, *, device, batch, **options) -> float32 (N, C, S, S) in [0, 1]``, on the CPU
     Image i is drawn from a seed of its own (``base.seeds_of``): what it is depends neither on the batch nor on how
     many are asked for, but for rounding. Where it is made of real images, ``sources`` of the augmenter's file says of

@@ -84,6 +84,7 @@ FORMS = {
 BUILT = str.maketrans({"[": "a list of ", "{": "by name ", ".": "single values", "]": "", "}": ""})
 ALWAYS = ("run", "dataset", "stage", "name", "seconds")
 OF_ARM = ("param_arm", "param_seed", "input_weights")
+OF_ZOO = ("param_subset", "param_per_class", "param_protocol", "param_seconds")
 # what tables, claims and report read of a stage's records; a dot goes into what a key holds, each item of a list
 NEEDED = {
     "clip": ("param_clip",),
@@ -102,6 +103,8 @@ NEEDED = {
         *("accuracy", "accuracy_reference", "input_reference", "input_weights"),
         *("param_ablation", "param_value", "param_seed", "param_from_run"),
     ),
+    "augmenters": (*("frechet", "precision", "recall", "duplicates"), *OF_ZOO),
+    "zoo": (*("accuracy", "accuracy_validation", "param_arm", "param_seed", "param_share"), *OF_ZOO),
 }
 
 

@@ -104,7 +104,7 @@ def load(dataset: str, split: str) -> Dataset:
     if split not in {"train", "test"}:
         raise ValueError(f"unknown split {split!r}; known are 'train' and 'test'")
     if dataset.startswith(paths.OWN):
-        images, labels, class_names = folders.read_folder(paths.own_folder(dataset), split)
+        images, labels, class_names = folders.read_folder(_folder(dataset), split)
     else:
         images, labels, class_names = _source(dataset).read(split)
     if len(images) != len(labels) or not 0 <= labels.min() <= labels.max() < len(class_names):
@@ -122,14 +122,14 @@ def names(dataset: str, split: str, n: int) -> list[str]:
         ValueError, FileNotFoundError, ArtifactError: as ``load``.
     """
     if dataset.startswith(paths.OWN):
-        root = paths.own_folder(dataset)
+        root = _folder(dataset)
         return [tree.inside(root, file) for file, _ in tree.ordered(root)[split]]
     return [f"{split} {i}" for i in range(n)]
 
 
 def notes(dataset: str) -> list[str]:
     """Return sentences on what in a folder is taken otherwise than its owner may expect, see ``folders.notes``."""
-    return folders.notes(paths.own_folder(dataset)) if dataset.startswith(paths.OWN) else []
+    return folders.notes(_folder(dataset)) if dataset.startswith(paths.OWN) else []
 
 
 def load_real(run: str, dataset: str) -> tuple[Dataset, dict]:
@@ -158,7 +158,7 @@ def mirrors(dataset: str) -> bool:
         ValueError: unknown data set, or a folder that cannot be used.
     """
     if dataset.startswith(paths.OWN):
-        return folders.about(paths.own_folder(dataset)).mirrors
+        return folders.about(_folder(dataset)).mirrors
     return _source(dataset).mirrors
 
 
@@ -169,11 +169,17 @@ def about(dataset: str) -> tuple[dict, Path]:
         ValueError: unknown data set, or a folder that cannot be used.
     """
     if dataset.startswith(paths.OWN):
-        folder = paths.own_folder(dataset)
+        folder = _folder(dataset)
         told = folders.about(folder)
         return {"domain": told.domain, "descriptions": told.descriptions}, folder / "prompts.jsonl"
     source = _source(dataset)
     return source.told, paths.DATA / "prompts" / f"{source.bank}.jsonl"
+
+
+def _folder(dataset: str) -> Path:
+    if not dataset.removeprefix(paths.OWN).strip() or "\0" in dataset:
+        raise ValueError(f"DATASET is {dataset!r}; 'folder:' is followed by the path of a folder")
+    return paths.own_folder(dataset)
 
 
 def _source(dataset: str) -> Source:

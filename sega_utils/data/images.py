@@ -94,3 +94,18 @@ def resize(images: torch.Tensor, size: int) -> torch.Tensor:
         # PIL resizes the columns first and clips what overshoots before it resizes the rows
         images = F.interpolate(images, shape, mode="bicubic", antialias=True).clamp(0, 1)
     return images
+
+
+def check_pair(images: torch.Tensor, against: torch.Tensor) -> None:
+    """Refuse two sets of images that cannot be compared.
+
+    Raises:
+        ValueError: not images, see ``check_images``, or of different channels or sides.
+    """
+    check_images(images)
+    check_images(against, "against")
+    if images.shape[1:] != against.shape[1:]:
+        raise ValueError(
+            f"both sets must have the same channels and sides; received {tuple(images.shape)} and "
+            f"{tuple(against.shape)}"
+        )

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import torch
 
-from sega_utils.data.images import check_images
+from sega_utils.data.images import check_pair
 from sega_utils.filters.bands import bands_of, similar_pairs
 from sega_utils.filters.hashes import close_hashes, unpack
 from sega_utils.filters.kernels import phash
@@ -32,12 +32,7 @@ def near_duplicates(
         ValueError: not such images, different channels or sides, or a threshold outside its range.
     """
     other = images if against is None else against
-    check_images(images)
-    check_images(other, "against")
-    if images.shape[1:] != other.shape[1:]:
-        raise ValueError(
-            f"both sets must have the same channels and sides; received {tuple(images.shape)} and {tuple(other.shape)}"
-        )
+    check_pair(images, other)
     _check_thresholds(max_distance, min_ssim)
 
     left = phash(images)

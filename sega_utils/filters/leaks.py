@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 from torch.nn import functional as F
 
-from sega_utils.data.images import Dataset, check_images, to_grey8
+from sega_utils.data.images import Dataset, check_pair, to_grey8
 from sega_utils.filters.kernels import shrunk
 
 REACH = 2  # pixels, of 32 a side, by which the one may have moved, each way
@@ -52,12 +52,7 @@ def find(images: torch.Tensor, against: torch.Tensor | None = None) -> Pairs:
         ValueError: not such images, or of different channels or sides.
     """
     other = images if against is None else against
-    check_images(images)
-    check_images(other, "against")
-    if images.shape[1:] != other.shape[1:]:
-        raise ValueError(
-            f"both sets must have the same channels and sides; received {tuple(images.shape)} and {tuple(other.shape)}"
-        )
+    check_pair(images, other)
     images, other = images.cpu(), other.cpu()
     found = {(i, j): (kind, score) for i, j, kind, score in _similar(images, other)}
     found |= {pair: (KINDS[0], 1.0) for pair in _identical(images, other)}

@@ -3,8 +3,9 @@
 import tomllib
 from collections.abc import Sequence
 
-from sega_utils.core import artifacts, numbers, paths, records
+from sega_utils.core import numbers, paths, records
 from sega_utils.report import tables
+from sega_utils.report.claims import claimed_by
 
 TEMPLATE = paths.ROOT / "docs" / "templates" / "artifact.md"
 ENVIRONMENT = "about 3 GB to download and 7 GB unpacked, most of it CUDA libraries"  # of uv.lock, on Linux and x86_64
@@ -98,7 +99,7 @@ def stage_rows(found: dict[str, list[dict]]) -> list[dict[str, str]]:
 def claim_rows(run: str, dataset: str, tolerances: Sequence[dict] = ()) -> list[dict[str, str]]:
     """Return a row for each claim of the poster: how to measure it, what our run gives, and what may differ."""
     allowed = {row["claim"]: row["tolerance"] for row in tolerances}
-    ids = [row["id"] for row in artifacts.load_csv(paths.DATA / "paper" / "claims.csv")]
+    ids = [row["id"] for row in claimed_by()]
     rows = []
     for name, row in zip(ids, tables.claimed(run, dataset), strict=True):
         stage, table = CLAIMS[name]

@@ -15,7 +15,7 @@ INCOMPARABLE = "cannot be compared"
 
 
 def claim_rows(found: dict[str, list[dict]], efficiency: list[dict]) -> list[dict[str, str]]:
-    """Return a row (``COLUMNS``) for each claim of ``data/paper/claims.csv``.
+    """Return a row (``COLUMNS``) for each claim of the poster in ``data/paper/claims.csv``.
 
     Args:
         found: the run's records by stage; a stage may have none.
@@ -33,25 +33,50 @@ def claim_rows(found: dict[str, list[dict]], efficiency: list[dict]) -> list[dic
         "efficiency": lambda: faster(efficiency),
         "ablation": lambda: costs(found.get("ablation", [])),
     }
-    rows = []
-    for claim in artifacts.load_csv(paths.DATA / "paper" / "claims.csv"):
-        measured, unit, least = measure[claim["id"]](), claim["unit"], float(claim["at_least"])
-        if not measured:
-            said, why = INCOMPARABLE, "this run did not measure it"
-        elif claim["id"] in UNKNOWN:
-            said, why = INCOMPARABLE, UNKNOWN[claim["id"]]
-        else:
-            said, why = judge(measured, least)
-        rows.append(
-            {
-                "claim": claim["claim"],
-                "published": f"at least {least:g} {unit}",
-                "measured": f"{gained(measured)} {unit} ({measured['of']})" if measured else "",
-                "verdict": said,
-                "why": why,
+    return [beside(claim, measure[claim["id"]]()) for claim in claimed_by()]
+
+
+def claimed_by(system: str = OURS) -> list[dict[str, str]]:
+    """Return a system's rows of ``data/paper/claims.csv``."""
+    return [row for row in artifacts.load_csv(paths.DATA / "paper" / "claims.csv") if row["system"] == system]
+
+
+def beside(claim: dict[str, str], measured: dict | None) -> dict[str, str]:
+    """Return the row (``COLUMNS``) of a claim and of what was measured of it, None for nothing."""
+    unit, least = claim["unit"], float(claim["at_least"])
+    if not measured:
+        said, why = INCOMPARABLE, "this run did not measure it"
+    elif claim["id"] in UNKNOWN:
+        said, why = INCOMPARABLE, UNKNOWN[claim["id"]]
+    else:
+        said, why = judge(measured, least)
+    shown = f"{gained(measured)} {unit} ({measured['of']})" if measured else ""
+    return {
+        "claim": claim["claim"],
+        "published": f"at least {least:g} {unit}",
+        "measured": shown,
+        "verdict": said,
+        "why": why,
+    }
+
+
+def augmenter_claims(rows: Iterable[dict], *, per_class: int = 30) -> list[dict[str, str]]:
+    """Return a row (``COLUMNS``) for each claim of GenVision, whose ids are names of augmenters.
+
+    Args:
+        rows: of ``zoo_rows.augmenter_rows``; of an augmenter's, the share that is best on validation images counts, of
+            those fitted on the classifier's own images. per_class: real images of each class; the source has 30.
+    """
+    found: dict[str, dict] = {}
+    for row in sorted(rows, key=lambda row: row["validation"]):
+        if (row["per_class"], row["protocol"]) == (per_class, "A") and row["diff"] != "":
+            found[row["augmenter"]] = {
+                "difference": row["diff"],
+                "of": f"{row['over']}, over {row['to']}",
+                "ci_low": row["ci_low"],
+                "ci_high": row["ci_high"],
             }
-        )
-    return rows
+    return [beside(claim, found.get(claim["id"])) for claim in claimed_by("GenVision")]
 
 
 # What no measurement of ours can decide, because the poster leaves out what it depends on, or counts something else.

@@ -146,5 +146,7 @@ def check_provenance(pool: dict[str, torch.Tensor], rows: Sequence[dict[str, str
         if mine.get("kept", not row["reason"]) != (not row["reason"]):
             raise wrong(f"row {i + 1} is {'rejected' if row['reason'] else 'kept'}, its candidate is not")
         for name, key in (("latent_seed", "seeds"), ("clip_score", "clip_score")):
-            if name in row and key in mine and f"{float(row[name] or 'nan'):.5g}" != f"{float(f'{mine[key]:.6g}'):.5g}":
-                raise wrong(f"row {i + 1} has the {name} {row[name]!r}, its candidate {mine[key]:.6g}")
+            own = mine.get(key, "")
+            written = f"{own:.6g}" if isinstance(own, float) else str(own)  # as artifacts.save_csv writes it
+            if key in mine and name in row and row[name] != written:
+                raise wrong(f"row {i + 1} has the {name} {row[name]!r}, its candidate {written}")

@@ -7,9 +7,7 @@ from sega_utils.core import artifacts, paths
 from sega_utils.report import appendix, cards, croissant, dependencies, harm, pictures
 from sega_utils.studies import reproduce
 
-# what the project's documents are about, and whose ablations the page on synthetic images that hurt reads
-PUBLISHED = f"{paths.REFERENCE}/embedded", "fashion-mnist"
-ABLATED = f"{paths.REFERENCE}/embedded-0.1", "fashion-mnist"
+PUBLISHED = f"{paths.REFERENCE}/embedded", "fashion-mnist"  # the run and data set that the documents are about
 LICENCES = "docs/dependencies.md"
 # file below the project's folder: what returns its text, given run and data set
 DOCUMENTS: dict[str, Callable[[str, str], str]] = {
@@ -17,7 +15,7 @@ DOCUMENTS: dict[str, Callable[[str, str], str]] = {
     "data/fashion-mnist/croissant.json": lambda run, dataset: croissant.of_images(),
     "data/models/README.md": cards.page,
     "data/prompts/croissant.json": lambda run, dataset: croissant.of_prompts(),
-    "docs/why-your-gan-made-it-worse.md": lambda run, dataset: harm.page(*ABLATED),
+    "docs/why-your-gan-made-it-worse.md": harm.page,
 }
 
 
@@ -42,7 +40,7 @@ def write(run: str, dataset: str) -> list[Path]:
         texts = {paths.ROOT / name: text for name, text in documents(run, dataset).items()}
         licences = paths.ROOT / LICENCES
         texts[licences] = dependencies.page(licences.read_text(encoding="utf-8") if licences.exists() else "")
-        figures = {paths.ROOT / "docs" / "figures" / name: made for name, made in harm.drawn(*ABLATED).items()}
+        figures = {paths.ROOT / "docs" / "figures" / name: made for name, made in harm.drawn(run, dataset).items()}
     else:
         texts[paths.artifact(run, dataset, "records").parent / "croissant.json"] = croissant.of_run(run, dataset)
     for path, text in texts.items():

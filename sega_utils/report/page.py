@@ -88,7 +88,7 @@ def in_short(run: str, dataset: str) -> str:
 
 def verdicts(run: str, dataset: str) -> str:
     """Return the poster's claims with our verdicts, each with what it is computed from."""
-    ids = [row["id"] for row in artifacts.load_csv(paths.DATA / "paper" / "claims.csv")]
+    ids = [row["id"] for row in claims.claimed_by()]
     return "\n" + section(
         "The poster's claims",
         "Reproduced: the whole 95 % interval reaches the claim. Not reproduced: all of it lies below. Undecided: the "

@@ -10,7 +10,6 @@ from sega_utils.core.numbers import aligned, interval, markdown, spread
 from sega_utils.evaluation import classified, robustness, shift
 from sega_utils.evaluation.classified import ACCURACY, accuracy_rows, belonging, check_same, evaluated, is_input
 from sega_utils.report import claims, poster
-from sega_utils.report.words import REASONS
 from sega_utils.studies import benchmark, efficiency, entries, shards
 from sega_utils.training import recipes
 
@@ -46,31 +45,19 @@ def drawn_and_kept(effects: dict[str, list[dict]]) -> list[dict[str, str]]:
     """Return each attribute's effect of all drawn images beside that of the kept ones, with intervals, for people.
 
     Args:
-        effects: ``drawn`` and ``kept``, each rows of ``attributes.effects``.
+        effects: of all and of the kept images, each rows of ``attributes.effects``, by a name.
     """
     texts = {
         way: {row["attribute"]: f"{interval(*(row[k] for k in EFFECT))} (n = {row['n']:,})" for row in rows}
         for way, rows in effects.items()
     }
-    return [{"attribute": name} | {way: mine.get(name, "") for way, mine in texts.items()} for name in texts["drawn"]]
+    return [
+        {"attribute": name} | {way: mine.get(name, "") for way, mine in texts.items()}
+        for name in next(iter(texts.values()))
+    ]
 
 
 EFFECT = ("effect", "ci_low", "ci_high")
-
-
-def rejected_by_word(rows: list[dict]) -> list[dict[str, str]]:
-    """Return, for each reason, which share of the candidates of each word's prompts it rejected, for people.
-
-    Args:
-        rows: with ``word``, ``reason`` (a filter's name, or "" for what was kept), ``share`` (0 .. 1) and ``n``, the
-            candidates of the word.
-    """
-    heads = {row["word"]: f"{row['word']} (n = {row['n']:,})" for row in rows}
-    shares = {(row["reason"], row["word"]): f"{row['share']:.1%}" for row in rows}
-    return [
-        {"": REASONS.get(reason, "kept")} | {head: shares.get((reason, word), "") for word, head in heads.items()}
-        for reason in dict.fromkeys(row["reason"] for row in rows)
-    ]
 
 
 def claimed(run: str, dataset: str) -> list[dict]:

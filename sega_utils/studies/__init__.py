@@ -3,5 +3,7 @@
 Notebooks use: ablate.run_entry, benchmark.kernel_rows, benchmark.measure, efficiency.REAL_IMAGES,
 efficiency.efficiency_rows, efficiency.kinds, efficiency.measure_alone, efficiency.score, entries.COMPONENTS,
 entries.FRACTION, entries.ablation_rows, entries.choose, entries.read, entries.time_left, entries.yield_rows,
-shards.growth_rows, steering.followed.
+shards.growth_rows, steering.followed, zoo.Fitting, zoo.Place, zoo.ZOO, zoo.fit_once, zoo.gallery, zoo.judge_of,
+zoo.real_of, zoo_arms.jobs, zoo_arms.train_job, zoo_rows.augmenter_rows, zoo_rows.prediction_rows,
+zoo_rows.primary_rows, zoo_rows.quality_rows, zoo_rows.read.
 """

@@ -178,12 +178,15 @@ def reused(run: str, dataset: str, since: float) -> tuple[int, int]:
 
 
 def text(run: str, dataset: str, reference: str, *, since: float | None = None) -> tuple[str, bool]:
-    """Return the comparison for people, and whether all that was compared is within its tolerance."""
+    """Return the comparison for people, and whether all that was compared is within its tolerance.
+
+    Raises:
+        FileNotFoundError: there is nothing to compare.
+    """
     found = rows(run, dataset, reference)
     if not found:
-        raise ValueError(
-            f"there is nothing to compare: {run} and {reference} have no records of {dataset} in common; make them "
-            "with make run, or choose another run"
+        raise FileNotFoundError(
+            f"{run} and {reference} share no records of {dataset}; make them with: make run RUN={run}"
         )
     outside = [row for row in found if row["within"] is False]
     parts = [numbers.aligned(by_stage(found)), numbers.aligned(accuracies(found))]

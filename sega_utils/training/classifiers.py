@@ -1,5 +1,7 @@
 """Classifiers for small images in [0, 1]: their networks, one training of a fixed number of steps, their accuracy."""
 
+import copy
+import itertools
 from collections.abc import Callable, Iterator
 
 import torch
@@ -167,6 +169,7 @@ def train_classifier(
     ratio: float = 0.3,
     precision: str = "float32",
     compile: bool = False,
+    averaging: float = 0.0,
     seed: int = 0,
     device: torch.device | str = "cpu",
 ) -> nn.Module:
@@ -177,7 +180,7 @@ def train_classifier(
         synthetic: images float32 (M, C, S, S) and targets float32 (M, n_classes), each row a distribution.
         batch_size: images a step sees, real and synthetic together: arms of one batch size cost the same.
         lr: peak of ``learning.one_cycle``, for SGD with Nesterov momentum 0.9 (AdamW for a transformer).
-        pixel, policy, mixing: see ``augmented``. precision, compile: see ``prepare``.
+        pixel, policy, mixing: see ``augmented``. precision, compile, averaging: see ``prepare``.
         ratio: synthetic share of every batch, 0 .. 1 exclusive; the poster's is 0.3.
         device: where images, augmentation and mixing stay for all steps.
 
@@ -188,15 +191,14 @@ def train_classifier(
     Source: poster, Robust Training with Augmentation (70:30, pixel-based and mixing-based augmentation).
     """
     check_options(pixel=pixel, policy=policy, mixing=mixing, ratio=ratio)
-    setting = {"precision": precision, "compile": compile, "seed": seed, "device": device}
+    setting = {"precision": precision, "compile": compile, "averaging": averaging, "seed": seed, "device": device}
     model, optimise = prepare(real, classifier=classifier, steps=steps, lr=lr, weight_decay=weight_decay, **setting)
     if real_targets is None:
         real_targets = F.one_hot(real.labels, len(real.class_names)).float()
     rng = runtime.generator(seed, device)
     drawn = batches((real.images, real_targets), synthetic, size=batch_size, ratio=ratio, rng=rng)
-    run = learning.Steps(
-        steps, every=100, wrong=f"the loss is {{loss}} at step {{step}}; lower the learning rate ({lr})"
-    )
+    wrong = f"the loss is {{loss}} at step {{step}}; lower the learning rate ({lr})"
+    run = learning.Steps(steps, every=100, wrong=wrong)
     for _, batch in zip(run, drawn):
         batch = augmented(*batch, pixel=pixel, policy=policy, mixing=mixing, mirrors=real.mirrors, rng=rng)
         run.note(loss=optimise(*batch))
@@ -285,6 +287,7 @@ def prepare(
     compile: bool,
     seed: int,
     device: torch.device | str,
+    averaging: float = 0.0,
 ) -> tuple[nn.Module, Callable[[torch.Tensor, torch.Tensor], torch.Tensor]]:
     """Return a new classifier, and what takes a batch and its targets, makes one of ``steps`` and returns the loss.
 
@@ -294,6 +297,7 @@ def prepare(
         precision: of the classifier's forward and backward pass, see ``runtime.autocast``; loss, optimiser, and the
             model that is returned are float32.
         compile: fuse the classifier's operations with torch.compile, which takes minutes at first and rounds otherwise.
+        averaging: decay of the running average of weights and statistics that is returned instead; 0 takes the last.
 
     Raises:
         ValueError: an unknown classifier, or as ``runtime.autocast``.
@@ -307,12 +311,15 @@ def prepare(
         optimiser = torch.optim.SGD(model.parameters(), lr, momentum=0.9, nesterov=True, weight_decay=weight_decay)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: learning.one_cycle(step / steps))
     forward = torch.compile(model) if compile else model
+    average, count = copy.deepcopy(model) if averaging else model, itertools.count()
 
     def optimise(images: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         with autocast:
             logits = forward(images)
         loss = F.cross_entropy(logits.float(), targets)
         learning.update(loss, optimiser, schedules=(schedule,))
+        if averaging:
+            learning.follow(average, model, next(count), averaging, statistics=True)
         return loss
 
-    return model, optimise
+    return average, optimise

@@ -15,6 +15,7 @@ from sega_utils.augmenters.morphology import (
     distances,
     erosion,
     structuring,
+    told,
 )
 
 
@@ -141,6 +142,11 @@ def test_networks_map_latents_to_images_and_images_to_scores(channels, side):
     )
     again = MorphoGenerator(**{k: v for k, v in generator.settings.items() if k != "network"})
     again.load_state_dict(generator.state_dict())
+
+
+def test_a_class_weighs_as_much_as_all_values():
+    joined = told(torch.randn(2, 100), torch.tensor([1, 0]), 3)
+    assert joined[:, 100:].tolist() == [[0, 10, 0], [10, 0, 0]] and joined.dtype == torch.float32
 
 
 def test_an_unknown_metric_is_refused():

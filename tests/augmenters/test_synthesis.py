@@ -142,9 +142,20 @@ def test_kept_candidates_that_are_a_test_image_are_left_out_with_the_reason():
     test = torch.cat([images[10:], images[2:4].flip(3), images[3:4], images[5:6]])
     kept = torch.tensor([True] * 5 + [False] * 5)
     table = {"kept": kept.tolist(), "reason": [""] * 5 + ["blur"] * 5}
-    left, pairs = pools.leave_out_copies({"images": to_uint8(images[:10])}, kept, table, test)
+    pool = {"images": to_uint8(images[:10]), "class_ids": torch.zeros(10, dtype=torch.int64)}
+    left, pairs = pools.leave_out_copies(pool, kept, table, test, n=5)
     assert left.tolist() == [True, True, False, False, True] + [False] * 5 == table["kept"]
     assert table["reason"] == ["", "", "test_duplicate", "test_duplicate", ""] + ["blur"] * 5
     assert table["test_duplicate_of"] == [-1, -1, 2, 3] + [-1] * 6
     assert pairs.rows.tolist() == [[2, 2], [3, 3], [3, 4]] and pairs.kinds[0] == "mirrored"
     assert kept.tolist() == [True] * 5 + [False] * 5, "the filters' own mask is as it was"
+
+
+def test_only_candidates_that_can_be_chosen_are_searched_for_copies():
+    coarse = torch.rand(9, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    images = torch.nn.functional.interpolate(coarse, 32, mode="bicubic").clamp(0, 1)
+    pool = {"images": to_uint8(images), "class_ids": torch.arange(9) % 3}
+    table = {"kept": [True] * 9, "reason": [""] * 9}
+    left, pairs = pools.leave_out_copies(pool, torch.ones(9, dtype=torch.bool), table, images[[0, 3, 7, 8]], n=2)
+    assert pairs.rows.tolist() == [[0, 0], [3, 1]], "6, which stands in for 0, is none; 7 and 8 cannot be chosen"
+    assert left.tolist() == [False, True, True, False] + [True] * 5

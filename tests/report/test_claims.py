@@ -1,6 +1,5 @@
 import pytest
 
-from sega_utils.core import artifacts, paths
 from sega_utils.report import claims
 
 
@@ -19,7 +18,7 @@ def records(stage: str, **scores: tuple[float, ...]) -> list[dict]:
 
 
 def verdicts(found: dict[str, list[dict]], efficiency=()) -> dict[str, dict]:
-    ids = [row["id"] for row in artifacts.load_csv(paths.DATA / "paper" / "claims.csv")]
+    ids = [row["id"] for row in claims.claimed_by()]
     return dict(zip(ids, claims.claim_rows(found, list(efficiency)), strict=True))
 
 
@@ -141,3 +140,15 @@ def test_each_column_of_leads_says_of_how_many_images_and_seeds():
         "corrupted images (300 of the test set, 2 seeds)",
     ]
     assert [row["clean images (10,000 of the test set)"][-9:] for row in rows] == ["(2 seeds)", "(3 seeds)"]
+
+
+def test_claims_of_genvision_are_judged_by_the_share_that_validation_prefers():
+    row = {"augmenter": "vae", "per_class": 30, "protocol": "A", "over": "5 subsets", "to": "CutMix"}
+    low = row | {"validation": 70.0, "diff": 9.0, "ci_low": 8.0, "ci_high": 10.0}
+    high = row | {"validation": 80.0, "diff": 0.5, "ci_low": -0.5, "ci_high": 1.5}
+    leaked = row | {"protocol": "B", "validation": 90.0, "diff": 9.0, "ci_low": 8.0, "ci_high": 10.0}
+    found = {row["claim"]: row for row in claims.augmenter_claims([high, low, leaked])}
+    assert len(found) == 4
+    vae = next(row for claim, row in found.items() if "VAE" in claim)
+    assert vae["verdict"] == claims.NOT_REPRODUCED and vae["measured"].endswith("points (5 subsets, over CutMix)")
+    assert sum(row["verdict"] == claims.INCOMPARABLE for row in found.values()) == 3

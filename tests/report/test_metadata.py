@@ -7,13 +7,14 @@ import torch
 from sega_utils import __main__ as commands
 from sega_utils.core import artifacts, numbers, paths, records
 from sega_utils.report import appendix, cards, croissant, dependencies, harm, metadata
+from sega_utils.report.claims import claimed_by
 from sega_utils.studies import harm as study
 from sega_utils.studies.entries import Entry
 
 ADVICE = "run: python -m sega_utils metadata"
 
 
-def test_the_documents_are_what_the_records_give(tracked):
+def test_the_documents_are_what_the_records_give():
     texts = metadata.documents(*metadata.PUBLISHED)
     for name, text in texts.items():
         assert (paths.ROOT / name).read_text(encoding="utf-8") == text, f"{name} is out of date; {ADVICE}"
@@ -25,7 +26,7 @@ def test_the_documents_are_what_the_records_give(tracked):
         assert meta["data"] in shown and "Not measured" not in own, f"no record is of {file.name}; {ADVICE}"
 
 
-def test_a_card_of_another_network_says_that_it_was_not_measured(tracked, monkeypatch):
+def test_a_card_of_another_network_says_that_it_was_not_measured(monkeypatch):
     """Records of a checkpoint that was since trained anew are not shown as the new one's."""
     read = records.read
     forget = lambda record: {k: v for k, v in record.items() if k != "input_generator"}
@@ -39,8 +40,8 @@ def test_an_unknown_kind_of_checkpoint_is_named():
         cards.card(paths.DATA / "models" / "fashion-mnist-vae.safetensors", *metadata.PUBLISHED)
 
 
-def test_tolerances_stand_beside_their_claims_and_others_apart(tracked):
-    claims = [row["claim"] for row in artifacts.load_csv(paths.DATA / "paper" / "claims.csv")]
+def test_tolerances_stand_beside_their_claims_and_others_apart():
+    claims = [row["claim"] for row in claimed_by()]
     rows = [
         {"claim": claims[0], "value": 2.0, "tolerance": "1 point"},
         {"claim": "accuracy of SEGA-Net", "value": 84.0, "tolerance": "0.5 points"},

@@ -8,7 +8,7 @@ import pytest
 import torch
 from fake_run import ACCURACY, DATASET, RUN, change, remove, write_run
 
-from sega_utils.core import artifacts, paths, records
+from sega_utils.core import artifacts, paths, records, schema
 from sega_utils.report import comparisons, pictures, sources
 from sega_utils.report.page import report_html
 
@@ -48,6 +48,17 @@ def test_it_begins_with_what_was_found_then_the_verdicts_then_the_contents(page)
     text = " ".join(parse(page).text)
     assert "+2.75 [+2.13, +3.37] points (3 seeds, 10,000 test images): a gain" in text
     assert "What they are worth in accuracy was not measured." in text and "Not measured: other test images" in text
+
+
+@pytest.fixture
+def tracked(tmp_path, monkeypatch):
+    """Return a copy of the project in which the committed run is one's own."""
+    folder = tmp_path / "project"
+    others = shutil.ignore_patterns(".*", "results", "build", "downloads", "*.egg-info", "__pycache__", "uv.lock")
+    shutil.copytree(paths.ROOT, folder, ignore=others)
+    shutil.copytree(paths.reference_root() / "embedded", folder / "results" / "embedded")
+    monkeypatch.setenv("SEGA_RESULTS", str(folder / "results"))
+    return folder
 
 
 @pytest.fixture
@@ -110,7 +121,7 @@ def test_a_folder_of_ones_own_is_told_about_itself_and_nothing_of_the_poster(mon
     own = f"folder:{tmp_path}/my photos"
     for file in paths.artifact(RUN, DATASET, "records").glob("*/*.json"):
         target = paths.artifact(RUN, own, "records") / file.parent.name / file.name
-        artifacts.save_json(target, artifacts.load_json(file) | {"dataset": own})
+        artifacts.save_json(target, schema.sealed(artifacts.load_json(file) | {"dataset": own}))
     page = report_html(RUN, own).read_text(encoding="utf-8")
     assert "poster" not in page.lower() and str(tmp_path) not in page
     text = " ".join(parse(page).text)

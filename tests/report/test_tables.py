@@ -310,17 +310,5 @@ def test_what_is_kept_stands_beside_what_is_drawn():
     assert shown[1]["kept"] == ""
 
 
-def test_rejections_by_word_have_a_row_a_reason_and_a_column_a_word():
-    rows = [
-        {"word": word, "reason": reason, "share": share, "n": n}
-        for word, n, shares in (("dark", 1000, (0.6, 0.242)), ("light", 900, (0.9, 0.005)))
-        for reason, share in zip(("", "blur"), shares, strict=True)
-    ]
-    assert tables.rejected_by_word(rows) == [
-        {"": "kept", "dark (n = 1,000)": "60.0%", "light (n = 900)": "90.0%"},
-        {"": "blurred", "dark (n = 1,000)": "24.2%", "light (n = 900)": "0.5%"},
-    ]
-
-
 def test_images_of_ones_own_have_no_claims_of_the_poster():
     assert tables.claimed(RUN, "folder:somewhere") == []

@@ -88,3 +88,8 @@ def test_publishing_leaves_out_what_was_measured_on_classifiers_that_are_gone(pu
         )
     assert publish.publish(RUN, DATASET)["deleted"] == 1
     assert [file.name for file in (published / "records/shift").glob("*.json")] == ["sega-net-seed0.json"]
+
+
+def test_nothing_to_compare_is_an_error(published, capsys):
+    assert main(["verify", "--run", "other", "--dataset", DATASET, "--reference", REFERENCE]) == 1
+    assert "share no records" in capsys.readouterr().err

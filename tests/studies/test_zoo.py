@@ -1,0 +1,198 @@
+"""The zoo: which images are whose, what is recorded and resumed, and what is concluded from the records."""
+
+import pytest
+import torch
+
+from sega_utils.core import artifacts, paths, records
+from sega_utils.data import catalogue
+from sega_utils.data.images import Dataset, to_uint8
+from sega_utils.studies import zoo, zoo_arms, zoo_rows
+from sega_utils.studies.zoo import Fitting, Place
+from sega_utils.training import classifiers
+
+RUN, DATASET = "mine", "fashion-mnist"
+PLACE = Place(RUN, DATASET, per_class=2)
+FITTING = Fitting(0.05, "A", 6)
+TUNED = {arm: {"steps": 2, "batch_size": 6} for arm in ("Std Aug", "Std Aug + CutMix", "Std Aug + TrivialAugment")}
+
+
+@pytest.fixture(autouse=True)
+def run(tiny, monkeypatch):
+    """Write a run of four of the twelve images of each class, of which the other eight are left to validate on."""
+    monkeypatch.setattr(catalogue, "load", lambda dataset, split: tiny)
+    monkeypatch.setattr(catalogue, "counts", lambda dataset, fraction, labels: torch.full((3,), 4))
+    zoo.real_of.cache_clear()
+    own, _ = catalogue.subset(tiny, 4, 0)
+    meta = {"class_names": list(tiny.class_names), "fraction": 0.1, "seed": 0}
+    tensors = {"images": to_uint8(own.images), "labels": own.labels}
+    artifacts.save_tensors(paths.artifact(RUN, DATASET, "real"), tensors, meta)
+    yield
+    zoo.real_of.cache_clear()
+
+
+def rows_of(data: Dataset) -> set[bytes]:
+    return {image.numpy().tobytes() for image in data.images}
+
+
+def test_few_images_are_among_the_subset_and_none_of_them_validates():
+    for subset in (0, 1):
+        real = zoo.real_of(PLACE._replace(subset=subset))
+        assert [len(part.labels) for part in real] == [6, 12, 24]
+        assert rows_of(real.few) < rows_of(real.whole) and not rows_of(real.whole) & rows_of(real.rest)
+    assert rows_of(zoo.real_of(PLACE).few) != rows_of(real.few)
+    fewer = zoo.real_of(PLACE._replace(per_class=1, subset=1))
+    assert rows_of(fewer.few) < rows_of(real.few)
+
+
+def test_a_run_of_all_images_validates_on_those_that_are_left(monkeypatch):
+    monkeypatch.setattr(catalogue, "counts", lambda dataset, fraction, labels: torch.full((3,), 12))
+    real = zoo.real_of(PLACE._replace(per_class=100))
+    assert (len(real.few.labels), len(real.rest.labels)) == (18, 18) and not rows_of(real.few) & rows_of(real.rest)
+    with pytest.raises(ValueError, match="protocol B fits on more images"):
+        zoo.seen_by(real, "B")
+
+
+def test_an_augmenter_sees_the_images_of_its_protocol():
+    real = zoo.real_of(PLACE)
+    assert zoo.seen_by(real, "A") is real.few and zoo.seen_by(real, "B") is real.whole
+    with pytest.raises(ValueError, match="protocol is 'C'; allowed are A"):
+        zoo.seen_by(real, "C")
+
+
+def test_what_is_on_record_is_not_trained_again(monkeypatch):
+    first = zoo.fit_once(PLACE, "offsets-pixels", FITTING, TUNED, 2)
+    assert {"frechet", "precision", "recall", "duplicates", "agreement", "gate_passed"} <= first.keys()
+    assert first["fit_steps"] == 0 and first["param_protocol"] == "A" and first["stage"] == "augmenters"
+    images, labels = zoo.load_drawn(PLACE, "offsets-pixels", FITTING)
+    assert images.shape == (18, 1, 32, 32) and labels.bincount().tolist() == [6, 6, 6]
+    monkeypatch.setattr(zoo, "draw", lambda *_: pytest.fail("trained again"))
+    assert zoo.fit_once(PLACE, "offsets-pixels", FITTING, TUNED, 2) == first
+
+
+def test_images_of_several_take_turns():
+    parts = [torch.full((5, 1), float(k)) for k in range(3)]
+    assert zoo.take_turns(parts)[:, 0].tolist() == [0, 1, 2, 0, 1]
+
+
+def test_the_members_of_an_arm_differ_and_the_first_is_the_arm_alone(monkeypatch):
+    seeds = []
+    monkeypatch.setattr(zoo_arms, "train_classifier", lambda real, seed, **_: seeds.append(seed) or torch.nn.Identity())
+    added = zoo_arms.ADDED | {"members": 3}
+    zoo_arms.fit(zoo.real_of(PLACE).few, None, {}, added, share=0.0, seed=5, device="cpu")
+    assert seeds[0] == 5 and len(set(seeds)) == 3
+
+
+def test_smoothing_reaches_real_and_synthetic_targets(monkeypatch):
+    given = {}
+    monkeypatch.setattr(zoo_arms, "train_classifier", lambda real, **more: given.update(more) or torch.nn.Identity())
+    synthetic = torch.zeros(1, 1, 32, 32), torch.tensor([2])
+    added = zoo_arms.ADDED | {"smoothing": 0.3}
+    zoo_arms.fit(zoo.real_of(PLACE).few, synthetic, {}, added, share=0.25, seed=0, device="cpu")
+    torch.testing.assert_close(given["synthetic"][1], torch.tensor([[0.1, 0.1, 0.8]]))
+    assert given["ratio"] == 0.25 and given["real_targets"].sum(1).allclose(torch.ones(6))
+
+
+@pytest.mark.parametrize(("arm", "more"), [("CutMix", {"share": 0.3}), ("vae", {}), ("vae", {"share": 0.3})])
+def test_a_share_belongs_to_an_augmenter_and_its_fitting(arm, more):
+    with pytest.raises(ValueError, match="arms on real images have none"):
+        zoo_arms.train_once(PLACE, arm, 0, TUNED, **more)
+
+
+def test_unknown_names_are_answered_with_what_there_is(tmp_path):
+    with pytest.raises(ValueError, match="unknown augmenter 'vea'; known are hinge, "):
+        zoo_arms.train_once(PLACE, "vea", 0, TUNED)
+    file = tmp_path / "plan.yaml"
+    file.write_text(zoo_rows.FILE.read_text().replace("bs-vae", "vea"))
+    with pytest.raises(ValueError, match="'vea' among its augmenters"):
+        zoo_rows.read(file)
+
+
+def test_longer_arms_take_more_steps_and_every_record_says_what_it_validated_on():
+    found = zoo_arms.train_once(PLACE, "CutMix x4", 0, TUNED, steps=1)
+    assert (found["param_steps"], found["param_longer"]) == (4, 4)
+    assert (found["n_real"], found["n_validation"], found["n_test"]) == (6, 24, 36)
+    assert zoo_arms.train_once(PLACE, "CutMix x4", 0, TUNED, steps=1) == found
+
+
+def test_averaged_weights_are_not_the_last_ones(tiny):
+    last, averaged = (classifiers.train_classifier(tiny, steps=4, batch_size=6, averaging=a) for a in (0.0, 0.99))
+    weights = [model.state_dict()["head.weight"] for model in (last, averaged)]
+    assert not torch.equal(*weights) and not averaged.training
+
+
+def record(arm, accuracy, validation, *, subset=0, seed=0, share=0.0, **more) -> dict:
+    asked = {"arm": arm, "subset": subset, "seed": seed, "share": share, "per_class": 30, "steps": 1000, "longer": 1}
+    asked |= {"protocol": "A", "seconds": 600.0} if share else {"protocol": "none", "seconds": 0.0}
+    return {"accuracy": accuracy, "accuracy_validation": validation} | {
+        f"param_{k}": v for k, v in (asked | more).items()
+    }
+
+
+def everywhere(arm, accuracy, validation, **more) -> list[dict]:
+    """Return records of two subsets and two seeds; an accuracy each, subset by subset."""
+    places = [(subset, seed) for subset in (0, 1) for seed in (0, 1)]
+    return [record(arm, a, validation, subset=s, seed=k, **more) for a, (s, k) in zip(accuracy, places, strict=True)]
+
+
+def test_the_rival_is_chosen_on_validation_and_subsets_count_once():
+    found = everywhere("Std Aug", (0.9, 0.9, 0.9, 0.9), 0.5) + everywhere("CutMix", (0.7, 0.72, 0.8, 0.8), 0.6)
+    found += everywhere("vae", (0.72, 0.74, 0.83, 0.81), 0.61, share=0.3)
+    rows = {row["augmenter"]: row for row in zoo_rows.augmenter_rows(found)}
+    assert rows["vae"]["to"] == "CutMix" and rows["CutMix"]["diff"] == ""
+    assert rows["vae"]["diff"] == pytest.approx(2.0) and rows["vae"]["over"] == "2 subsets"
+    assert rows["vae"]["ci_low"] == pytest.approx(2.0) and rows["vae"]["n"] == 4
+    assert rows["Std Aug"]["diff"] == pytest.approx(14.5)
+
+
+def test_what_an_interval_rules_out_is_its_upper_end_and_never_below_zero():
+    ours = [record("vae", a, 0.5, seed=k, share=0.3) for k, a in enumerate((0.50, 0.51))]
+    theirs = [record("CutMix", a, 0.5, seed=k) for k, a in enumerate((0.60, 0.60))]
+    found = zoo_rows.difference(ours, theirs)
+    assert found["over"] == "2 seeds" and found["rules_out_above"] == 0 > found["ci_high"]
+    assert zoo_rows.difference(theirs, ours)["rules_out_above"] == pytest.approx(-found["ci_low"])
+    assert zoo_rows.difference(ours[:1], theirs) == {}
+
+
+def test_the_primary_comparison_waits_until_it_is_complete_and_ignores_what_was_not_planned():
+    plan = zoo_rows.read() | {"primary": {"per_class": 30, "protocol": "A", "subsets": [0, 1], "seeds": [0, 1]}}
+    plan |= {"seconds": 600, "augmenters": ["vae", "glico"], "shares": [0.1, 0.3], "steps": 1000}
+    real = everywhere("CutMix", (0.7, 0.7, 0.8, 0.8), 0.6) + everywhere("Std Aug", (0.6, 0.6, 0.6, 0.6), 0.5)
+    drawn = everywhere("vae", (0.71, 0.71, 0.81, 0.81), 0.61, share=0.3)
+    drawn += everywhere("glico", (0.9, 0.9, 0.9, 0.9), 0.55, share=0.1)
+    leaked = everywhere("glico", (0.9, 0.9, 0.9, 0.9), 0.9, share=0.1, protocol="B")
+    assert zoo_rows.primary_rows(real + drawn[1:4] + leaked, plan) == []
+    (row,) = zoo_rows.primary_rows(real + drawn + leaked, plan)
+    assert (row["augmenter"], row["share"], row["to"]) == ("vae", 0.3, "CutMix")
+    assert row["diff"] == pytest.approx(1.0) and row["chosen among"] == "2 and 2"
+
+
+def test_records_of_other_test_images_stand_in_no_table_together():
+    found = [record("CutMix", 0.7, 0.6) | {"n_test": 10}, record("Std Aug", 0.7, 0.6) | {"n_test": 20}]
+    with pytest.raises(artifacts.ArtifactError, match="do not belong together, n_test"):
+        zoo_rows.augmenter_rows(found)
+
+
+def test_quality_goes_with_the_gain_of_each_augmenters_share_that_validation_prefers():
+    names, base = ["vae", "glico", "hinge", "lsgan"], {"per_class": 30, "protocol": "A", "seconds": 600.0}
+    rows = [base | {"augmenter": n, "validation": 50, "diff": float(i)} for i, n in enumerate(names)]
+    rows += [base | {"augmenter": n, "validation": 40, "diff": -10.0 * i} for i, n in enumerate(names)]
+    qualities = [
+        base | {"augmenter": n} | dict.fromkeys(zoo_rows.MEASURES, 1.0) | {"frechet": -i} for i, n in enumerate(names)
+    ]
+    (found,) = zoo_rows.prediction_rows(rows, qualities)
+    assert found["quality"] == "frechet" and found["rho"] == pytest.approx(-1) and found["n"] == 4
+
+
+def test_a_campaign_resumes_and_says_what_is_left(monkeypatch):
+    monkeypatch.setattr(zoo_arms.runtime, "map_workers", lambda f, jobs, **_: [f(*job) for job in jobs])
+    asked = {"augmenters": ["offsets-pixels"], "arms": ["CutMix"], "shares": [0.3], "seeds": [0]}
+    run = lambda: list(
+        zoo_arms.measure(RUN, DATASET, [0], TUNED, per_class=2, steps=2, fitting=FITTING, workers=1, **asked)
+    )
+    assert "1 augmenters and 2 of 2 classifiers" in run()[0]
+    before = [artifacts.sha256(file) for file in sorted(paths.artifact(RUN, DATASET, "records").rglob("*.json"))]
+    assert "0 augmenters and 0 of 2 classifiers to train, about 0 minutes" in run()[0] and len(before) == 3
+    assert before == [artifacts.sha256(f) for f in sorted(paths.artifact(RUN, DATASET, "records").rglob("*.json"))]
+    tables = zoo_rows.write_tables(RUN, DATASET, zoo_rows.read())
+    assert [row["augmenter"] for row in tables["augmenters"]] == ["CutMix", "offsets-pixels"]
+    assert (paths.artifact(RUN, DATASET, "tables") / "augmenters.csv").exists() and records.read(RUN, DATASET, "zoo")
