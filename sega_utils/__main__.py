@@ -16,7 +16,11 @@ GRID = [
 ]
 
 
-@verb("tables", *RUN, ("--readme", {"action": "store_true", "help": "write the committed ones into README.md"}))
+@verb(
+    "tables",
+    *RUN,
+    ("--readme", {"action": "store_true", "help": "write those on record into README.md, docs/faults.md"}),
+)
 def show_tables(args: argparse.Namespace) -> None:
     """Print a run's accuracies, and what SEGA-Net is ahead of."""
     from sega_utils.report import tables
@@ -24,6 +28,7 @@ def show_tables(args: argparse.Namespace) -> None:
     if args.readme:
         run = args.run if paths.is_reference(args.run) else f"{paths.REFERENCE}/{args.run}"
         print(f"wrote the tables of {run} into {paths.shown(tables.update_readme(run, args.dataset))}")
+        print(f"wrote the table of faults into {paths.shown(tables.update_faults())}")
     else:
         print(tables.accuracy_text(args.run, args.dataset))
 
@@ -119,23 +124,38 @@ def tabulate_grid(args: argparse.Namespace) -> None:
 @verb(
     "faults",
     ("--seed", {"type": int, "default": 0, "help": "of which bits, values and images are taken"}),
-    ("--sample", {"type": int, "help": "how many of the faults; all if absent"}),
-    ("--page", {"action": "store_true", "help": "write docs/faults.md and the committed log"}),
+    ("--sample", {"type": int, "help": "how many faults of each kind; all if absent"}),
+    ("--publish", {"action": "store_true", "help": "write the committed table and docs/faults.md from the log"}),
 )
-def inject_faults(args: argparse.Namespace) -> None:
-    """Inject faults into files, requests and answers, write a log, and print which were silent or unclear."""
-    from sega_utils import execute
-    from sega_utils.core import artifacts
-    from sega_utils.report import pictures
+def inject_faults(args: argparse.Namespace) -> int:
+    """Inject faults and log what came of each; the status is 0 if all were refused clearly or harmless."""
+    from sega_utils.report import tables
     from sega_utils.studies import faults
 
-    doors = {"command": main, "execute": execute.main, "figure": pictures.load}
-    rows = faults.measure(doors, VERBS, seed=args.seed, sample=args.sample)
-    path = faults.log_path(committed=args.page)
-    faults.save(rows, path)
-    if args.page:
-        artifacts.save_text(faults.PAGE, faults.page(artifacts.load_csv(path)))
-    print(f"{faults.text(rows)}\n\nwrote {paths.shown(path)}")
+    rows = faults.measure(doors(), seed=args.seed, sample=args.sample)
+    faults.save(rows, log := faults.log_path())
+    print(faults.text(rows), f"wrote {paths.shown(log)}", sep="\n\n")
+    if args.publish and args.sample is None:
+        print(f"wrote {paths.shown(faults.publish(log))} and {paths.shown(tables.update_faults())}")
+    return int(bool(faults.bad(rows)))
+
+
+def doors() -> dict[str, object]:
+    """Return what the fault suite goes through that no study may import, see ``faults_run.Bench``."""
+    from sega_utils import execute
+    from sega_utils.report import layout, pictures
+
+    tags = {
+        "title": lambda text: layout.whole(text, "", "", ""),
+        "heading": lambda text: layout.section(text, "", "<hr>"),
+        "note": lambda text: layout.section("x", text, "<hr>"),
+        "cell": lambda text: layout.table([{"x": text}], label="x"),
+        "label": lambda text: layout.table([{"x": 1}], label=text),
+        "summary": lambda text: layout.folded(text, "<hr>"),
+        "link": lambda text: layout.link(text, "x"),
+        "text of a link": lambda text: layout.link("x", text),
+    }
+    return {"command": main, "execute": execute.main, "verbs": VERBS, "figure": pictures.load, "tags": tags}
 
 
 def parser() -> argparse.ArgumentParser:

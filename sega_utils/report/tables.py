@@ -14,6 +14,7 @@ from sega_utils.studies import benchmark, efficiency, entries, shards
 from sega_utils.training import recipes
 
 README = paths.ROOT / "README.md"
+FAULTS = paths.ROOT / "docs" / "faults.md"
 BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"
 
 
@@ -190,14 +191,36 @@ def update_readme(run: str, dataset: str, readme: Path = README) -> Path:
         ValueError: the README does not hold each marker once, in their order.
         FileNotFoundError, ArtifactError: as ``summary``.
     """
-    text = readme.read_text(encoding="utf-8")
-    if (text.count(BEGIN), text.count(END)) != (1, 1) or text.index(BEGIN) > text.index(END):
-        raise ValueError(f"{paths.shown(readme)} must hold {BEGIN} and, below it, {END}, once each; put them back")
     rows, caption = summary(run, dataset)
-    before, after = text[: text.index(BEGIN)], text[text.index(END) :]
     shown = [markdown(found) for found in (rows, ahead(run, dataset)) if found]
-    artifacts.save_text(readme, "\n\n".join([f"{before}{BEGIN}\n{shown[0]}", *shown[1:], f"{caption}\n{after}"]))
-    return readme
+    return fill(readme, "\n\n".join([*shown, caption]))
+
+
+def update_faults(page: Path = FAULTS) -> Path:
+    """Replace what stands between the two markers of the page on faults by the committed table; return the file.
+
+    Raises:
+        ValueError: as ``update_readme``.
+        FileNotFoundError, ArtifactError: there is no such table, or it is damaged.
+    """
+    rows = artifacts.load_csv(paths.reference_root() / "faults.csv")
+    *kinds, whole = rows
+    said = ", ".join(f"{int(whole[name]):,} {name}" for name in list(whole)[2:])
+    return fill(page, f"{int(whole['faults']):,} faults of {len(kinds)} kinds: {said}.\n\n{markdown(rows)}")
+
+
+def fill(file: Path, inside: str) -> Path:
+    """Replace what stands between the two markers of a Markdown file; return the file.
+
+    Raises:
+        ValueError: it does not hold each marker once, in their order.
+    """
+    text = file.read_text(encoding="utf-8")
+    if (text.count(BEGIN), text.count(END)) != (1, 1) or text.index(BEGIN) > text.index(END):
+        raise ValueError(f"{paths.shown(file)} must hold {BEGIN} and, below it, {END}, once each; put them back")
+    before, after = text[: text.index(BEGIN)], text[text.index(END) :]
+    artifacts.save_text(file, f"{before}{BEGIN}\n{inside}\n{after}")
+    return file
 
 
 def beside_poster(run: str, dataset: str) -> list[dict[str, str]]:

@@ -1,64 +1,69 @@
-"""The project's own fault suite: thousands of faults through its loaders and commands, each judged by one rule."""
+"""The fault suite: faults through the project's own loaders and commands, each judged by one rule, see docs/faults.md."""
 
 import os
 import random
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from unittest import mock
 
-from sega_utils.core import artifacts, numbers, paths, runtime
-from sega_utils.studies import faults_images, faults_llm, faults_requests, faults_run, faults_tensors, faults_text
-from sega_utils.studies.faults_judge import OUTCOMES, Begun, Fault, judge
+from sega_utils.core import artifacts, numbers, paths
+from sega_utils.studies import (
+    faults_around,
+    faults_images,
+    faults_llm,
+    faults_requests,
+    faults_run,
+    faults_tensors,
+    faults_text,
+)
+from sega_utils.studies.faults_judge import BAD, OUTCOMES, Begun, Fault, judge
 
-COLUMNS = ("kind", "fault", "outcome", "message")
-SHORT = {"clear": 80, "recovered": 80}  # characters of a message that the log keeps; of all others
-LONG = 300
-PAGE = paths.ROOT / "docs" / "faults.md"
-
-
-def log_path(*, committed: bool) -> Path:
-    """Return where the log is: the committed one's, or that of a suite of one's own."""
-    return (paths.reference_root() if committed else paths.results_root()) / "faults.csv"
-
-
-def collect(folder: Path, doors: dict[str, Callable], verbs: dict[str, tuple], seed: int) -> Iterator[Fault]:
-    """Yield all faults; the tiny run must have been written.
-
-    Args:
-        folder: for what is put faults into beside the run.
-        doors: ``command`` and ``execute``, the two command lines; ``figure``, which loads one for the report.
-        verbs: of the first, see ``faults_requests.in_commands``.
-        seed: of which bits, values and images are taken.
-    """
-    rng = random.Random(seed)
-    command, execute = doors["command"], doors["execute"]
-    yield from faults_text.in_records(rng)
-    yield from faults_text.in_tables(folder, rng)
-    yield from faults_text.in_runs_files()
-    yield from faults_text.in_bank(folder, rng)
-    yield from faults_text.in_params(folder, rng)
-    yield from faults_requests.in_parameters()
-    yield from faults_requests.in_names(command, execute, folder)
-    yield from faults_requests.in_commands(command, verbs)
-    yield from faults_requests.in_executions(execute, folder)
-    yield from faults_llm.from_llm(folder, rng)
-    yield from faults_tensors.in_artifacts(rng)
-    yield from faults_tensors.with_code(folder)
-    yield from faults_tensors.in_embedded(folder, rng)
-    yield from faults_tensors.in_figures(doors["figure"], rng)
-    yield from faults_images.in_folders(folder, rng)
-    yield from faults_images.in_splits(rng)
+# each yields the faults of one kind or of some that share their target
+GENERATORS: tuple[Callable[[faults_run.Bench], Iterator[Fault]], ...] = (
+    faults_text.in_records,
+    faults_text.in_tables,
+    faults_text.in_two_runs,
+    faults_text.in_bank,
+    faults_text.in_params,
+    faults_requests.in_parameters,
+    faults_requests.in_names,
+    faults_requests.in_commands,
+    faults_requests.in_executions,
+    faults_llm.from_llm,
+    faults_tensors.in_artifacts,
+    faults_tensors.with_code,
+    faults_tensors.in_embedded,
+    faults_tensors.in_figures,
+    faults_images.in_folders,
+    faults_images.in_splits,
+    faults_around.on_disk,
+    faults_around.in_environment,
+    faults_around.in_make,
+    faults_around.in_html,
+)
+COLUMNS = ("kind", "fault", "into", "outcome", "message")
+LONG = 300  # characters of a message that the log keeps
+TABLE = ("kind", "faults", *OUTCOMES)
 
 
-def measure(
-    doors: dict[str, Callable], verbs: dict[str, tuple], *, seed: int = 0, sample: int | None = None
-) -> list[dict]:
+def log_path() -> Path:
+    """Return where the log of the last suite is."""
+    return paths.results_root() / "faults-log.csv"
+
+
+def table_path() -> Path:
+    """Return where the committed table is."""
+    return paths.reference_root() / "faults.csv"
+
+
+def measure(doors: dict[str, object], *, seed: int = 0, sample: int | None = None) -> list[dict]:
     """Inject the faults in a folder that is deleted afterwards, and return a row (``COLUMNS``) for each.
 
     Args:
-        doors, verbs, seed: as for ``collect``.
-        sample: how many of the faults to take, by the seed; None takes all.
+        doors: what ``faults_run.Bench`` takes of rooms above this one.
+        seed: of which bits, values and images are taken.
+        sample: how many faults of each kind, chosen by the seed; None takes all.
     """
     import papermill  # takes seconds, which only this function should cost
 
@@ -68,64 +73,69 @@ def measure(
         environment = {"SEGA_RESULTS": str(folder / "results"), "CI": "1"}
         with mock.patch.dict(os.environ, environment):
             faults_run.write_all()
-            found = list(collect(folder, doors, verbs, seed))
+            bench = faults_run.Bench(folder, random.Random(seed), **doors)
+            found = (fault for generator in GENERATORS for fault in generator(bench))
             if sample is not None:
-                found = random.Random(seed).sample(found, sample)
-            return [row_of(fault, str(folder)) for fault in runtime.progress(found, "faults")]
+                found = chosen(found, sample, random.Random(seed))
+            return [row_of(fault, str(folder)) for fault in found]
+
+
+def chosen(found: Iterable[Fault], n: int, rng: random.Random) -> list[Fault]:
+    """Return n faults of each kind, or all if it has fewer.
+
+    Source: Vitter 1985, algorithm R: only these are held, as each may hold a file.
+    """
+    kinds: dict[str, list[Fault]] = {}
+    seen: dict[str, int] = {}
+    for fault in found:
+        kept = kinds.setdefault(fault.kind, [])
+        seen[fault.kind] = seen.get(fault.kind, 0) + 1
+        place = rng.randrange(seen[fault.kind])
+        if len(kept) < n:
+            kept.append(fault)
+        elif place < n:
+            kept[place] = fault
+    return [fault for kept in kinds.values() for fault in kept]
 
 
 def row_of(fault: Fault, folder: str) -> dict[str, str]:
-    """Return a fault's row of the log, in which no machine's folder is."""
+    """Return a fault's row of the log: of its message the first line, in which no machine's folder is."""
     outcome, message = judge(fault)
-    message = message.replace(folder, "<folder>").replace(str(paths.ROOT), "<project>")
-    message = message[: SHORT.get(outcome, LONG)].encode("ascii", "backslashreplace").decode()
-    message = "".join(sign if sign.isprintable() else "?" for sign in message)
-    return dict(zip(COLUMNS, (fault.kind, fault.name, outcome, message), strict=True))
+    message = next((line for line in message.splitlines() if line.strip()), "")
+    message = message.replace(folder, "FOLDER").replace(str(paths.ROOT), "PROJECT")
+    row = dict(zip(COLUMNS, (fault.kind, fault.name, fault.into, outcome, message[:LONG]), strict=True))
+    return {column: _plain(value.replace(folder, "FOLDER")) for column, value in row.items()}
+
+
+def _plain(text: str) -> str:
+    return "".join(sign if sign.isprintable() and sign.isascii() else ascii(sign)[1:-1] for sign in text)
 
 
 def save(rows: list[dict], path: Path) -> None:
     """Write the log."""
-    artifacts.save_csv(path, [row | {"fault": ascii(row["fault"])[1:-1]} for row in rows], COLUMNS)
+    artifacts.save_csv(path, rows, COLUMNS)
 
 
 def counts(rows: list[dict]) -> list[dict]:
-    """Return a row for each kind, and one for all, of how many faults ended how."""
+    """Return a row (``TABLE``) for each kind, and one for all, of how many faults of the log ended how."""
     kinds = sorted({row["kind"] for row in rows})
-    count = lambda mine: {"tried": len(mine)} | {name: sum(r["outcome"] == name for r in mine) for name in OUTCOMES}
+    count = lambda mine: {"faults": len(mine)} | {name: sum(r["outcome"] == name for r in mine) for name in OUTCOMES}
     found = [{"kind": kind} | count([row for row in rows if row["kind"] == kind]) for kind in kinds]
     return [*found, {"kind": "all"} | count(rows)]
 
 
+def publish(log: Path) -> Path:
+    """Write the committed table from a log, and return where."""
+    artifacts.save_csv(table_path(), counts(artifacts.load_csv(log)), TABLE)
+    return table_path()
+
+
+def bad(rows: list[dict]) -> list[dict]:
+    """Return the rows of a log whose faults were neither refused clearly nor harmless."""
+    return [row for row in rows if row["outcome"] in BAD]
+
+
 def text(rows: list[dict]) -> str:
-    """Return the table of kinds, and each fault that was silent or not told clearly."""
-    bad = [row for row in rows if row["outcome"] in {"silent", "unclear"}]
-    listed = "\n".join(f"{row['outcome']}: {row['kind']}: {row['fault']}: {row['message']}" for row in bad)
-    return f"{numbers.aligned(counts(rows))}\n\n{listed or 'No fault was silent, and each message was clear.'}"
-
-
-def page(rows: list[dict]) -> str:
-    """Return the page on the suite, from its log."""
-    bad = [row for row in rows if row["outcome"] in {"silent", "unclear"}]
-    listed = numbers.markdown([{name: row[name] for name in ("outcome", "kind", "fault", "message")} for row in bad])
-    return f"""# What happens when something is wrong
-
-`python -m sega_utils faults` puts faults into copies of the project's files, into a tiny run, into requests and into
-the answers of an LLM, sends each through the loader or the command that would meet it, and judges what comes of it by
-a rule, not by hand. It takes a few minutes on one core and changes nothing of yours. The log of all {len(rows):,} is
-[faults.csv](../results/reference/faults.csv).
-
-- **clear**: an error of a class that the commands foresee, or the status 1 or 2 and one line `error: ...`; its text
-  names the file, the parameter or the value, and says what is allowed or what to do.
-- **recovered**: the result is equal to that without the fault.
-- **unclear**: an error that names neither, or of another class.
-- **silent**: no error, and another result; or code that a file holds ran.
-
-{numbers.markdown(counts(rows))}
-
-Not tried: a full disk, a folder that cannot be written, a run killed at any moment, two runs of one name at once, and
-numbers that somebody changes together with the digests that tell of it.
-
-## What is not clear yet
-
-{listed if bad else "Nothing: no fault was silent, and each message was clear."}
-"""
+    """Return the table of kinds, and each fault that was neither refused clearly nor harmless."""
+    listed = "\n".join("{outcome}: {kind}: {into}: {fault}: {message}".format_map(row) for row in bad(rows))
+    return f"{numbers.aligned(counts(rows))}\n\n{listed or 'Every fault was refused clearly or harmless.'}"

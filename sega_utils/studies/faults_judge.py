@@ -1,9 +1,8 @@
-"""A fault and what comes of it, told by a rule: clear, recovered, unclear or silent."""
+"""A fault and what comes of it, told by a rule: refused clearly, harmless, unclear, silent, hung, or code that ran."""
 
 import contextlib
-import os
 import re
-import shutil
+import signal
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,16 +12,21 @@ import torch
 
 from sega_utils.core.artifacts import ArtifactError, digest
 
-OUTCOMES = ("clear", "recovered", "unclear", "silent")
-FORESEEN = (OSError, ValueError, FloatingPointError, ArtifactError)  # those that the commands make a line of
-# what a message says that tells people what is allowed, or what to do
-CURE = re.compile(
-    r"\b(allowed|must|needed|needs?|known are|there are|choose|takes|expected (?:a list|\d+)|required|usage|"
-    r"delete|restore|replace|convert|move|leave (?:one|out|it)|give|download|make (?:it|them) with|run|use|set|check|"
-    r"wait|replay|rename|unset|write|record|keep (?:one|it)|quote|remove|change|lower|save it|ask|try again|get|"
-    r"execute)\b"
+CLEAR, HARMLESS, SILENT, UNCLEAR, HUNG, RAN = OUTCOMES = (
+    *("refused clearly", "harmless", "silent", "unclear", "hung"),
+    "ran code",
 )
-CANARY = "code ran"
+BAD = (SILENT, UNCLEAR, HUNG, RAN)
+FORESEEN = (OSError, ValueError, FloatingPointError, ArtifactError)  # those that the commands make a line of
+# a clause of a message that says what is allowed, or what to do
+CURE = re.compile(
+    r"\b(allowed (?:is|are)|must|known are|there are|expected|required|takes)\b|^usage: |"
+    r"(?:^|[;:,.(]|\b(?:or|and|then|to|it|first|either)\b|'|`)\s*(?:please )?"
+    r"(ask|change|check|choose|convert|copy|delete|download|execute|export|free|get|give|keep|leave|look|lower|make|"
+    r"move|name|put|quote|record|remove|rename|replace|replay|restore|run|save|set|take|top|try|unset|use|wait|write)\b",
+    re.MULTILINE,
+)
+LIMIT = 30.0  # seconds that a fault may take; the slowest needs a tenth of that
 
 
 class Told(NamedTuple):
@@ -36,7 +40,8 @@ class Fault(NamedTuple):
 
     Attributes:
         kind: of the table.
-        name: what is done to which target; unique.
+        into: what it is injected into.
+        name: what is done; unique for its kind and target.
         attempt: does it, puts all back, and returns the result of the project's own loader or command, or ``Told``.
         named: texts of which a clear message holds one: the file, the parameter or the value.
         expected: returns the result without the fault; None where no result is right.
@@ -44,6 +49,7 @@ class Fault(NamedTuple):
     """
 
     kind: str
+    into: str
     name: str
     attempt: Callable[[], object]
     named: tuple[str, ...]
@@ -57,6 +63,75 @@ class Begun(Exception):
 
 class Refused(Exception):
     """A command that ended with status 1 or 2; its text is what it wrote to the error stream."""
+
+
+class Hung(BaseException):
+    """A fault took longer than ``LIMIT``; no handler of errors may take it for one."""
+
+
+def judge(fault: Fault) -> tuple[str, str]:
+    """Return what came of a fault, of ``OUTCOMES``, and what was said of it."""
+    text, found, clear = None, None, True
+    try:
+        with limited(LIMIT), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            found = fault.attempt()
+    except Hung:
+        return HUNG, f"no end within {LIMIT:g} seconds"
+    except Refused as error:
+        text = str(error)
+        lines = [line for line in text.splitlines() if re.match(r"(python -m \S+(?: \S+)?: )?error: ", line)]
+        clear = len(lines) == 1 and "Traceback" not in text
+    except FORESEEN as error:
+        text = str(error)
+    except Exception as error:  # what nobody foresaw is what is looked for
+        text, clear = f"{type(error).__name__}: {error}", False
+    if fault.canary and fault.canary.exists():
+        remove = fault.canary.rmdir if fault.canary.is_dir() else fault.canary.unlink
+        remove()
+        return RAN, f"code of the fault ran; then: {text}"
+    text = found.text if isinstance(found, Told) else text
+    if text is not None:
+        return (CLEAR if clear and is_clear(text, fault.named) else UNCLEAR), text
+    if fault.expected and same(found, fault.expected()):
+        return HARMLESS, ""
+    return SILENT, f"another result: {' '.join(repr(found).split())[:200]}"
+
+
+@contextlib.contextmanager
+def limited(seconds: float) -> Iterator[None]:
+    """Raise ``Hung`` in a block of the main thread that takes longer."""
+
+    def stop(*_: object) -> None:
+        raise Hung
+
+    before = signal.signal(signal.SIGALRM, stop)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def is_clear(text: str, named: tuple[str, ...]) -> bool:
+    """Return whether a message names what is wrong, and says what is allowed or what to do."""
+    return any(name and name in text for name in named) and bool(CURE.search(text))
+
+
+def same(found: object, expected: object) -> bool:
+    """Return whether two results are equal: of networks the weights, of tensors the bytes, of all else the value."""
+    return _plain(found) == _plain(expected)
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, torch.nn.Module):
+        return digest(value.state_dict())
+    if isinstance(value, torch.Tensor):
+        return digest({"": value})
+    if isinstance(value, dict):
+        return {key: _plain(part) for key, part in value.items()}
+    return [_plain(part) for part in value] if isinstance(value, (list, tuple)) else value
 
 
 def commanded(command: Callable[[list[str]], int], words: list[str]) -> str:
@@ -91,118 +166,3 @@ class _Text(list):
 
     def __str__(self) -> str:
         return "".join(self)
-
-
-def judge(fault: Fault) -> tuple[str, str]:
-    """Return what came of a fault, of ``OUTCOMES``, and what was said of it."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        try:
-            found, text = fault.attempt(), None
-        except Refused as error:
-            found, text = None, str(error)
-            lines = [line for line in text.splitlines() if re.match(r"(python -m \S+(?: \S+)?: )?error: ", line)]
-            clear = len(lines) == 1 and "Traceback" not in text and is_clear(text, fault.named)
-        except FORESEEN as error:
-            found, text = None, str(error)
-            clear = is_clear(text, fault.named)
-        except Exception as error:  # what nobody foresaw is what is looked for
-            found, text, clear = None, f"{type(error).__name__}: {error}", False
-    if fault.canary and fault.canary.exists():
-        fault.canary.unlink()
-        return "silent", CANARY
-    if isinstance(found, Told):
-        text, clear = found.text, is_clear(found.text, fault.named)
-    if text is not None:
-        return ("clear" if clear else "unclear"), " ".join(text.split())
-    if fault.expected and same(found, fault.expected()):
-        return "recovered", ""
-    return "silent", f"another result: {' '.join(repr(found).split())[:200]}"
-
-
-def is_clear(text: str, named: tuple[str, ...]) -> bool:
-    """Return whether a message names what is wrong, and says what is allowed or what to do."""
-    return any(name and name in text for name in named) and bool(CURE.search(text))
-
-
-def same(found: object, expected: object) -> bool:
-    """Return whether two results are equal: of networks the weights, of tensors the bytes, of all else the value."""
-    return _plain(found) == _plain(expected)
-
-
-def _plain(value: object) -> object:
-    if isinstance(value, torch.nn.Module):
-        return digest(value.state_dict())
-    if isinstance(value, torch.Tensor):
-        return digest({"": value})
-    if isinstance(value, dict):
-        return {key: _plain(part) for key, part in value.items()}
-    return [_plain(part) for part in value] if isinstance(value, (list, tuple)) else value
-
-
-@contextlib.contextmanager
-def altered(path: Path, change: Callable[[Path], None]) -> Iterator[None]:
-    """Change a file or folder inside the block, and put it back as it was, whatever is there by then."""
-    kept = path.with_name(f".kept-{path.name[:100]}")
-    if kept.is_dir():
-        shutil.rmtree(kept)
-    copy = shutil.copytree if path.is_dir() else shutil.copy2
-    os.replace(path, kept)  # and not the other way: what was read of it may still be mapped into memory
-    copy(kept, path)
-    try:
-        change(path)
-        yield
-    finally:
-        clear(path)
-        os.replace(kept, path)
-
-
-def clear(path: Path) -> None:
-    """Remove a file, a link or a folder with all that is in it, if it is there."""
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
-
-
-def delete(path: Path) -> None:
-    """Remove a file."""
-    path.unlink()
-
-
-def link_to_itself(path: Path) -> None:
-    """Put a link that leads to itself in a file's place."""
-    path.unlink()
-    path.symlink_to(path.name)
-
-
-def dangling(path: Path) -> None:
-    """Put a link that leads nowhere in a file's place."""
-    path.unlink()
-    path.symlink_to("nowhere")
-
-
-def folder_instead(path: Path) -> None:
-    """Put a folder in a file's place."""
-    path.unlink()
-    path.mkdir()
-
-
-IN_PLACE = {
-    "deleted": delete,
-    "link to itself": link_to_itself,
-    "link that leads nowhere": dangling,
-    "folder in its place": folder_instead,
-}
-
-
-def written(raw: bytes) -> Callable[[Path], None]:
-    """Return a change that gives a file these bytes."""
-    return lambda path: path.write_bytes(raw)
-
-
-def flipped(raw: bytes, bit: int) -> bytes:
-    """Return bytes of which one bit is the other one."""
-    found = bytearray(raw)
-    found[bit // 8] ^= 1 << bit % 8
-    return bytes(found)

@@ -10,11 +10,10 @@ from unittest import mock
 from sega_utils.core import parameters, paths
 from sega_utils.data import catalogue
 from sega_utils.studies.faults_judge import Fault, commanded
+from sega_utils.studies.faults_run import Bench
 
-Command = Callable[[list[str]], int]
 
-
-def in_parameters() -> Iterator[Fault]:
+def in_parameters(_: Bench) -> Iterator[Fault]:
     """Yield wrong values and names of each parameter of each notebook."""
     for notebook in sorted(paths.NOTEBOOKS.glob("*.ipynb")):
         known = parameters.read(notebook)
@@ -22,10 +21,10 @@ def in_parameters() -> Iterator[Fault]:
             for what, (value, right) in _values(parameter).items():
                 attempt = partial(parameters.check, {name: value}, known)
                 expected = None if right is None else partial(dict, {name: right})
-                yield Fault("parameters", f"{notebook.stem}: {name} {what}", attempt, (name,), expected)
+                yield Fault("parameter", notebook.stem, f"{name} {what}", attempt, (name,), expected)
         for wrong in ("SED", "sigma ", "LEARNING_RATE", "", "RUN\n", "__class__"):
             attempt = partial(parameters.check, {wrong: 1}, known)
-            yield Fault("parameters", f"{notebook.stem}: unknown {wrong!r}", attempt, ("unknown parameter",))
+            yield Fault("parameter", notebook.stem, f"unknown {wrong!r}", attempt, ("unknown parameter",))
 
 
 IN_A_LIST = ("null", "text", "below", "above", "unknown", "number", "control character")
@@ -80,53 +79,21 @@ def _values(parameter: parameters.Parameter) -> dict[str, tuple[object, object]]
 
 
 NAMES = {
-    "above": "../x",
-    "absolute": "/abs",
-    "inside": "a/b",
-    "empty": "",
-    "space": " ",
-    "dot": ".",
-    "two dots": "..",
-    "hidden": ".x",
-    "wildcard": "{run}",
-    "wildcard of a data set": "{dataset}",
-    "star": "*",
-    "reserved": "reference",
-    "reserved in capitals": "REFERENCE",
-    "long": "x" * 300,
-    "null byte": "a\0b",
-    "new line": "a\nb",
-    "command": "x;touch y",
-    "substitution": "$(touch y)",
-    "backticks": "`touch y`",
-    "pipe": "a|b",
-    "quote": "a'b",
-    "double quote": 'a"b',
-    "backslash": "a\\b",
-    "colon": "a:b",
-    "umlaut": "länge",
-    "emoji": "run\N{ROCKET}",
-    "right to left": "a\u202eb",
-    "invisible": "a\u200bb",
-    "tag": "<b>x</b>",
-    "formula": "=1+1",
-    "percent": "%2e%2e",
-    "home": "~",
-    "space inside": "my run",
-    "list": "[a, b]",
-    "tilde": "~root",
-    "with reference": "reference/../x",
-    "question mark": "a?b",
+    **{"above": "../x", "absolute": "/abs", "inside": "a/b", "empty": "", "space": " ", "dot": "."},
+    **{"two dots": "..", "hidden": ".x", "wildcard": "{run}", "wildcard of a data set": "{dataset}", "star": "*"},
+    **{"reserved": "reference", "reserved in capitals": "REFERENCE", "long": "x" * 300, "null byte": "a\0b"},
+    **{"new line": "a\nb", "command": "x;touch y", "substitution": "$(touch y)", "backticks": "`touch y`"},
+    **{"pipe": "a|b", "quote": "a'b", "double quote": 'a"b', "backslash": "a\\b", "colon": "a:b"},
+    **{"umlaut": "länge", "emoji": "run\N{ROCKET}", "right to left": "a\u202eb", "invisible": "a\u200bb"},
+    **{"tag": "<b>x</b>", "formula": "=1+1", "percent": "%2e%2e", "home": "~", "space inside": "my run"},
+    **{"list": "[a, b]", "tilde": "~root", "with reference": "reference/../x", "question mark": "a?b"},
     "at a slash": "a@b/c",
 }
 
 
-def in_names(command: Command, execute: Command, folder: Path) -> Iterator[Fault]:
-    """Yield names of runs and data sets that are none, given to the loaders and to the commands.
-
-    Args:
-        command: ``python -m sega_utils``; execute: ``python -m sega_utils.execute``; both without a notebook that runs.
-    """
+def in_names(bench: Bench) -> Iterator[Fault]:
+    """Yield names of runs and data sets that are none, given to the loaders and to the commands."""
+    command, execute, folder = bench.command, bench.execute, bench.folder
     notebook = str(paths.NOTEBOOKS / "00_data.ipynb")
     for what, name in NAMES.items():
         doors = {
@@ -139,12 +106,12 @@ def in_names(command: Command, execute: Command, folder: Path) -> Iterator[Fault
         if what == "wildcard":  # which the Snakefile asks for, and no user can
             del doors["artifact"]
         for door, attempt in doors.items():
-            yield Fault("RUN", f"{door}: {what}", attempt, named)
+            yield Fault("RUN", door, what, attempt, named)
     for verb in ("tables", "verify", "publish", "ablations", "metadata"):
         attempt = partial(commanded, command, [verb, "--run", "nowhere"])
-        yield Fault("RUN", f"{verb}: a run without results", attempt, ("nowhere",))
+        yield Fault("RUN", verb, "a run without results", attempt, ("nowhere",))
     for value in (5, None, True, 0.5, ["a"], {"a": 1}, b"a", Path("a")):
-        yield Fault("RUN", f"name: {value!r}", partial(paths.run_name, value), ("run is",))
+        yield Fault("RUN", "run_name", f"{value!r}", partial(paths.run_name, value), ("run is",))
     others = {"unknown": "fashion", "capitals": "MNIST", "folder without a path": "folder:", "spaces": "folder:  "}
     others |= {"folder that is not there": "folder:/nowhere", "folder that is a file": f"folder:{notebook}"}
     others |= {"long folder": f"folder:{'x' * 300}", "null byte in a folder": "folder:a\0b", "Folder": "Folder:/tmp"}
@@ -168,67 +135,60 @@ def in_names(command: Command, execute: Command, folder: Path) -> Iterator[Fault
         shown = [part for part in (repr(name)[1:-1], name.partition(":")[2], Path(name).name) if part.strip()]
         named = ("data set", "DATASET", "dataset is", *shown)
         for door, attempt in doors.items():
-            yield Fault("DATASET", f"{door}: {what}", attempt, named)
+            yield Fault("DATASET", door, what, attempt, named)
 
 
-def in_commands(command: Command, verbs: dict[str, tuple]) -> Iterator[Fault]:
+WORDS = ("", "none", "tabels", "TABLES", "'tables verify'", "''", "--run x", "-v", "--", "tables verify")
+
+
+def in_commands(bench: Bench) -> Iterator[Fault]:
     """Yield command lines of ``python -m sega_utils`` that ask for what there is not, or for something twice."""
+    kind, verbs = "command line", bench.verbs
 
-    def asked(words: list[str]) -> str:
-        with mock.patch.dict(verbs, {name: (lambda args: 0, arguments) for name, (_, arguments) in verbs.items()}):
-            return commanded(command, words)
+    def ask(words: list[str]) -> Callable[[], str]:
+        idle = {name: (lambda args: 0, arguments) for name, (_, arguments) in verbs.items()}
 
-    ask = lambda words: partial(asked, words)
-    for words in (
-        [],
-        ["none"],
-        ["tabels"],
-        ["TABLES"],
-        ["tables verify"],
-        [""],
-        ["--run", "x"],
-        ["-v"],
-        ["--"],
-        ["tables", "verify"],
-    ):
-        yield Fault("CLI request", f"sega_utils {shlex.join(words)}", ask(words), ("usage",))
+        def attempt() -> str:
+            with mock.patch.dict(verbs, idle):
+                return commanded(bench.command, words)
+
+        return attempt
+
+    for words in WORDS:
+        yield Fault(kind, "sega_utils", words, ask(shlex.split(words)), ("usage",))
     for verb, (_, arguments) in verbs.items():
         required = [word for flag, more in arguments if more.get("required") for word in (flag, "1")]
         places = ["a", "b"][: sum(flag[0] != "-" for flag, _ in arguments)]
-        whole = [verb, *places, *required]
-        changes = {
-            "an unknown option": ["--no-such-option"],
-            "a short one": ["-x"],
-            "a stray word": ["one", "two", "three"],
-        }
-        for flag, more in arguments:
-            if flag[0] != "-":
-                continue
-            if more.get("action") != "store_true":
-                changes |= {} if more.get("nargs") == "*" else {f"{flag} without a value": [flag]}
-                changes[f"{flag} twice"] = [f"{flag}=1", f"{flag}=1"] if flag not in required else [f"{flag}=2"]
-            if more.get("type") in (int, float):
-                changes[f"{flag} of a text"] = [flag, "many"]
-            if "choices" in more:
-                changes[f"{flag} unknown"] = [flag, "no-such-thing"]
-            changes[f"{flag} cut short"] = [flag[:-1], "x"]
-        for what, words in changes.items():
-            named = (what.split()[0], "usage")
-            yield Fault("CLI request", f"{verb}: {what}", ask([*whole, *words]), named)
+        for what, words in _wrong(arguments, required).items():
+            yield Fault(kind, verb, what, ask([verb, *places, *required, *words]), (what.split()[0], "usage"))
         for i in range(0, len(required), 2):
             less = [verb, *places, *required[:i], *required[i + 2 :]]
-            yield Fault("CLI request", f"{verb}: without {required[i]}", ask(less), (required[i],))
+            yield Fault(kind, verb, f"without {required[i]}", ask(less), (required[i],))
 
 
-def in_executions(execute: Command, folder: Path) -> Iterator[Fault]:
+def _wrong(arguments: list[tuple], required: list[str]) -> dict[str, list[str]]:
+    """Return what a verb's command line may wrongly end in."""
+    found = {"an unknown option": ["--no-such-option"], "a short one": ["-x"], "a stray word": ["one", "two", "three"]}
+    for flag, more in arguments:
+        if flag[0] != "-":
+            continue
+        if more.get("action") != "store_true":
+            found |= {} if more.get("nargs") == "*" else {f"{flag} without a value": [flag]}
+            found[f"{flag} twice"] = [f"{flag}=1", f"{flag}=1"] if flag not in required else [f"{flag}=2"]
+        if more.get("type") in (int, float):
+            found[f"{flag} of a text"] = [flag, "many"]
+        if "choices" in more:
+            found[f"{flag} unknown"] = [flag, "no-such-thing"]
+        found[f"{flag} cut short"] = [flag[:-1], "x"]
+    return found
+
+
+def in_executions(bench: Bench) -> Iterator[Fault]:
     """Yield command lines of ``python -m sega_utils.execute`` that cannot be meant."""
-    notebook = str(paths.NOTEBOOKS / "00_data.ipynb")
+    notebook, folder = str(paths.NOTEBOOKS / "00_data.ipynb"), bench.folder
     lines = {
-        "no notebook": [],
-        "an unknown notebook": ["notebooks/99.ipynb"],
-        "no notebook but text": ["README.md"],
-        "a folder": ["notebooks"],
-        "a parameter twice": [notebook, "-p", "SEED", "1", "-p", "SEED", "2"],
+        **{"no notebook": [], "an unknown notebook": ["notebooks/99.ipynb"], "no notebook but text": ["README.md"]},
+        **{"a folder": ["notebooks"], "a parameter twice": [notebook, "-p", "SEED", "1", "-p", "SEED", "2"]},
         "a parameter without a value": [notebook, "-p", "SEED"],
         "an option as a value": [notebook, "-p", "SEED", "-f"],
         "a file twice": [notebook, "-f", "a.yaml", "-f", "b.yaml"],
@@ -236,10 +196,10 @@ def in_executions(execute: Command, folder: Path) -> Iterator[Fault]:
         "output and --write": [notebook, "-o", "a.ipynb", "--write"],
         "the notebook as its output": [notebook, "-o", notebook],
         "--write and parameters": [notebook, "--write", "-p", "SEED", "1"],
-        "an unknown option": [notebook, "--quiet"],
-        "an unknown parameter": [notebook, "-p", "SED", "1"],
+        **{"an unknown option": [notebook, "--quiet"], "an unknown parameter": [notebook, "-p", "SED", "1"]},
         "a wrong value": [notebook, "-p", "SEED", "-1"],
         "a file that is not there": [notebook, "-f", "gone.yaml"],
     }
     for what, words in lines.items():
-        yield Fault("CLI request", f"execute: {what}", partial(commanded, execute, words), ("usage", *words, "SED"))
+        attempt = partial(commanded, bench.execute, words)
+        yield Fault("command line", "execute", what, attempt, ("usage", *words, "SED"))

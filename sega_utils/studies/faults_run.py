@@ -1,7 +1,10 @@
 """A tiny run with a file of each stage, which faults are put into; its networks are untrained, its records are real."""
 
+import random
 import shutil
+from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 
@@ -16,6 +19,27 @@ CLASSES = ("trouser", "bag", "ankle boot")
 LOOKS = ("dark", "grey", "wide", "long")
 ARM, SEED = "SEGA-Net", 0
 SHAPE = {"n_classes": len(CLASSES), "channels": 1, "side": 32}
+
+
+class Bench(NamedTuple):
+    """What generators of faults are given.
+
+    Attributes:
+        folder: for what faults are put into beside the runs.
+        rng: chooses bits, values and images.
+        command, execute: the two command lines; no notebook is run.
+        verbs: of the first, by name: the function and its arguments.
+        figure: loads a figure for the report.
+        tags: make HTML of a text for the report, by what the text is.
+    """
+
+    folder: Path
+    rng: random.Random
+    command: Callable[[list[str]], int]
+    execute: Callable[[list[str]], int]
+    verbs: dict[str, tuple]
+    figure: Callable[[Path], bytes]
+    tags: dict[str, Callable[[str], str]]
 
 
 def noise(n: int, *, seed: int, channels: int = 1) -> torch.Tensor:

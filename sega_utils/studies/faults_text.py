@@ -1,7 +1,6 @@
 """Faults in files of text: records, CSV files of the project and of runs, banks of prompts, YAML of parameters."""
 
 import json
-import random
 import shutil
 from collections.abc import Callable, Iterator
 from functools import cache, partial
@@ -10,103 +9,42 @@ from unittest import mock
 
 from sega_utils.core import artifacts, parameters, paths, records, schema
 from sega_utils.data import catalogue
-from sega_utils.studies import entries, faults_run, grid, verify
-from sega_utils.studies.faults_judge import IN_PLACE, Fault, Told, altered, flipped, written
+from sega_utils.studies import entries, faults_run, grid, verify, zoo_rows
+from sega_utils.studies.faults_files import IN_PLACE, damaged, flipped, in_file
+from sega_utils.studies.faults_judge import Fault, Told
+from sega_utils.studies.faults_run import Bench
 from sega_utils.text import prompts
 from sega_utils.training import recipes
 
 DEEP = 100_000  # levels of lists inside each other
-
-
-def damaged(raw: bytes, rng: random.Random) -> dict[str, bytes]:
-    """Return what disks, downloads and editors make of a file of text, by a name."""
-    at, half = rng.randrange(8 * len(raw) // 4, 8 * len(raw) // 2), len(raw) // 2
-    lines = raw.splitlines(keepends=True)
-    return {
-        "empty": b"",
-        "cut in the middle": raw[:half],
-        "without its last bytes": raw.rstrip()[:-3],
-        "without its beginning": raw[half // 2 :],
-        "one bit": flipped(raw, at),
-        "zeros in the middle": raw[:half] + bytes(16) + raw[half + 16 :],
-        "only zeros": bytes(len(raw)),
-        "UTF-16": raw.decode().encode("utf-16"),
-        "0xff before": b"\xff" + raw,
-        "0xe9 inside": raw[:half] + b"\xe9" + raw[half:],
-        "web page": b"<!DOCTYPE html><html><body>404</body></html>",
-        "pointer of Git LFS": b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n",
-        "marks of a merge": b"".join(lines[:1]) + b"<<<<<<< HEAD\n" + b"".join(lines[1:]) + b">>>>>>> other\n",
-        "with a mark at its beginning": b"\xef\xbb\xbf" + raw,
-        "lines of Windows": raw.replace(b"\n", b"\r\n"),
-    }
-
-
-def in_file(
-    kind: str,
-    path: Path,
-    changes: dict[str, bytes | Callable],
-    read: Callable[[], object],
-    expected: Callable[[], object] | None,
-    named: tuple[str, ...] = (),
-) -> Iterator[Fault]:
-    """Yield a fault for each change of a file: its new bytes, or a function of its path."""
-
-    def attempt(change):
-        with altered(path, change):
-            return read()
-
-    shown = path.relative_to(paths.results_root().parent).as_posix() if _is_inside(path) else path.name
-    for name, change in changes.items():
-        change = written(change) if isinstance(change, bytes) else change
-        yield Fault(kind, f"{shown}: {name}", partial(attempt, change), (path.name, *named), expected)
-
-
-def _is_inside(path: Path) -> bool:
-    return path.is_relative_to(paths.results_root().parent)
-
-
 # key of a record: values that it must not have
 WRONG = {
-    "text": "0.5",
-    "true": True,
-    "null": None,
-    "percent": 84.9,
-    "negative": -1,
-    "NaN": float("nan"),
-    "infinite": float("inf"),
-    "a list": [0.5, 0.5],
-    "an object": {"value": 0.5},
+    **{"text": "0.5", "true": True, "null": None, "percent": 84.9, "negative": -1, "NaN": float("nan")},
+    **{"infinite": float("inf"), "a list": [0.5, 0.5], "an object": {"value": 0.5}},
 }
-ALLOWED = {
-    ("name", "text"),
-    ("seconds", "percent"),
-    ("param_seed", "negative"),
-}  # in type and range; the digest tells them
 
 
-def in_records(rng: random.Random) -> Iterator[Fault]:
+def in_records(bench: Bench) -> Iterator[Fault]:
     """Yield faults in a record of each stage: values, keys, digests, and the file as a whole."""
     for folder in sorted(path for path in faults_run.place("records").iterdir() if path.is_dir()):
         file = sorted(folder.glob("*.json"))[0]
         raw = file.read_bytes()
         read = partial(records.read, faults_run.RUN, faults_run.DATASET, folder.name)
         record, expected = json.loads(raw), cache(read)
-        changes = damaged(raw, rng) | IN_PLACE | _forms(record) | _values(record)
+        changes = damaged(raw, bench.rng) | IN_PLACE | _forms(record) | _values(record)
         del changes["deleted"]  # a record less is a smaller run
-        yield from in_file("records JSON", file, changes, read, expected, (folder.name,))
+        into = f"{folder.name}/{file.name}"
+        yield from in_file("record", file, changes, read, expected, (folder.name,), into)
 
 
 def _forms(record: dict) -> dict[str, bytes]:
     text = json.dumps(record, indent=1)
     return {
-        "a list": json.dumps([record]).encode(),
-        "a number": b"0.5",
-        "null": b"null",
+        **{"a list": json.dumps([record]).encode(), "a number": b"0.5", "null": b"null"},
         "a key twice": text.replace("{", '{"seconds": 1,', 1).encode(),
         "nested deep": b'{"run": ' + b"[" * DEEP + b"]" * DEEP + b"}",
         "comma at the end": text.rstrip("}\n").encode() + b",}",
-        "single quotes": text.replace('"', "'").encode(),
-        "comment": b"// by hand\n" + text.encode(),
+        **{"single quotes": text.replace('"', "'").encode(), "comment": b"// by hand\n" + text.encode()},
         "written in another form": json.dumps(record).encode(),
         "keys in another order": json.dumps(dict(reversed(record.items()))).encode(),
         "without digest": json.dumps({k: v for k, v in record.items() if k != schema.DIGEST}).encode(),
@@ -134,9 +72,9 @@ def _values(record: dict) -> dict[str, bytes]:
     return found
 
 
-def in_tables(folder: Path, rng: random.Random) -> Iterator[Fault]:
+def in_tables(bench: Bench) -> Iterator[Fault]:
     """Yield faults in the CSV files that come with the project, in a copy of them, and in those of a run."""
-    copy = folder / "data"
+    copy, rng = bench.folder / "data", bench.rng
     shutil.copytree(paths.DATA / "paper", copy / "paper")
 
     def read(file: Path) -> object:
@@ -146,11 +84,11 @@ def in_tables(folder: Path, rng: random.Random) -> Iterator[Fault]:
     for file in sorted((copy / "paper").glob("*.csv")):
         raw = file.read_bytes()
         changes = damaged(raw, rng) | IN_PLACE | _rows(raw)
-        yield from in_file("CSV of data/paper", file, changes, partial(read, file), cache(partial(read, file)))
+        yield from in_file("CSV that is shipped", file, changes, partial(read, file), cache(partial(read, file)))
     sums = copy / "paper" / "SHA256SUMS"
     whole = partial(read, copy / "paper" / "claims.csv")
     changes = {k: v for k, v in (damaged(sums.read_bytes(), rng) | IN_PLACE).items() if "last" not in k}
-    yield from in_file("CSV of data/paper", sums, changes, whole, cache(whole), ("claims.csv",))
+    yield from in_file("CSV that is shipped", sums, changes, whole, cache(whole), ("claims.csv",))
     for file in sorted(faults_run.place("tables").glob("*.csv"))[:8]:
         raw = file.read_bytes()
         read_own = partial(artifacts.load_csv, file)
@@ -176,19 +114,16 @@ def _rows(raw: bytes) -> dict[str, bytes]:
         "a value more": head + first.rstrip() + b",1\n" + body,
         "a column twice": b",".join([columns[0], *columns[:-1]]) + b"\n" + first + body,
         "a column without a name": b"," + b",".join(columns[1:]) + b"\n" + first + body,
-        "quotes left open": head + b'"' + first + body,
-        "a row less": head + body,
-        "rows exchanged": head + body + first,
-        "a row twice": head + first + first + body,
-        "semicolons": raw.replace(b",", b";"),
-        "decimal commas": raw.replace(b".", b","),
+        **{"quotes left open": head + b'"' + first + body, "a row less": head + body},
+        **{"rows exchanged": head + body + first, "a row twice": head + first + first + body},
+        **{"semicolons": raw.replace(b",", b";"), "decimal commas": raw.replace(b".", b",")},
         "no numbers": head + first.translate(bytes.maketrans(b"0123456789", b"x" * 10)) + body,
         "other numbers": head + first.translate(bytes.maketrans(b"0123456789", b"1234567890")) + body,
         "formula": head + b"=1+1" + first + body,
     }
 
 
-def in_runs_files() -> Iterator[Fault]:
+def in_two_runs(bench: Bench) -> Iterator[Fault]:
     """Yield faults in one of two equal runs, whose difference the comparison bit for bit must find."""
     folder = faults_run.place("records").parent
     copy = folder.with_name("copy")
@@ -201,7 +136,7 @@ def in_runs_files() -> Iterator[Fault]:
             "a digit": raw[:number] + b"7" + raw[number + 1 :],
             "a row less": raw[: raw.rstrip().rfind(b"\n") + 1],
         }
-        changes |= {"deleted": IN_PLACE["deleted"]}
+        changes |= {"deleted": Path.unlink}
         yield from in_file("CSV of a run", file, changes, partial(_told, compare, file), None)
 
 
@@ -210,9 +145,9 @@ def _told(compare: Callable, file: Path) -> object:
     return Told(f"{file.name}: {rows}; make it with: make run") if rows else "no difference"
 
 
-def in_bank(folder: Path, rng: random.Random) -> Iterator[Fault]:
+def in_bank(bench: Bench) -> Iterator[Fault]:
     """Yield faults in a bank of recorded answers, which is replayed."""
-    bank = folder / "prompts.jsonl"
+    bank, rng = bench.folder / "prompts.jsonl", bench.rng
     told, source = catalogue.about(faults_run.DATASET)
     shutil.copyfile(source, bank)
     names = catalogue.published.FASHION_MNIST_CLASSES
@@ -245,6 +180,18 @@ def in_bank(folder: Path, rng: random.Random) -> Iterator[Fault]:
             if record[key] != value:
                 changes[f"{key} {what}"] = line(record | {key: value})
     yield from in_file("JSONL bank", bank, changes, replay, cache(replay))
+    wrong = {
+        "another model": ({"model": "gpt-9"}, ("gpt-9",)),
+        "more prompts": ({"n_prompts": 13}, ("13", "n_prompts")),
+        "another domain": ({"domain": "a stamp"}, (bank.name,)),
+        "another class": ({"class_names": ("coat", "unicorn")}, ("unicorn",)),
+        "a class twice": ({"class_names": ("coat", "coat")}, ("coat",)),
+        "no class": ({"class_names": ()}, ("class",)),
+    }
+    for what, (asked, named) in wrong.items():
+        words = {"class_names": names, "model": model} | told | asked
+        attempt = partial(prompts.expand, words.pop("class_names"), bank=bank, **words)
+        yield Fault("JSONL bank", bank.name, f"asked for {what}", attempt, named)
 
 
 def _read_params() -> list[tuple[str, Callable[[Path], object]]]:
@@ -264,33 +211,25 @@ def _read_params() -> list[tuple[str, Callable[[Path], object]]]:
         ("grid.yaml", lambda file: tuple(grid.read(file)[:5])),
         ("paper.yaml", given),
         ("digits.yaml", given),
+        ("augmenters.yaml", zoo_rows.read),
     ]
 
 
 _known = cache(parameters.read)
 VALUES = {
-    "null": "null",
-    "octal": "010",
-    "minutes": "1:30",
-    "date": "2024-01-01",
-    "yes": "yes",
-    "NaN": ".nan",
-    "infinite": ".inf",
-    "far below": "-99999999999",
-    "far above": "99999999999999",
-    "nested deep": "[" * 3000 + "]" * 3000,
-    "an object": "{a: {b: c}}",
-    "control character": '"a\\u0007b"',
-    "a tag of Python": "!!python/object/apply:os.system [true]",
-    "long": "x" * 5000,
+    **{"null": "null", "octal": "010", "minutes": "1:30", "date": "2024-01-01", "yes": "yes", "NaN": ".nan"},
+    **{"infinite": ".inf", "far below": "-99999999999", "far above": "99999999999999"},
+    **{"nested deep": "[" * 3000 + "]" * 3000, "an object": "{a: {b: c}}", "control character": '"a\\u0007b"'},
+    **{"a tag of Python": "!!python/object/apply:os.system [true]", "long": "x" * 5000},
 }
 
 
-def in_params(folder: Path, rng: random.Random) -> Iterator[Fault]:
+def in_params(bench: Bench) -> Iterator[Fault]:
     """Yield faults in the YAML files of parameters: their form, and the value behind each name."""
-    shutil.copytree(paths.PARAMS, folder / "params")
+    folder, rng = bench.folder / "params", bench.rng
+    shutil.copytree(paths.PARAMS, folder)
     for name, read in _read_params():
-        file = folder / "params" / name
+        file = folder / name
         text = file.read_text(encoding="utf-8")
         changes = {k: v for k, v in damaged(text.encode(), rng).items() if k not in CUT} | IN_PLACE
         changes |= {
