@@ -62,8 +62,10 @@ def load_inputs(
     """
     real, meta = catalogue.load_real(run, dataset)
     prompts, told = artifacts.load_tensors(paths.require(run, dataset, "prompts"))
+    if len(told.get("prompts", ())) != len(prompts["class_ids"]):
+        schema.refuse(paths.artifact(run, dataset, "prompts"), "it does not say which prompts it is of")
     model = clip.load_run_clip(run, dataset, device)
-    inputs = {"real": real, "fraction": meta.get("fraction"), "prompts": prompts, "texts": told.get("prompts")}
+    inputs = {"real": real, "fraction": meta.get("fraction"), "prompts": prompts, "texts": told["prompts"]}
     inputs |= {"class_embeddings": prompts["class_embeddings"], "clip": model, "device": device}
     digests = {"real": meta["sha256"], "prompts": told["sha256"], "clip": model.sha256}
     for name in (name for name in names if name != "clip"):

@@ -72,7 +72,9 @@ def own_folder(dataset: str) -> Path:
     """
     name = dataset.removeprefix(OWN)
     if not name.strip() or "\0" in name:
-        raise ValueError(f"DATASET is {dataset!r}; it must be {OWN}PATH, where PATH names a folder")
+        raise ValueError(
+            f"DATASET is {dataset!r}; it must be {OWN}PATH, where {OWN!r} is followed by the path of a folder"
+        )
     return real(located(os.path.expanduser(name)))
 
 
@@ -156,7 +158,7 @@ def require(run: str, dataset: str, name: str) -> Path:
         FileNotFoundError: it does not; the message names the file and the command that makes it.
     """
     path = artifact(run, dataset, name)
-    if not path.exists():
+    if not os.path.exists(path):  # of a name too long for the system, pathlib's raises
         notebook = ARTIFACTS[name][1]
         raise FileNotFoundError(
             f"{shown(path)} is missing; make it with: "

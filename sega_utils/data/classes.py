@@ -71,7 +71,7 @@ def read(root: Path, folders: Iterable[str]) -> About:
             f"Rename the folders, or name them in {FILES[0]}: 'classes:' with lines 'FOLDER: NAME'"
         )
     if len({" ".join(name.casefold().replace("_", " ").split()) for name in names.values()}) < len(names):
-        raise ValueError(f"{path} or the folders give two classes one name: {some(sorted(names.values()))}")
+        raise ValueError(f"{path} or the folders give two classes one name: {some(sorted(names.values()))}; rename one")
     domain = content.get("domain", DOMAIN)
     told = {names[plain[name]]: entry["description"] for name, entry in entries.items() if "description" in entry}
     if wrong := [name for name, text in (("domain", domain), *told.items()) if not _speakable(text)]:

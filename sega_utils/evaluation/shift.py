@@ -1,5 +1,6 @@
 """Test images that differ from the training images, generated or published, and what classifiers make of them."""
 
+import math
 from pathlib import Path
 from statistics import mean
 
@@ -92,6 +93,7 @@ def make_sets(
     for name, function in SHIFTS.get(dataset, {}).items():
         sets[name] = to_uint8(function(test.images, seed=seed))
     meta = {"key": key, "source": "official" if folder else "generated", "seed": seed, "names": sorted(sets)}
+    meta["classes"] = len(test.class_names)
     return sets, meta | {"sha256": artifacts.save_tensors(path, sets, meta)}
 
 
@@ -129,6 +131,8 @@ def read_sets(run: str, dataset: str) -> tuple[dict[str, torch.Tensor], dict]:
     sets, meta = artifacts.load_tensors(path)
     if not {"source", "seed"} <= meta.keys() or meta.get("names", sorted(sets)) != sorted(sets):
         schema.refuse(path, f"it does not say what it holds, or holds other sets: {schema.short(sorted(sets))}")
+    if int(sets["labels"].max()) >= meta.get("classes", math.inf):
+        schema.refuse(path, f"it has the label {int(sets['labels'].max())} for {meta['classes']} classes")
     return sets, meta
 
 

@@ -90,7 +90,7 @@ def _damaged(raw: bytes, rng: random.Random) -> dict[str, Change]:
     found |= {form: _png(image, form) for form in ("GIF", "BMP", "WEBP", "TIFF")}
     found |= {f"JPEG, {what}": part for what, part in cut(jpeg, 3, 100, len(jpeg) // 2).items()}
     found |= {"transparent throughout": _png(clear_as_glass), "of 30,000 pixels a side": huge}
-    twelve = Image.fromarray(np.asarray(image).astype(np.uint16) * 16)
+    twelve = Image.fromarray((np.asarray(image) * (4095 / 255)).round().astype(np.uint16))
     return found | {"one pixel": _png(image.crop((0, 0, 1, 1))), "12 bits in 16": _png(twelve)}
 
 
@@ -274,5 +274,5 @@ def _filtered(train: Dataset, test: Dataset, copy: torch.Tensor | None) -> tuple
     if copy is not None:
         pool["images"], kept = torch.cat([to_uint8(copy), pool["images"][1:]]), kept | True
     table = {"kept": kept.tolist(), "reason": [""] * len(kept)}
-    mask, _ = pools.leave_out_copies(pool, kept, table, test.images)
+    mask, _ = pools.leave_out_copies(pool, kept, table, test.images, n=len(kept))
     return mask.tolist()

@@ -20,13 +20,13 @@ BAD = (SILENT, UNCLEAR, HUNG, RAN)
 FORESEEN = (OSError, ValueError, FloatingPointError, ArtifactError)  # those that the commands make a line of
 # a clause of a message that says what is allowed, or what to do
 CURE = re.compile(
-    r"\b(allowed (?:is|are)|must|known are|there are|expected|required|takes)\b|^usage: |"
+    r"\b(allowed (?:is|are)|must|known are|there are|expected|needed (?:is|are)|required|takes)\b|^usage: |"
     r"(?:^|[;:,.(]|\b(?:or|and|then|to|it|first|either)\b|'|`)\s*(?:please )?"
     r"(ask|change|check|choose|convert|copy|delete|download|execute|export|free|get|give|keep|leave|look|lower|make|"
     r"move|name|put|quote|record|remove|rename|replace|replay|restore|run|save|set|take|top|try|unset|use|wait|write)\b",
     re.MULTILINE,
 )
-LIMIT = 30.0  # seconds that a fault may take; the slowest needs a tenth of that
+LIMIT = 60.0  # seconds that a fault may take; the slowest needs two
 
 
 class Told(NamedTuple):
@@ -73,8 +73,8 @@ def judge(fault: Fault) -> tuple[str, str]:
     """Return what came of a fault, of ``OUTCOMES``, and what was said of it."""
     text, found, clear = None, None, True
     try:
-        with limited(LIMIT), warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with limited(LIMIT), warnings.catch_warnings(record=True) as warned:
+            warnings.simplefilter("always")
             found = fault.attempt()
     except Hung:
         return HUNG, f"no end within {LIMIT:g} seconds"
@@ -90,11 +90,13 @@ def judge(fault: Fault) -> tuple[str, str]:
         remove = fault.canary.rmdir if fault.canary.is_dir() else fault.canary.unlink
         remove()
         return RAN, f"code of the fault ran; then: {text}"
-    text = found.text if isinstance(found, Told) else text
+    if text is None and fault.expected and same(found, fault.expected()):
+        return HARMLESS, ""
+    if text is None:  # another result is no silent one if it came with a word
+        said = [str(each.message) for each in warned if each.category is UserWarning]
+        text = found.text if isinstance(found, Told) else "; ".join(said) or None
     if text is not None:
         return (CLEAR if clear and is_clear(text, fault.named) else UNCLEAR), text
-    if fault.expected and same(found, fault.expected()):
-        return HARMLESS, ""
     return SILENT, f"another result: {' '.join(repr(found).split())[:200]}"
 
 

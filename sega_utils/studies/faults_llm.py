@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from unittest import mock
 
-import httpx
+import httpx2
 
 from sega_utils.studies.faults_judge import Fault
 from sega_utils.studies.faults_run import Bench
@@ -26,7 +26,7 @@ def from_llm(bench: Bench) -> Iterator[Fault]:
     answers = {what: _completion(content) for what, content in _answers(good, bench.rng).items()}
     answers["good, finished by length"] = _completion(json.dumps({"prompts": good}), "length")
     for what, reply in answers.items():
-        attempt = partial(_asked, bank, lambda _, reply=reply: httpx.Response(200, json=reply))
+        attempt = partial(_asked, bank, lambda _, reply=reply: httpx2.Response(200, json=reply))
         yield Fault("LLM answer", "the answer", what, attempt, (repr(NAME),), partial(list, good))
     for what, response in _responses(good).items():
         attempt = partial(_asked, bank, response)
@@ -114,7 +114,7 @@ def _responses(good: list[str]) -> dict[str, Callable]:
     """Return what a server sends instead of an answer."""
     whole = json.dumps({"prompts": good})
     found = {
-        f"status {code}": lambda _, code=code: httpx.Response(code, json={"error": {"message": "it failed"}})
+        f"status {code}": lambda _, code=code: httpx2.Response(code, json={"error": {"message": "it failed"}})
         for code in (400, 401, 402, 403, 404, 409, 413, 422, 429, 500, 502, 503, 504, 529)
     }
     plain = {
@@ -127,22 +127,22 @@ def _responses(good: list[str]) -> dict[str, Callable]:
         "the key as fingerprint": json.dumps(_completion(whole, system_fingerprint=f"fp {KEY}")),
     }
     head = {"Content-Type": "application/json"}
-    found |= {what: lambda _, text=text: httpx.Response(200, text=text, headers=head) for what, text in plain.items()}
+    found |= {what: lambda _, text=text: httpx2.Response(200, text=text, headers=head) for what, text in plain.items()}
     found |= {
-        "a byte at a time, without end": lambda _: httpx.Response(200, stream=_Drip()),
+        "a byte at a time, without end": lambda _: httpx2.Response(200, stream=_Drip()),
         "no answer in time": _late,
     }
     return found | {
         f"{error.__name__}": partial(_broken, error)
-        for error in (httpx.ConnectError, httpx.ReadTimeout, httpx.ReadError, httpx.RemoteProtocolError)
+        for error in (httpx2.ConnectError, httpx2.ReadTimeout, httpx2.ReadError, httpx2.RemoteProtocolError)
     }
 
 
-def _broken(error: type[Exception], request: httpx.Request) -> httpx.Response:
+def _broken(error: type[Exception], request: httpx2.Request) -> httpx2.Response:
     raise error("it broke", request=request)
 
 
-class _Drip(httpx.SyncByteStream):
+class _Drip(httpx2.SyncByteStream):
     """An answer that never ends, a byte at a time."""
 
     def __iter__(self) -> Iterator[bytes]:
@@ -151,15 +151,15 @@ class _Drip(httpx.SyncByteStream):
             yield b" "
 
 
-def _late(_: httpx.Request) -> httpx.Response:
+def _late(_: httpx2.Request) -> httpx2.Response:
     time.sleep(2)
-    return httpx.Response(200)
+    return httpx2.Response(200)
 
 
 def _asked(bank: Path, respond: Callable) -> list[str]:
     """Return what ``prompts.expand`` makes of a server's responses; nothing of an invalid one may be on disk."""
     bank.unlink(missing_ok=True)
-    stub = mock.patch.object(httpx.HTTPTransport, "handle_request", lambda self, request: respond(request))
+    stub = mock.patch.object(httpx2.HTTPTransport, "handle_request", lambda self, request: respond(request))
     about = {"live": True, "model": "stub", "base_url": "http://localhost/v1", "api_key": KEY}
     with stub:
         try:

@@ -87,7 +87,7 @@ def write(run: str, seed: int) -> None:
         artifacts.save_tensors(place("synthetic", run), chosen, {"n_syn": 3})
         test = to_uint8(noise(36, seed=100))  # the same for all runs of a data set
         noisy = {"labels": labels, "clean": test, "fog_1": test // 2}
-        about = {"source": "generated", "seed": 0, "names": sorted(noisy)}
+        about = {"source": "generated", "seed": 0, "names": sorted(noisy), "classes": len(CLASSES)}
         artifacts.save_tensors(place("corrupted", run), noisy, about)
         words = clip.vocabulary_of(CLASSES)
         weights = place("clip", run).with_name("clip.safetensors")

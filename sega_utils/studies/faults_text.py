@@ -182,7 +182,7 @@ def in_bank(bench: Bench) -> Iterator[Fault]:
     yield from in_file("JSONL bank", bank, changes, replay, cache(replay))
     wrong = {
         "another model": ({"model": "gpt-9"}, ("gpt-9",)),
-        "more prompts": ({"n_prompts": 13}, ("13", "n_prompts")),
+        "more prompts": ({"n_prompts": 13}, (bank.name,)),
         "another domain": ({"domain": "a stamp"}, (bank.name,)),
         "another class": ({"class_names": ("coat", "unicorn")}, ("unicorn",)),
         "a class twice": ({"class_names": ("coat", "coat")}, ("coat",)),
@@ -251,6 +251,7 @@ def in_params(bench: Bench) -> Iterator[Fault]:
                     changed = "".join([*lines[:i], f"{before}: {value}\n", *lines[i + 1 :]])
                     changes[f"{before.strip()} (line {i + 1}) {what}"] = changed.encode()
         names = tuple(line.split(":")[0].strip() for line in lines if ":" in line and len(line.split(":")[0]) > 1)
+        names += ("no_such_name",)
         yield from in_file("YAML", file, changes, partial(read, file), cache(partial(read, file)), names)
 
 

@@ -16,6 +16,21 @@ from sega_utils.studies import zoo, zoo_arms
 
 FILE = paths.PARAMS / "augmenters.yaml"
 KEYS = ("primary", "steps", "seconds", "images", "shares", "augmenters", "arms", "exploratory")
+SEEDS = parameters.Parameter([0], "each once", "list of: 0 .. 1000000")
+RULES = {
+    "steps": parameters.Parameter(1000, "of each classifier", "1 .. 1000000"),
+    "seconds": parameters.Parameter(600.0, "of the CPU, for each augmenter", "1 .. 1000000"),
+    "images": parameters.Parameter(100, "drawn of each class", "1 .. 1000000"),
+    "shares": parameters.Parameter([0.1], "of a batch", "list of: 0 .. 1"),
+    **dict.fromkeys(("augmenters", "arms"), parameters.Parameter(["x"], "names", "list of: any text")),
+}
+SIZE, PROTOCOL = ("real images of each class", "1 .. 1000000"), ("of fitting", "one of: A | B")
+PRIMARY = {"per_class": parameters.Parameter(30, *SIZE), "protocol": parameters.Parameter("A", *PROTOCOL)}
+EXPLORATORY = {
+    name: parameters.Parameter([rule.default], rule.meaning, f"list of: {rule.allowed}")
+    for name, rule in PRIMARY.items()
+}
+PRIMARY |= {"subsets": SEEDS, "seeds": SEEDS}
 ROWS = (
     "augmenter",
     "share",
@@ -58,10 +73,28 @@ def read(file: Path = FILE) -> dict:
     plan, shown = parameters.load_yaml(file), paths.shown(file)
     if not isinstance(plan, dict) or set(plan) != set(KEYS):
         raise ValueError(f"{shown} must hold {', '.join(KEYS)}")
+    parts = {name: plan.pop(name) for name in ("primary", "exploratory")}
+    plan = _checked(plan, RULES, shown)
+    for (name, part), rules in zip(parts.items(), (PRIMARY, EXPLORATORY), strict=True):
+        plan[name] = _checked(part, rules, f"{shown}: {name}")
     for key, known in (("augmenters", zoo.ZOO | zoo.COMBINED), ("arms", zoo_arms.REAL)):
         if unknown := [name for name in plan[key] if name not in known]:
             raise ValueError(f"{shown} has {unknown[0]!r} among its {key}; known are {', '.join(known)}")
     return plan
+
+
+def _checked(part: object, rules: dict[str, parameters.Parameter], where: str) -> dict:
+    """Return a part of a plan, each value of the type and within the range that its rule names.
+
+    Raises:
+        ValueError: it is not such a part.
+    """
+    if not isinstance(part, dict):
+        raise ValueError(f"{where} is {part!r}; it must hold {', '.join(rules)}")
+    try:
+        return parameters.check(part, rules)
+    except ValueError as error:
+        raise ValueError(f"{where}: {error}") from error
 
 
 def grouped(found: list[dict]) -> dict[Key, list[dict]]:
