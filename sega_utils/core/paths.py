@@ -72,9 +72,7 @@ def own_folder(dataset: str) -> Path:
     """
     name = dataset.removeprefix(OWN)
     if not name.strip() or "\0" in name:
-        raise ValueError(
-            f"DATASET is {dataset!r}; it must be {OWN}PATH, where {OWN!r} is followed by the path of a folder"
-        )
+        raise ValueError(f"DATASET is {dataset!r}; it must be {OWN}PATH: {OWN!r} is followed by the path of a folder")
     return real(located(os.path.expanduser(name)))
 
 

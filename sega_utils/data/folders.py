@@ -53,7 +53,7 @@ def read_folder(root: Path, split: str) -> tuple[torch.Tensor, torch.Tensor, tup
     chosen = torch.from_numpy(np.stack([images[file] for file in files[split]]))
     if blank := [inside(root, file) for file in files[split] if np.ptp(images[file]) == 0]:
         warnings.warn(
-            f"{len(blank)} images of {root} are of one colour throughout: {some(blank)}; delete those that show nothing",
+            f"{len(blank)} images of {root} show one colour throughout: {some(blank)}; delete those that are none",
             stacklevel=2,
         )
     if grey:

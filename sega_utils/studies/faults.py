@@ -1,4 +1,4 @@
-"""The fault suite: faults through the project's own loaders and commands, each judged by one rule, see docs/faults.md."""
+"""The fault suite: faults through the project's loaders and commands, each judged by one rule, see docs/faults.md."""
 
 import os
 import random

@@ -91,6 +91,8 @@ def _checked(part: object, rules: dict[str, parameters.Parameter], where: str) -
     """
     if not isinstance(part, dict):
         raise ValueError(f"{where} is {part!r}; it must hold {', '.join(rules)}")
+    if lacking := [name for name in rules if name not in part]:
+        raise ValueError(f"{where} lacks {', '.join(lacking)}; it must hold {', '.join(rules)}")
     try:
         return parameters.check(part, rules)
     except ValueError as error:

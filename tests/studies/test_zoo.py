@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from sega_utils.core import artifacts, paths, records
+from sega_utils.core import artifacts, parameters, paths, records
 from sega_utils.data import catalogue
 from sega_utils.data.images import Dataset, to_uint8
 from sega_utils.studies import zoo, zoo_arms, zoo_rows
@@ -105,6 +105,31 @@ def test_unknown_names_are_answered_with_what_there_is(tmp_path):
     file.write_text(zoo_rows.FILE.read_text().replace("bs-vae", "vea"))
     with pytest.raises(ValueError, match="'vea' among its augmenters"):
         zoo_rows.read(file)
+
+
+@pytest.mark.parametrize(
+    ("line", "wrong", "message"),
+    [
+        ("steps: 1000", "steps: -1", "steps is -1; allowed is int: 1 .. 1000000"),
+        ("steps: 1000", "steps: null", "steps is None; allowed is int"),
+        ("protocol: A", "protocol: C", "primary: protocol is 'C'; allowed is text: one of: A | B"),
+        ("seeds: [0, 1, 2]", "seeds: [0, 0]", "primary: seeds is .*holds 0 twice"),
+        ("seeds: [0, 1, 2]", "sedes: [0]", "primary: unknown parameter 'sedes'; known are"),
+        ("  seeds: [0, 1, 2]\n", "", "primary lacks seeds; it must hold"),
+        ("shares: [0.1, 0.3]", "shares: [2]", "shares is"),
+        ("arms: [", "arms: 5 #", "arms is 5; allowed is list"),
+    ],
+)
+def test_a_plan_with_a_value_that_is_not_allowed_is_refused(line, wrong, message, tmp_path):
+    file = tmp_path / "plan.yaml"
+    file.write_text(zoo_rows.FILE.read_text().replace(line, wrong, 1))
+    with pytest.raises(ValueError, match=f"plan.yaml.*{message}"):
+        zoo_rows.read(file)
+
+
+def test_the_committed_plan_is_read_as_it_stands():
+    plan = zoo_rows.read()
+    assert plan == parameters.load_yaml(zoo_rows.FILE)
 
 
 def test_longer_arms_take_more_steps_and_every_record_says_what_it_validated_on():
