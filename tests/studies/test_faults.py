@@ -1,4 +1,5 @@
 import time
+import warnings
 
 import pytest
 
@@ -28,6 +29,9 @@ def fails(error):
         (fails(Refused("error: SEED is -1; allowed is 0 .. 9\n")), None, "refused clearly"),
         (fails(Refused("Traceback\nerror: SEED is -1; allowed is 0 .. 9\n")), None, "unclear"),
         (lambda: Told("SEED is the same; keep one"), None, "refused clearly"),
+        (lambda: warnings.warn("SEED is the same; keep one", stacklevel=1), lambda: 1, "refused clearly"),
+        (lambda: warnings.warn("SEED is the same", stacklevel=1), lambda: 1, "unclear"),
+        (fails(ValueError("")), None, "unclear"),
         (lambda: 1, lambda: 1, "harmless"),
         (lambda: 1, lambda: 2, "silent"),
         (lambda: 1, None, "silent"),
