@@ -13,7 +13,7 @@ UNKNOWN := $(filter-out $(KNOWN),$(GIVEN))
 $(if $(UNKNOWN),$(error unknown variable $(UNKNOWN); known are $(KNOWN)))
 
 # What is given goes to programs as it stands, whatever is in it: make reads no $$ in it, and the shell nothing.
-TEXTS := RUN DATASET PARAMS FRACTION PROFILE CORES ENTRIES MODEL BANK BASE_URL
+TEXTS := RUN DATASET PARAMS FRACTION SET UNTIL DATA QUICK BACKBONE PROFILE CORES ENTRIES MODEL BANK BASE_URL PRICES
 define NEWLINE
 
 
@@ -28,6 +28,7 @@ text = ' '\''$(subst ','\'''\'',$($(1)))'\'' '
 BIN := .venv/bin
 READY := .venv/.ready
 NOTEBOOKS := $(sort $(wildcard notebooks/*.ipynb))
+LAST = $(lastword $(subst _, ,$(UNTIL)))
 CONFIG := run=$(call text,RUN) dataset=$(call text,DATASET) $(if $(PARAMS),params=$(call text,PARAMS)) \
   $(if $(FRACTION),fraction=$(call text,FRACTION)) $(if $(SET),set=$(call text,SET)) $(if $(UNTIL),until=$(call text,UNTIL))
 
@@ -77,7 +78,7 @@ $(READY): uv.lock pyproject.toml
 
 run: $(READY)
 	@$(BIN)/snakemake --cores $(call quoted,CORES) --config $(CONFIG) --rerun-incomplete --nolock \
-	  $(if $(UNTIL),--until $(lastword $(subst _, ,$(UNTIL)))) \
+	  $(if $(UNTIL),--until $(call quoted,LAST)) \
 	  --rerun-triggers mtime input params --max-checksum-file-size 100MB --quiet host rules reason
 
 html: $(READY)
@@ -115,7 +116,7 @@ augmenters: $(READY)
 # PRICES="0.15 0.60": of a million tokens read and written, for the cost.
 prompts: $(READY)
 	@$(BIN)/python -m sega_utils prompts --dataset $(call quoted,DATASET) $(if $(MODEL),--model $(call quoted,MODEL)) \
-	  $(if $(BANK),--bank $(call quoted,BANK)) $(if $(BASE_URL),--base-url $(call quoted,BASE_URL)) $(if $(PRICES),--prices $(PRICES)) \
+	  $(if $(BANK),--bank $(call quoted,BANK)) $(if $(BASE_URL),--base-url $(call quoted,BASE_URL)) $(if $(PRICES),--prices $(foreach price,$(PRICES),$(call quoted,price))) \
 	  $(if $(FRACTION),--fraction $(call quoted,FRACTION))
 
 GRID := $(BIN)/snakemake --snakefile paper.smk --workflow-profile profiles/paper

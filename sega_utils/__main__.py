@@ -16,7 +16,11 @@ GRID = [
 ]
 
 
-@verb("tables", *RUN, ("--readme", {"action": "store_true", "help": "write the committed ones into README.md"}))
+@verb(
+    "tables",
+    *RUN,
+    ("--readme", {"action": "store_true", "help": "write those on record into README.md, docs/faults.md"}),
+)
 def show_tables(args: argparse.Namespace) -> None:
     """Print a run's accuracies, and what SEGA-Net is ahead of."""
     from sega_utils.report import tables
@@ -24,6 +28,7 @@ def show_tables(args: argparse.Namespace) -> None:
     if args.readme:
         run = args.run if paths.is_reference(args.run) else f"{paths.REFERENCE}/{args.run}"
         print(f"wrote the tables of {run} into {paths.shown(tables.update_readme(run, args.dataset))}")
+        print(f"wrote the table of faults into {paths.shown(tables.update_faults())}")
     else:
         print(tables.accuracy_text(args.run, args.dataset))
 
@@ -124,6 +129,43 @@ def tabulate_grid(args: argparse.Namespace) -> None:
     print(grid_results.accuracies_text(grid.read(args.grid, args.params), args.run))
 
 
+@verb(
+    "faults",
+    ("--seed", {"type": int, "default": 0, "help": "of which bits, values and images are taken"}),
+    ("--sample", {"type": int, "help": "how many faults of each kind; all if absent"}),
+    ("--publish", {"action": "store_true", "help": "write the committed table and docs/faults.md from the log"}),
+)
+def inject_faults(args: argparse.Namespace) -> int:
+    """Inject faults and log what came of each; the status is 0 if all were refused clearly or harmless."""
+    from sega_utils.report import tables
+    from sega_utils.studies import faults
+
+    rows = faults.measure(doors(), seed=args.seed, sample=args.sample)
+    faults.save(rows, log := faults.log_path())
+    print(faults.text(rows), f"wrote {paths.shown(log)}", sep="\n\n")
+    if args.publish and args.sample is None:
+        print(f"wrote {paths.shown(faults.publish(log))} and {paths.shown(tables.update_faults())}")
+    return int(bool(faults.bad(rows)))
+
+
+def doors() -> dict[str, object]:
+    """Return what the fault suite goes through that no study may import, see ``faults_run.Bench``."""
+    from sega_utils import execute
+    from sega_utils.report import layout, pictures
+
+    tags = {
+        "title": lambda text: layout.whole(text, "", "", ""),
+        "heading": lambda text: layout.section(text, "", "<hr>"),
+        "note": lambda text: layout.section("x", text, "<hr>"),
+        "cell": lambda text: layout.table([{"x": text}], label="x"),
+        "label": lambda text: layout.table([{"x": 1}], label=text),
+        "summary": lambda text: layout.folded(text, "<hr>"),
+        "link": lambda text: layout.link(text, "x"),
+        "text of a link": lambda text: layout.link("x", text),
+    }
+    return {"command": main, "execute": execute.main, "verbs": VERBS, "figure": pictures.load, "tags": tags}
+
+
 def parser() -> argparse.ArgumentParser:
     """Return the parser of all verbs."""
     root = argparse.ArgumentParser(
@@ -132,6 +174,7 @@ def parser() -> argparse.ArgumentParser:
     verbs = root.add_subparsers(dest="verb", required=True, metavar="VERB")
     for name, (function, arguments) in VERBS.items():
         sub = verbs.add_parser(name, help=function.__doc__, description=function.__doc__, allow_abbrev=False)
+        sub.register("action", None, parameters.Once)
         for flag, options in arguments:
             sub.add_argument(flag, **options)
     return root

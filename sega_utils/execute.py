@@ -173,6 +173,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         "python -m sega_utils.execute", description=(__doc__ or "").partition("\n")[0], allow_abbrev=False
     )
+    parser.register("action", None, parameters.Once)
     parser.add_argument("notebook", type=Path)
     parser.add_argument("-p", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"), help="a parameter")
     parser.add_argument("-f", type=Path, metavar="FILE", help="YAML of parameters; -p goes first")

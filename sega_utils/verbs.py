@@ -182,9 +182,9 @@ def tune_arms(args: argparse.Namespace) -> None:
 def measure_augmenters(args: argparse.Namespace) -> None:
     """Train the zoo's augmenters and classifiers with and without them, as planned; a killed run goes on."""
     from sega_utils.core.numbers import aligned
-    from sega_utils.studies import zoo_campaign, zoo_rows, zoo_tables
+    from sega_utils.studies import zoo_campaign, zoo_plan, zoo_tables
 
-    plan = zoo_rows.read(args.file)
+    plan = zoo_plan.read(args.file)
     given = {name: value for name, value in vars(args).items() if name in zoo_campaign.ASKED and value is not None}
     for line in zoo_campaign.measure(args.run, args.dataset, plan, given, recipes.read(args.tuned), args.workers):
         print(line, flush=True)
@@ -203,10 +203,10 @@ def measure_augmenters(args: argparse.Namespace) -> None:
 )
 def keep_augmenters(args: argparse.Namespace) -> None:
     """Write states of a run's subset 0, in half precision, among the committed results that 10_augmenters shows."""
-    from sega_utils.studies import zoo, zoo_rows, zoo_states
+    from sega_utils.studies import zoo, zoo_plan, zoo_states
     from sega_utils.studies.zoo_members import made_of
 
-    plan = zoo_rows.read(args.file)
+    plan = zoo_plan.read(args.file)
     plan |= plan["primary"] | {"augmenters": [name for name in plan["augmenters"] if not made_of(name)]}
     plan |= {name: value for name, value in vars(args).items() if name in plan and value is not None}
     place = zoo.Place(args.run, args.dataset, per_class=plan["per_class"])

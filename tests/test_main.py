@@ -84,3 +84,10 @@ def test_a_value_that_stands_twice_is_named(request_, capsys):
 @pytest.mark.parametrize("module", ["sega_utils", "sega_utils.execute"])
 def test_commands_need_no_docstrings(module):
     subprocess.run([sys.executable, "-OO", "-m", module, "--help"], cwd=paths.ROOT, capture_output=True, check=True)
+
+
+@pytest.mark.parametrize("given", [["--run=a", "--run=b"], ["--run", "a", "--run", "a"]])
+def test_an_option_that_is_given_twice_is_refused(given, capsys):
+    with pytest.raises(SystemExit) as end:
+        commands.main(["tables", *given])
+    assert end.value.code == 2 and "--run is given twice; leave one" in capsys.readouterr().err

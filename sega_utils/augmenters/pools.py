@@ -10,7 +10,7 @@ from sega_utils import filters
 from sega_utils.augmenters import base, diffusion, gan, morphology, sega, stable_diffusion
 from sega_utils.augmenters.base import generate
 from sega_utils.augmenters.biggan import BigGan
-from sega_utils.core import artifacts, learning, paths, records, runtime
+from sega_utils.core import artifacts, learning, paths, records, runtime, schema
 from sega_utils.data import catalogue
 from sega_utils.data.images import from_uint8, to_uint8
 from sega_utils.filters import leaks, rules
@@ -62,8 +62,10 @@ def load_inputs(
     """
     real, meta = catalogue.load_real(run, dataset)
     prompts, told = artifacts.load_tensors(paths.require(run, dataset, "prompts"))
+    if len(told.get("prompts", ())) != len(prompts["class_ids"]):
+        schema.refuse(paths.artifact(run, dataset, "prompts"), "it does not say which prompts it is of")
     model = clip.load_run_clip(run, dataset, device)
-    inputs = {"real": real, "fraction": meta.get("fraction"), "prompts": prompts, "texts": told.get("prompts")}
+    inputs = {"real": real, "fraction": meta.get("fraction"), "prompts": prompts, "texts": told["prompts"]}
     inputs |= {"class_embeddings": prompts["class_embeddings"], "clip": model, "device": device}
     digests = {"real": meta["sha256"], "prompts": told["sha256"], "clip": model.sha256}
     for name in (name for name in names if name != "clip"):
@@ -77,9 +79,40 @@ def load_inputs(
             digests[name] = inputs[name].sha256
         else:
             inputs[name], about = artifacts.load_tensors(paths.require(run, dataset, name))
-            inputs |= {"n_syn": about["n_syn"]} if name == "synthetic" else {}
+            if name == "synthetic":
+                if "n_syn" not in about:
+                    schema.refuse(paths.artifact(run, dataset, name), "it does not say its n_syn")
+                inputs["n_syn"] = about["n_syn"]
             digests[name] = about["sha256"]
+    check_made(run, dataset, digests)
     return inputs | {"digests": digests}
+
+
+def check_made(run: str, dataset: str, digests: dict[str, str]) -> None:
+    """Refuse files that are not those which the stage that made them has on record, or made from others than these.
+
+    Args:
+        digests: of the files that are read, by artifact.
+
+    Raises:
+        ArtifactError: one is of another run, or was made anew without what follows from it.
+    """
+    for stage, made in (
+        ("prompts", {"prompts"}),
+        ("projector", {"projector"}),
+        ("synthesis", {"candidates", "synthetic"}),
+    ):
+        file = records.path(run, dataset, stage, stage)
+        if not made & digests.keys() or not file.exists():
+            continue
+        record = records.load(file)
+        for name, digest in digests.items():
+            if (stated := record.get(f"input_{name}", digest)) != digest:
+                raise artifacts.ArtifactError(
+                    f"{paths.shown(paths.artifact(run, dataset, name))} has the digest {digest}, but "
+                    f"{paths.shown(file)} is of {stated}: restore that file, or run the notebook of {stage} again, "
+                    "and what follows it"
+                )
 
 
 def recipe_of(run: str, dataset: str) -> dict:

@@ -27,6 +27,8 @@ _ADVICE = {
     errno.EROFS: "the file system is read-only; choose another with the environment variable SEGA_RESULTS",
     errno.ENOSPC: "the disk is full; free some space and run the same command again, it resumes",
     errno.EDQUOT: "the disk quota is used up; free some space and run the same command again, it resumes",
+    errno.EIO: "the disk fails; look at it, or choose another with the environment variable SEGA_RESULTS",
+    errno.ESTALE: "the network's disk has lost it; mount it anew and run the same command again, it resumes",
     errno.EISDIR: "a folder is in the file's place; move it away",
     errno.ENOTDIR: "a file is in the place of one of its folders; move it away",
     errno.EEXIST: "a file is in the place of one of its folders; move it away",
@@ -64,7 +66,7 @@ def atomic(path: Path) -> Iterator[Path]:
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
     try:
         with advised(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
+            _make_folder(path.parent)
             sweep(path)
             with open(temporary, "xb") as claim:
                 with suppress(OSError):  # where a file system has no locks, nothing is swept either
@@ -75,6 +77,13 @@ def atomic(path: Path) -> Iterator[Path]:
     finally:
         with suppress(OSError):  # a read-only file system refuses even to remove what is not there
             temporary.unlink()
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except FileNotFoundError as error:  # its parents are there by then: one of the system's own, such as /proc
+        raise PermissionError(errno.EACCES, str(error)) from error
 
 
 def sweep(path: Path) -> None:
@@ -263,6 +272,8 @@ def load_csv(path: Path) -> list[dict[str, str]]:
     text = read_text(path)
     if Path(path).is_relative_to(paths.DATA):
         listed(path)
+    if "\0" in text:
+        schema.refuse(path, "it holds bytes of zero, as of a disk that failed")
     try:
         columns, *lines = filter(None, csv.reader(io.StringIO(text, newline=""), strict=True))
     except (csv.Error, ValueError) as error:

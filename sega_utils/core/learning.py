@@ -3,6 +3,7 @@
 import itertools
 import math
 import time
+import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -260,7 +261,10 @@ def load_network(
         ) from error
     real = Path(path).with_name(paths.ARTIFACTS["real"][0])
     if "data" in meta and real.exists():
-        artifacts.check_origin(meta, artifacts.stated_digest(real), what)
+        try:
+            artifacts.check_origin(meta, artifacts.stated_digest(real), what)
+        except artifacts.ArtifactError as error:
+            raise artifacts.ArtifactError(f"{paths.shown(path)}: {error}") from error
     network.meta = meta
     return network
 
@@ -273,7 +277,11 @@ def load_plain(path: Path) -> object:
         ArtifactError: the file is damaged, or asks for anything else.
     """
     try:
-        return torch.load(artifacts.present(path), map_location="cpu", weights_only=True)
+        if zipfile.is_zipfile(artifacts.present(path)):  # whose checksums torch does not look at
+            with zipfile.ZipFile(path) as archive:
+                if damaged := archive.testzip():
+                    raise zipfile.BadZipFile(damaged)
+        return torch.load(path, map_location="cpu", weights_only=True)
     except (FileNotFoundError, artifacts.ArtifactError):
         raise
     except Exception as error:  # a damaged archive and a pickle that asks for code each raise their own

@@ -1,5 +1,6 @@
 """Notebook parameters: lines ``NAME = literal  # meaning; allowed``, and values checked against them."""
 
+import argparse
 import ast
 import difflib
 import io
@@ -46,13 +47,15 @@ def read(notebook: Path) -> dict[str, Parameter]:
         ValueError: not a notebook, no or several cells tagged ``parameters``, or one that cannot be used.
     """
     if not notebook.is_file():
-        raise FileNotFoundError(f"there is no notebook {notebook}")
+        raise FileNotFoundError(f"there is no notebook {notebook}; give one of notebooks/*.ipynb")
     import nbformat  # takes seconds, which only this function should cost
 
     try:
         cells = nbformat.read(notebook, as_version=4).cells
     except Exception as error:  # nbformat raises whatever the malformed part happens to cause
-        raise ValueError(f"{paths.shown(notebook)} is not a Jupyter notebook ({type(error).__name__})") from error
+        raise ValueError(
+            f"{paths.shown(notebook)} is not a Jupyter notebook ({type(error).__name__}); give one, or restore it"
+        ) from error
     cells = [cell for cell in cells if "parameters" in cell.metadata.get("tags", [])]
     if len(cells) != 1:
         raise ValueError(f"{paths.shown(notebook)} has {len(cells)} cells tagged 'parameters'; it must have one")
@@ -162,9 +165,10 @@ def read_file(path: Path, notebook: Path) -> dict:
         FileNotFoundError: no such file.
         ValueError: not YAML, not a mapping, or a section named like no notebook.
     """
-    content = load_yaml(path) or {}
-    if not isinstance(content, dict):
-        raise ValueError(f"{paths.shown(path)} holds a {type(content).__name__}; it must hold lines 'NAME: value'")
+    content = load_yaml(path)
+    if not isinstance(content, dict):  # of an emptied file, the defaults would be taken without a word
+        held = "nothing" if content is None else f"a {type(content).__name__}"
+        raise ValueError(f"{paths.shown(path)} holds {held}; it must hold lines 'NAME: value', {{}} if there are none")
     sections = {name: value for name, value in content.items() if isinstance(value, dict)}
     if strange := [name for name in sections if not notebook.with_name(f"{name}.ipynb").is_file()]:
         raise ValueError(f"{paths.shown(path)} has a section {strange[0]!r}, but no notebook is named so")
@@ -195,6 +199,7 @@ def check_seeds(final: dict) -> None:
             raise ValueError(f"{name} holds {strange}; allowed are those of SEEDS: {final['SEEDS']}")
 
 
+DEEP = 50  # brackets inside each other in a YAML file
 LONG = 4096  # characters that a text may have: the longest path
 PRINTED = re.compile(r"[^\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029]*")  # a tab and a new line are no harm
 
@@ -213,6 +218,18 @@ def check_text(value: str) -> str:
     return value
 
 
+class Once(argparse.Action):
+    """An option of a command line that may be given once: of two values, one would be dropped without a word."""
+
+    given = False
+
+    def __call__(self, parser: argparse.ArgumentParser, namespace: object, values: object, option_string=None) -> None:
+        if self.given:
+            parser.error(f"{option_string} is given twice; leave one")
+        self.given = True
+        setattr(namespace, self.dest, values)
+
+
 class _Plain(yaml.SafeLoader):
     """YAML as people read it: a name twice, and what YAML would take for something else than it looks, is an error."""
 
@@ -225,6 +242,11 @@ class _Plain(yaml.SafeLoader):
             if name in names[:i]:
                 raise _problem(key, f"{name!r} is there twice; leave one")
         return super().construct_mapping(node, deep)
+
+    def fetch_flow_collection_start(self, kind: type) -> None:
+        if self.flow_level >= DEEP:  # each level that is read takes longer than the one before
+            raise yaml.scanner.ScannerError(problem="it is nested too deep", problem_mark=self.get_mark())
+        super().fetch_flow_collection_start(kind)
 
     def construct_plain(self, node: yaml.ScalarNode) -> object:
         kind, text = node.tag.rpartition(":")[2], node.value
@@ -294,10 +316,12 @@ def load_yaml(path: Path) -> object:
         ValueError: not YAML, or a name twice in one mapping, or see ``parse_yaml``; the message says where.
     """
     if not path.is_file():
-        raise FileNotFoundError(f"there is no file {paths.shown(path)}")
+        raise FileNotFoundError(f"there is no file {paths.shown(path)}; give one of lines 'NAME: value'")
     try:
         return parse_yaml(path.read_text(encoding="utf-8"))
     except UnicodeDecodeError as error:
         raise ValueError(f"{paths.shown(path)} is not UTF-8 text ({error.reason}); save it as UTF-8") from error
     except ValueError as error:
-        raise ValueError(f"{paths.shown(path)} is not valid YAML: {error}") from error
+        raise ValueError(
+            f"{paths.shown(path)} is not valid YAML: {error}; write it anew, or restore the file"
+        ) from error

@@ -65,8 +65,15 @@ def downloads() -> Path:
 
 
 def own_folder(dataset: str) -> Path:
-    """Return the folder that ``folder:PATH`` names, from the project's folder if PATH is not absolute."""
-    return real(located(os.path.expanduser(dataset.removeprefix(OWN))))
+    """Return the folder that ``folder:PATH`` names, from the project's folder if PATH is not absolute.
+
+    Raises:
+        ValueError: PATH is empty, or no path.
+    """
+    name = dataset.removeprefix(OWN)
+    if not name.strip() or "\0" in name:
+        raise ValueError(f"DATASET is {dataset!r}; it must be {OWN}PATH: {OWN!r} is followed by the path of a folder")
+    return real(located(os.path.expanduser(name)))
 
 
 def results_name(dataset: str) -> str:
@@ -149,7 +156,7 @@ def require(run: str, dataset: str, name: str) -> Path:
         FileNotFoundError: it does not; the message names the file and the command that makes it.
     """
     path = artifact(run, dataset, name)
-    if not path.exists():
+    if not os.path.exists(path):  # of a name too long for the system, pathlib's raises
         notebook = ARTIFACTS[name][1]
         raise FileNotFoundError(
             f"{shown(path)} is missing; make it with: "
@@ -178,7 +185,8 @@ def pretrained(dataset: str, kind: str, given: str = "") -> Path:
 
 def shown(path: Path) -> str:
     """Return a path as outputs may show it: relative to the project, to the results or to the downloads."""
-    path = real(path)
+    lost = os.path.islink(path) and not os.path.exists(path)
+    path = real(path.parent) / path.name if lost else real(path)  # a link that leads nowhere is what there is to delete
     committed = reference_root(), f"results/{REFERENCE}"
     for base, prefix in (committed, (results_root(), "results"), (ROOT, ""), (downloads(), "$SEGA_DATA")):
         if path.is_relative_to(base):

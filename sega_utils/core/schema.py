@@ -208,7 +208,7 @@ def short(value: object) -> str:
 
 IMAGES = ("uint8", "N C S S")
 # tensors of a run's files by their names, a ? behind those that may lack: data type and shape; one letter is one number
-# in all of a file's tensors, and after < what an index stays below
+# in all of a file's tensors, and after < what an index stays below; * is all others
 LAYOUTS = {
     "real": {"images": IMAGES, "labels": ("int64", "N")},
     "prompts": {
@@ -224,7 +224,7 @@ LAYOUTS = {
         "kept?": ("bool", "N"),
     },
     "synthetic": {"images": IMAGES, "class_ids": ("int64", "N"), "index?": ("int64", "N")},
-    "corrupted": {"labels": ("int64", "N"), "clean": IMAGES},
+    "corrupted": {"labels": ("int64", "N"), "clean": IMAGES, "*": IMAGES},
     "variants": {"images": IMAGES, "labels": ("int64", "N")},
 }
 
@@ -252,7 +252,11 @@ def check_tensors(tensors: dict, path: Path) -> None:
     """
     if not (layout := LAYOUTS.get(path.stem) or LAYOUTS.get(path.parent.name)):
         return
-    layout = {name.rstrip("?"): form for name, form in layout.items() if name.rstrip("?") in tensors or name[-1] != "?"}
+    others = dict.fromkeys(sorted(tensors.keys() - layout.keys()), layout["*"]) if "*" in layout else {}
+    layout = {
+        k.rstrip("?"): form for k, form in layout.items() if k != "*" and (k.rstrip("?") in tensors or k[-1] != "?")
+    }
+    layout |= others
     if lacking := [name for name in layout if name not in tensors]:
         refuse(path, f"it lacks {', '.join(lacking)}; it holds {', '.join(sorted(tensors)[:8]) or 'nothing'}")
     check_finite(tensors, path)

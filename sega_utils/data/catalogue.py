@@ -184,8 +184,6 @@ def about(dataset: str) -> tuple[dict, Path]:
 
 
 def _folder(dataset: str) -> Path:
-    if not dataset.removeprefix(paths.OWN).strip() or "\0" in dataset:
-        raise ValueError(f"DATASET is {dataset!r}; 'folder:' is followed by the path of a folder")
     return paths.own_folder(dataset)
 
 

@@ -61,7 +61,9 @@ def read(root: Path, folders: Iterable[str]) -> About:
     entries = {unicodedata.normalize("NFC", name): entry for name, entry in entries.items()}
     plain = {unicodedata.normalize("NFC", name): name for name in folders}
     if strange := entries.keys() - plain.keys():
-        raise ValueError(f"{path} names {some(sorted(strange))}; the class folders are {some(list(plain))}")
+        raise ValueError(
+            f"{path} names {some(sorted(strange))}; the class folders are {some(list(plain))}: use their names"
+        )
     names = {folder: entries.get(name, {}).get("name", name.replace("_", " ")) for name, folder in plain.items()}
     if wrong := [name for name in names.values() if not _usable(name)]:
         raise ValueError(
@@ -69,7 +71,7 @@ def read(root: Path, folders: Iterable[str]) -> About:
             f"Rename the folders, or name them in {FILES[0]}: 'classes:' with lines 'FOLDER: NAME'"
         )
     if len({" ".join(name.casefold().replace("_", " ").split()) for name in names.values()}) < len(names):
-        raise ValueError(f"{path} or the folders give two classes one name: {some(sorted(names.values()))}")
+        raise ValueError(f"{path} or the folders give two classes one name: {some(sorted(names.values()))}; rename one")
     domain = content.get("domain", DOMAIN)
     told = {names[plain[name]]: entry["description"] for name, entry in entries.items() if "description" in entry}
     if wrong := [name for name, text in (("domain", domain), *told.items()) if not _speakable(text)]:

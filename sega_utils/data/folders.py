@@ -1,6 +1,7 @@
 """Folders of images: a user's own tree of class folders, checked as a whole before anything uses it."""
 
 import shutil
+import warnings
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -50,6 +51,11 @@ def read_folder(root: Path, split: str) -> tuple[torch.Tensor, torch.Tensor, tup
                 "each, or put all copies into one of the folders train and test"
             )
     chosen = torch.from_numpy(np.stack([images[file] for file in files[split]]))
+    if blank := [inside(root, file) for file in files[split] if np.ptp(images[file]) == 0]:
+        warnings.warn(
+            f"{len(blank)} images of {root} show one colour throughout: {some(blank)}; delete those that are none",
+            stacklevel=2,
+        )
     if grey:
         chosen = chosen[:, :1]
     return chosen, torch.tensor([label for _, label in found[split]]), tuple(names.values())

@@ -10,7 +10,8 @@ import pickle
 import struct
 import tarfile
 import zipfile
-from collections.abc import Iterable
+import zlib
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
@@ -49,8 +50,10 @@ def read_embedded(
     Source: as ``read_idx``.
     """
     files = [paths.DATA / folder / f"{split}-{what}-ubyte.gz" for what in ("images-idx3", "labels-idx1")]
-    images, labels = (parse_idx(gzip.decompress(artifacts.listed(file))) for file in files)
-    return padded(images), whole_labels(labels), class_names
+    images, labels = (
+        unpacked(file, artifacts.listed(file), make) for file, make in zip(files, (padded, whole_labels), strict=True)
+    )
+    return images, labels, class_names
 
 
 def read_idx(split: str, *, folder: str, class_names: tuple[str, ...]) -> Images:
@@ -60,8 +63,10 @@ def read_idx(split: str, *, folder: str, class_names: tuple[str, ...]) -> Images
     """
     start = {"train": "train", "test": "t10k"}[split]
     files = [fetch(folder, f"{start}-{what}-ubyte.gz") for what in ("images-idx3", "labels-idx1")]
-    images, labels = (parse_idx(gzip.decompress(file.read_bytes())) for file in files)
-    return padded(images), whole_labels(labels), class_names
+    images, labels = (
+        unpacked(file, file.read_bytes(), make) for file, make in zip(files, (padded, whole_labels), strict=True)
+    )
+    return images, labels, class_names
 
 
 def read_cifar(split: str, *, folder: str) -> Images:
@@ -115,6 +120,21 @@ def read_tiny_imagenet(split: str, *, size: int = 32) -> Images:
             labels = [order[row[1]] for row in rows]
         images = [decode(archive.read(name), size=size) for name in runtime.progress(files, "images")]
     return torch.from_numpy(np.stack(images)), torch.tensor(labels), tuple(names.values())
+
+
+def unpacked(file: Path, raw: bytes, make: Callable[[np.ndarray], torch.Tensor]) -> torch.Tensor:
+    """Return what ``make`` makes of the array in a compressed IDX file.
+
+    Raises:
+        ArtifactError: it is none; the message names the file.
+    """
+    try:
+        return make(parse_idx(gzip.decompress(raw)))
+    except (OSError, EOFError, zlib.error, ArtifactError) as error:
+        raise ArtifactError(
+            f"{paths.shown(file)} cannot be used: {error}; download it again, or restore it with git checkout if it is "
+            "tracked"
+        ) from error
 
 
 def padded(images: np.ndarray) -> torch.Tensor:

@@ -134,9 +134,14 @@ def splits_of(root: Path) -> dict[str, Path]:
     return {"train": own[train[0]], "test": own[test[0]]}
 
 
+def is_named_image(path: Path) -> bool:
+    """Tell whether a path ends as an image does, whatever it is."""
+    return path.suffix.lower() in SUFFIXES
+
+
 def is_image(path: Path) -> bool:
     """Tell whether a path ends as an image does and is no folder."""
-    return path.suffix.lower() in SUFFIXES and not path.is_dir()
+    return is_named_image(path) and not path.is_dir()
 
 
 def inside(root: Path, file: Path) -> str:
@@ -205,7 +210,8 @@ def _walk(folder: Path, above: tuple[str, ...]) -> Iterator[Path]:
     """Yield all that is no folder, at any depth, and links to a folder above, which would never end."""
     chain = (os.path.realpath(folder), *above)
     for path in entries(folder):
-        if path.is_dir() and not any(Path(each).is_relative_to(os.path.realpath(path)) for each in chain):
+        inner = path.is_dir() and not is_named_image(path)
+        if inner and not any(Path(each).is_relative_to(os.path.realpath(path)) for each in chain):
             yield from _walk(path, chain)
         else:
             yield path

@@ -24,6 +24,12 @@ def load_classifier(run: str, dataset: str, arm: str, seed: int) -> tuple[torch.
     build = lambda meta, _: classifiers.build(meta["classifier"], **{name: meta[name] for name in shape})
     what = "classifier, or other weights than it says; delete it and run 05_training again"
     model = learning.load_network(path, build, what=what)
+    known = records.path(run, dataset, "training", path.stem)
+    if known.exists() and records.load(known).get("input_weights", model.meta["sha256"]) != model.meta["sha256"]:
+        raise ArtifactError(
+            f"{paths.shown(path)} is not the classifier of {paths.shown(known)}; restore it, or delete it and run "
+            "05_training again"
+        )
     return model, model.meta["sha256"]
 
 

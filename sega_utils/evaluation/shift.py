@@ -1,5 +1,6 @@
 """Test images that differ from the training images, generated or published, and what classifiers make of them."""
 
+import math
 from pathlib import Path
 from statistics import mean
 
@@ -7,7 +8,7 @@ import numpy as np
 import torch
 from scipy import ndimage
 
-from sega_utils.core import artifacts, numbers, paths, runtime
+from sega_utils.core import artifacts, numbers, paths, runtime, schema
 from sega_utils.core.artifacts import ArtifactError
 from sega_utils.data import catalogue, downloads
 from sega_utils.data.images import Dataset, check_images, from_uint8, take, to_uint8
@@ -91,7 +92,8 @@ def make_sets(
         sets |= load_set(test, folder, name) if folder else generate_set(test, name, seed)
     for name, function in SHIFTS.get(dataset, {}).items():
         sets[name] = to_uint8(function(test.images, seed=seed))
-    meta = {"key": key, "source": "official" if folder else "generated", "seed": seed}
+    meta = {"key": key, "source": "official" if folder else "generated", "seed": seed, "names": sorted(sets)}
+    meta["classes"] = len(test.class_names)
     return sets, meta | {"sha256": artifacts.save_tensors(path, sets, meta)}
 
 
@@ -116,6 +118,24 @@ def load_set(test: Dataset, folder: str, name: str) -> dict[str, torch.Tensor]:
     return {f"{name}_{s}": images[s - 1, :n].contiguous() for s in SEVERITIES}
 
 
+def read_sets(run: str, dataset: str) -> tuple[dict[str, torch.Tensor], dict]:
+    """Return what ``make_sets`` kept.
+
+    Raises:
+        FileNotFoundError: there is nothing.
+        ArtifactError: the file is damaged, or holds other sets than it says.
+    """
+    path = corrupted_path(run, dataset)
+    if not path.exists():
+        raise FileNotFoundError(f"{paths.shown(path)} is missing; make it with 06_shift")
+    sets, meta = artifacts.load_tensors(path)
+    if not {"source", "seed"} <= meta.keys() or meta.get("names", sorted(sets)) != sorted(sets):
+        schema.refuse(path, f"it does not say what it holds, or holds other sets: {schema.short(sorted(sets))}")
+    if int(sets["labels"].max()) >= meta.get("classes", math.inf):
+        schema.refuse(path, f"it has the label {int(sets['labels'].max())} for {meta['classes']} classes")
+    return sets, meta
+
+
 def measure_shift(run: str, dataset: str, arm: str, seed: int) -> dict:
     """Measure one trained classifier on all that ``make_sets`` kept and return its record.
 
@@ -126,10 +146,7 @@ def measure_shift(run: str, dataset: str, arm: str, seed: int) -> dict:
         FileNotFoundError: there are no such images, or the classifier was not trained.
         ArtifactError: a file is damaged.
     """
-    path = corrupted_path(run, dataset)
-    if not path.exists():
-        raise FileNotFoundError(f"{paths.shown(path)} is missing; make it with 06_shift")
-    sets, meta = artifacts.load_tensors(path)
+    sets, meta = read_sets(run, dataset)
     labels = sets.pop("labels")
 
     def measure(model: torch.nn.Module) -> dict:

@@ -86,6 +86,8 @@ def load(path: Path) -> bytes:
     raw = artifacts.present(path).read_bytes()
     try:
         with Image.open(io.BytesIO(raw), formats=["PNG"]) as image:
+            image.verify()  # its checksums, which decoding does not look at
+        with Image.open(io.BytesIO(raw), formats=["PNG"]) as image:
             image.load()
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         schema.refuse(path, f"it is no whole PNG ({type(error).__name__})")

@@ -10,11 +10,12 @@ from sega_utils.core.numbers import aligned, interval, markdown, spread
 from sega_utils.evaluation import classified, robustness, shift
 from sega_utils.evaluation.classified import ACCURACY, accuracy_rows, belonging, check_same, evaluated, is_input
 from sega_utils.report import claims, poster, sentences
-from sega_utils.studies import benchmark, efficiency, entries, shards, zoo_claims, zoo_rows
+from sega_utils.studies import benchmark, efficiency, entries, shards, zoo_claims, zoo_plan
 from sega_utils.training import recipes
 
 README = paths.ROOT / "README.md"
 MARKERS = {name: (f"<!-- {name}:begin -->", f"<!-- {name}:end -->") for name in ("answer", "results")}
+FAULTS = paths.ROOT / "docs" / "faults.md"
 
 
 def alignment(run: str, dataset: str) -> list[dict]:
@@ -74,7 +75,7 @@ def claimed_by_others(run: str, dataset: str) -> list[dict]:
     if dataset.startswith(paths.OWN):
         return []
     found, judged = (records.read(run, dataset, stage) for stage in ("zoo", "augmenters"))
-    return zoo_claims.claim_rows(found, judged, zoo_rows.read())
+    return zoo_claims.claim_rows(found, judged, zoo_plan.read())
 
 
 def verdicts_beside(run: str, dataset: str, reference: str) -> list[dict]:
@@ -198,18 +199,40 @@ def update_readme(run: str, dataset: str, readme: Path = README) -> Path:
         ValueError: the README does not hold each marker once, in their order.
         FileNotFoundError, ArtifactError: as ``summary``.
     """
-    text = readme.read_text(encoding="utf-8")
-    for begin, end in MARKERS.values():
-        if (text.count(begin), text.count(end)) != (1, 1) or text.index(begin) > text.index(end):
-            raise ValueError(f"{paths.shown(readme)} must hold {begin} and, below it, {end}, once each; put them back")
     rows, caption = summary(run, dataset)
     shown = [markdown(found) for found in (rows, ahead(run, dataset)) if found]
     said = sentences.answer(belonging(run, dataset)["training"], claimed(run, dataset))
-    for name, inside in (("answer", said), ("results", "\n\n".join([*shown, caption]))):
+    return fill(readme, {"answer": said, "results": "\n\n".join([*shown, caption])})
+
+
+def update_faults(page: Path = FAULTS) -> Path:
+    """Replace what stands between the two markers of the page on faults by the committed table; return the file.
+
+    Raises:
+        ValueError: as ``update_readme``.
+        FileNotFoundError, ArtifactError: there is no such table, or it is damaged.
+    """
+    rows = artifacts.load_csv(paths.reference_root() / "faults.csv")
+    *kinds, whole = rows
+    said = ", ".join(f"{int(whole[name]):,} {name}" for name in list(whole)[2:])
+    text = f"{int(whole['faults']):,} faults of {len(kinds)} kinds: {said}.\n\n{markdown(rows)}"
+    return fill(page, {"results": text})
+
+
+def fill(file: Path, insides: dict[str, str]) -> Path:
+    """Replace what stands between the markers of a Markdown file, by their names; return the file.
+
+    Raises:
+        ValueError: it does not hold each marker once, in their order.
+    """
+    text = file.read_text(encoding="utf-8")
+    for name, inside in insides.items():
         begin, end = MARKERS[name]
+        if (text.count(begin), text.count(end)) != (1, 1) or text.index(begin) > text.index(end):
+            raise ValueError(f"{paths.shown(file)} must hold {begin} and, below it, {end}, once each; put them back")
         text = f"{text[: text.index(begin)]}{begin}\n{inside}\n{text[text.index(end) :]}"
-    artifacts.save_text(readme, text)
-    return readme
+    artifacts.save_text(file, text)
+    return file
 
 
 def beside_poster(run: str, dataset: str) -> list[dict[str, str]]:

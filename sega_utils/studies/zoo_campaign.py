@@ -13,7 +13,7 @@ def measure(run: str, dataset: str, plan: dict, given: dict, tuned: dict, worker
     """Measure a plan, and yield a line before each part; what is on record is not repeated.
 
     Args:
-        plan: as ``zoo_rows.read`` returns it. given: what replaces the plan, by the names in ``ASKED``; then all of it
+        plan: as ``zoo_plan.read`` returns it. given: what replaces the plan, by the names in ``ASKED``; then all of it
             is measured, and nothing is chosen. tuned: settings by arm. workers: trainings at a time.
 
     Raises:

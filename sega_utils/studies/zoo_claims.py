@@ -131,7 +131,7 @@ def evidence(found: list[dict], qualities: list[dict], plan: dict) -> Evidence:
     """Return what of the records is as planned; other seconds, steps or shares say nothing of a claim.
 
     Args:
-        found, qualities: records of the stages zoo and augmenters. plan: as ``zoo_rows.read`` returns it.
+        found, qualities: records of the stages zoo and augmenters. plan: as ``zoo_plan.read`` returns it.
     """
     groups, protocol = zoo_rows.grouped(found), plan["primary"]["protocol"]
     asked = lambda key: (key.protocol, key.seconds) == (protocol, plan["seconds"]) and key.share in plan["shares"]
@@ -281,7 +281,7 @@ def claim_rows(found: list[dict], qualities: list[dict], plan: dict) -> list[dic
     """Return a row (``COLUMNS``) for each claim of GenVision, the ICPR papers, FLARE and SAGE.
 
     Args:
-        found, qualities: records of the stages zoo and augmenters. plan: as ``zoo_rows.read`` returns it.
+        found, qualities: records of the stages zoo and augmenters. plan: as ``zoo_plan.read`` returns it.
 
     Raises:
         ArtifactError: the records cannot be compared, see ``zoo_rows.grouped``.

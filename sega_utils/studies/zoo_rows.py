@@ -6,16 +6,13 @@ several subsets are averaged over the seeds of each first: seeds of one subset s
 
 from collections.abc import Iterable
 from itertools import product
-from pathlib import Path
 from statistics import mean
 from typing import NamedTuple
 
-from sega_utils.core import numbers, parameters, paths
+from sega_utils.core import numbers
 from sega_utils.evaluation import classified, quality
 from sega_utils.studies import zoo, zoo_arms
 
-FILE = paths.PARAMS / "augmenters.yaml"
-KEYS = ("primary", "screening", "steps", "seconds", "images", "shares", "augmenters", "arms", "exploratory")
 ROWS = (
     "augmenter",
     "onto",
@@ -48,23 +45,6 @@ class Key(NamedTuple):
     protocol: str
     seconds: float
     onto: str = ""
-
-
-def read(file: Path = FILE) -> dict:
-    """Return the plan of a YAML file: ``primary``, the comparison that was fixed beforehand, ``screening``, the one
-    subset and seed on which its ``keep`` best are chosen, and what is measured.
-
-    Raises:
-        FileNotFoundError: no such file.
-        ValueError: not such a file, or an augmenter or an arm that there is not.
-    """
-    plan, shown = parameters.load_yaml(file), paths.shown(file)
-    if not isinstance(plan, dict) or set(plan) != set(KEYS):
-        raise ValueError(f"{shown} must hold {', '.join(KEYS)}")
-    for key, known in (("augmenters", zoo.ZOO | zoo.COMBINED), ("arms", zoo_arms.REAL)):
-        if unknown := [name for name in plan[key] if name not in known]:
-            raise ValueError(f"{shown} has {unknown[0]!r} among its {key}; known are {', '.join(known)}")
-    return plan
 
 
 def grouped(found: list[dict]) -> dict[Key, list[dict]]:

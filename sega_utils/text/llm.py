@@ -10,7 +10,7 @@ from queue import Empty, SimpleQueue
 from threading import Thread
 from typing import NamedTuple
 
-import httpx
+import httpx2
 import openai
 from pydantic import BaseModel, ConfigDict
 
@@ -42,17 +42,17 @@ class Server(NamedTuple):
 
 
 class Client(openai.DefaultHttpxClient):
-    """An HTTP client with one deadline for the whole of each answer; httpx's own limit is for each read."""
+    """An HTTP client with one deadline for the whole of each answer; httpx2's own limit is for each read."""
 
     def __init__(self, seconds: float):
         self.seconds = seconds
         super().__init__(event_hooks={"response": [_never_retry_quota]})
 
-    def send(self, request: httpx.Request, **options) -> httpx.Response:
+    def send(self, request: httpx2.Request, **options) -> httpx2.Response:
         """Send a request and read its answer.
 
         Raises:
-            httpx.ReadTimeout: the answer is not whole in time.
+            httpx2.ReadTimeout: the answer is not whole in time.
         """
         done, send = SimpleQueue(), super().send
 
@@ -66,7 +66,7 @@ class Client(openai.DefaultHttpxClient):
         try:
             response, error = done.get(timeout=self.seconds)
         except Empty:
-            raise httpx.ReadTimeout(f"no whole answer within {self.seconds:g} s", request=request) from None
+            raise httpx2.ReadTimeout(f"no whole answer within {self.seconds:g} s", request=request) from None
         if error:
             raise error
         return response
@@ -83,7 +83,7 @@ def connect(base_url: str | None, api_key: str | None, timeout: float, max_retri
     named = lambda names: [n for name in names for n in (name, name.lower()) if os.environ.get(n)]
     try:
         http = Client(timeout)
-    except (ImportError, ValueError, httpx.InvalidURL):  # without socksio, or of an unknown kind
+    except (ImportError, ValueError, httpx2.InvalidURL):  # without socksio, or of an unknown kind
         raise PromptError(
             f"the proxy in the environment variable {' or '.join(named(PROXIES))} cannot be used: only http:// and "
             "https:// are; unset the variable, or for socks proxies: pip install socksio"
@@ -120,9 +120,9 @@ def _address(given: str | None) -> str | None:
     if given is None:
         return None
     try:
-        url = httpx.URL(given)
+        url = httpx2.URL(given)
         sound = url.scheme in {"http", "https"} and url.host and given.isprintable() and " " not in given
-    except (httpx.InvalidURL, ValueError, TypeError):
+    except (httpx2.InvalidURL, ValueError, TypeError):
         sound = False
     if not sound:
         shown = re.sub(r"//[^/@]*@", "//", str(given))[:100]
@@ -130,13 +130,13 @@ def _address(given: str | None) -> str | None:
     return given
 
 
-def _never_retry_quota(response: httpx.Response) -> None:
+def _never_retry_quota(response: httpx2.Response) -> None:
     # The SDK retries every 429 unless the server says not to, but waiting does not refill a quota.
     if response.status_code == 429 and _used_up(response.read().decode(errors="replace"), response.headers):
         response.headers["x-should-retry"] = "false"
 
 
-def _used_up(text: str, headers: httpx.Headers) -> bool:
+def _used_up(text: str, headers: httpx2.Headers) -> bool:
     """Return whether a 429 says that a quota is used up, and not that requests come too fast."""
     text, soon = text.lower(), "retry-after" in headers or "retrydelay" in text.lower()
     return "insufficient_quota" in text or (bool(re.search("quota|billing|credit|balance", text)) and not soon)

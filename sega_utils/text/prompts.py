@@ -231,9 +231,11 @@ def check_names(class_names: Sequence[str]) -> None:
     if isinstance(class_names, str) or not class_names or not all(isinstance(name, str) for name in class_names):
         raise ValueError(f"class names are {class_names!r}; expected a list of at least one text, e.g. ['dress']")
     wrong = [n for n in class_names if n != n.strip() or not 1 <= len(n) <= MAX_NAME or _has_control(n)]
-    if wrong or len({_plain(name) for name in class_names}) < len(class_names):
+    plain = [_plain(name) for name in class_names]
+    if wrong or len(set(plain)) < len(plain):
+        twice = [name for name, each in zip(class_names, plain, strict=True) if plain.count(each) > 1]
         raise ValueError(
-            f"class names not usable: {wrong or 'two are the same'}; allowed are 1 .. {MAX_NAME} "
+            f"class names not usable: {wrong or f'the same are {twice}'}; allowed are 1 .. {MAX_NAME} "
             "characters, none of control, no outer spaces, each name once"
         )
 

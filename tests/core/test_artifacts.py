@@ -190,6 +190,12 @@ def test_text_in_another_encoding_is_refused_with_its_line(path, load):
         load(path)
 
 
+def test_a_table_with_bytes_of_zero_is_refused(path):
+    artifacts.save_text(path, "a,b\n1,\0\0\n")
+    with pytest.raises(ArtifactError, match="bytes of zero.*delete it"):
+        artifacts.load_csv(path)
+
+
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
@@ -283,6 +289,7 @@ ADVICE = {
     errno.EACCES: "not writable; choose another with the environment variable SEGA_RESULTS",
     errno.EPERM: "not writable; choose another with the environment variable SEGA_RESULTS",
     errno.ENOSPC: "disk is full; free some space and run the same command again",
+    errno.EIO: "disk fails; look at it",
     errno.EDQUOT: "quota is used up; free some space and run the same command again",
 }
 
@@ -347,3 +354,9 @@ def test_a_file_system_that_is_really_read_only(disk, write):
         with pytest.raises(OSError, match="the file system is read-only; choose another"):
             write(path)
     assert files(disk) == ["file"]
+
+
+def test_a_folder_of_the_system_is_no_folder_of_results(monkeypatch):
+    monkeypatch.setenv("SEGA_RESULTS", "/proc/x")
+    with pytest.raises(PermissionError, match="cannot write results/a.json: .*SEGA_RESULTS"):
+        artifacts.save_json(paths.results_root() / "a.json", {})

@@ -208,3 +208,19 @@ def test_a_state_of_other_networks_is_refused(state):
     other = state._replace(networks={"own": nn.Linear(5, 1)})
     with pytest.raises(ArtifactError, match="state.safetensors holds the state of other networks; delete it to start"):
         steps(4, state=other)
+
+
+def test_a_network_of_other_images_is_named_by_its_file(stored):
+    with pytest.raises(ArtifactError, match="results/mine/fashion-mnist/generator.safetensors: this network was"):
+        learning.load_network(stored(data="0" * 64), build, what="network")
+
+
+def test_a_bit_that_flipped_in_a_published_checkpoint_is_noticed(tmp_path):
+    """Its archive has checksums, which torch does not look at."""
+    file = tmp_path / "G.pth"
+    torch.save({"x": torch.zeros(1000)}, file)
+    raw = bytearray(file.read_bytes())
+    raw[len(raw) // 2] ^= 1
+    file.write_bytes(raw)
+    with pytest.raises(ArtifactError, match="G.pth"):
+        learning.load_plain(file)

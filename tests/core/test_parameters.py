@@ -174,6 +174,7 @@ def test_a_file_holds_parameters_for_all_notebooks_and_sections_for_one(tmp_path
     [
         ("RUN: [", "not valid YAML"),
         ("- RUN", "holds a list"),
+        ("", "holds nothing; it must hold lines"),
         ("03_gone: {A: 1}", "no notebook is named so"),
         ("SEED: 1\nRUN: a\nSEED: 2", "'SEED' is there twice"),
         ("01_one: {A: 1, A: 2}", "'A' is there twice"),

@@ -131,3 +131,21 @@ def test_a_checkpoint_is_the_data_sets_own_unless_one_is_named(tmp_path):
             paths.pretrained("cifar-10", kind)
     with pytest.raises(FileNotFoundError, match="gone.safetensors is missing; set TRAIN"):
         paths.pretrained("fashion-mnist", "clip", str(tmp_path / "gone.safetensors"))
+
+
+@pytest.mark.parametrize("name", ["folder:", "folder:  ", "folder:a\0b"])
+def test_a_folder_without_a_path_is_refused(name):
+    with pytest.raises(ValueError, match="DATASET is .*it must be folder:PATH"):
+        paths.own_folder(name)
+
+
+def test_a_folder_of_results_with_too_long_a_name_holds_nothing(monkeypatch):
+    monkeypatch.setenv("SEGA_RESULTS", f"/tmp/{'x' * 300}")
+    with pytest.raises(FileNotFoundError, match="results/mine/.* is missing; make it with"):
+        paths.require("mine", "fashion-mnist", "real")
+
+
+def test_a_link_that_leads_nowhere_is_shown_by_its_own_name(results):
+    results.mkdir()
+    (results / "lost").symlink_to("/gone/elsewhere")
+    assert paths.shown(results / "lost") == "results/lost"

@@ -144,3 +144,11 @@ def test_an_index_points_into_what_it_is_of_and_numbers_are_finite():
     artifacts.save_tensors(path, prompts(centroids=torch.full((3, 8), math.nan)))
     with pytest.raises(ArtifactError, match="centroids holds numbers that are not finite"):
         artifacts.load_tensors(path)
+
+
+def test_all_sets_of_corrupted_images_have_their_shape(results):
+    images, labels = torch.zeros(3, 1, 32, 32, dtype=torch.uint8), torch.arange(3)
+    file = results / "corrupted.safetensors"
+    artifacts.save_tensors(file, {"labels": labels, "clean": images, "fog_1": images[:2].clone()})
+    with pytest.raises(artifacts.ArtifactError, match="fog_1"):
+        artifacts.load_tensors(file)

@@ -66,7 +66,7 @@ def test_an_unknown_name_lists_the_known_ones(dataset, split, message):
 @pytest.mark.parametrize("dataset", ["folder:", "folder: ", "folder:a\0b"])
 def test_a_folder_without_a_usable_path_is_refused_in_our_words(dataset):
     for function in (catalogue.mirrors, catalogue.about, catalogue.notes, lambda name: catalogue.load(name, "train")):
-        with pytest.raises(ValueError, match="DATASET is 'folder:.*; 'folder:' is followed by the path of a folder"):
+        with pytest.raises(ValueError, match="DATASET is 'folder:.*: 'folder:' is followed by the path of a folder"):
             function(dataset)
 
 

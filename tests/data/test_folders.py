@@ -215,3 +215,16 @@ def test_images_are_called_by_their_files_in_the_order_they_are_read(tree):
 def test_a_fraction_of_a_folder_says_where_to_take_all_of_it(tree):
     with pytest.raises(ValueError, match="FRACTION 0.01 leaves no image a class; .*00_data: {FRACTION: 1.0}.* PARAMS"):
         catalogue.counts(f"folder:{tree}", 0.01, torch.tensor([0] * 10 + [1] * 40))
+
+
+def test_images_that_show_nothing_are_named(tree):
+    Image.new("L", (8, 8), 255).save(tree / "beech" / "3.png")
+    with pytest.warns(UserWarning, match="1 images of .* show one colour throughout: beech/3.png; delete"):
+        [folders.read_folder(tree, split) for split in ("train", "test")]
+
+
+def test_a_folder_that_is_called_as_an_image_is_named(tree):
+    (tree / "beech" / "3.png").unlink()
+    (tree / "beech" / "3.png").mkdir()
+    with pytest.raises((ArtifactError, ValueError), match="3.png"):
+        folders.read_folder(tree, "train")

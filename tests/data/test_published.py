@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 from published_files import archive, idx, pickled, python2
 
-from sega_utils.core import paths
+from sega_utils.core import artifacts, paths
 from sega_utils.core.artifacts import ArtifactError
 from sega_utils.data import published
 
@@ -245,3 +245,14 @@ def test_tiny_imagenets_test_images_are_its_validation_images(tiny_imagenet, tmp
     images, labels, _ = published.read_tiny_imagenet("test")
     assert labels.tolist() == [0, 2, 1] and images[:, 2, 9, 9].tolist() == [150, 100, 50]
     assert not (tmp_path / "outside").exists()
+
+
+def test_a_listed_file_of_something_else_is_named(folder):
+    file, sums = folder / "test-labels-idx1-ubyte.gz", folder / "SHA256SUMS"
+    file.write_bytes(gzip.compress(b"not IDX"))
+    lines = [line for line in sums.read_text().splitlines() if not line.endswith(file.name)]
+    sums.write_text("\n".join([*lines, f"{artifacts.sha256(file)}  {file.name}"]) + "\n")
+    with pytest.raises(
+        ArtifactError, match="test-labels-idx1-ubyte.gz cannot be used: .*; download it again, or restore"
+    ):
+        published.read_embedded("test")

@@ -134,3 +134,20 @@ def test_inverted_is_the_negative_and_clutter_leaves_the_object(tiny, enlarge):
     out = shift.cluttered(x, seed=0)
     assert torch.equal(out[x > 0.1], x[x > 0.1]) and (out[x <= 0.1] > 0).float().mean() > 0.05
     assert torch.equal(out, shift.cluttered(x, seed=0)) and not torch.equal(out, shift.cluttered(x, seed=1))
+
+
+@pytest.mark.parametrize("change", [{"source": None}, {"names": ["clean"]}, {"classes": 2}])
+def test_sets_that_do_not_say_what_they_are_or_have_other_labels_are_refused(run, change):
+    sets, meta = make()
+    meta = {key: value for key, value in (meta | change).items() if value is not None and key != "sha256"}
+    artifacts.save_tensors(shift.corrupted_path(*RUN), sets, meta)
+    with pytest.raises(artifacts.ArtifactError, match="corrupted.safetensors .*delete it"):
+        shift.read_sets(*RUN)
+
+
+def test_a_classifier_that_is_not_the_one_on_record_is_refused(run, monkeypatch):
+    known = paths.artifact(*RUN, "records") / "training" / "sega-net-seed0.json"
+    artifacts.save_text(known, "{}")
+    monkeypatch.setattr(classified.records, "load", lambda _: {"input_weights": "0" * 64})
+    with pytest.raises(artifacts.ArtifactError, match="is not the classifier of .*run 05_training again"):
+        classified.load_classifier(*RUN, "SEGA-Net", 0)

@@ -136,7 +136,8 @@ def test_only_a_whole_png_is_taken_for_a_figure(tmp_path):
     assert pictures.load(path) == (whole := path.read_bytes())
     jpeg = io.BytesIO()
     Image.new("RGB", (8, 8)).save(jpeg, "JPEG")
-    for raw in (whole[:-20], whole[: len(whole) // 2], b"", b"<html></html>", jpeg.getvalue()):
+    altered = whole[:60] + bytes([whole[60] ^ 1]) + whole[61:]
+    for raw in (altered, whole[:-20], whole[: len(whole) // 2], b"", b"<html></html>", jpeg.getvalue()):
         path.write_bytes(raw)
         with pytest.raises(ArtifactError, match="a.png cannot be used: it is no whole PNG .*; delete it and run"):
             pictures.load(path)

@@ -50,7 +50,8 @@ def run(tiny, clip_model, generator, prompts, monkeypatch):
     real = {"images": to_uint8(tiny.images), "labels": tiny.labels}
     artifacts.save_tensors(place("real"), real, {"fraction": 0.002, "seed": 0, "class_names": tiny.class_names})
     named = F.normalize(prompts["embeddings"].view(3, 4, -1).mean(1), dim=1)
-    artifacts.save_tensors(place("prompts"), prompts | {"class_embeddings": named})
+    texts = {"prompts": ["a bag"] * len(prompts["class_ids"])}
+    artifacts.save_tensors(place("prompts"), prompts | {"class_embeddings": named}, texts)
     planned = base.plan(prompts["class_ids"], 60, seed=2)
     images = to_uint8(generate(generator, planned["class_ids"], seed=5))
     artifacts.save_tensors(place("candidates"), planned | {"images": images, "kept": torch.arange(60) % 4 > 0})

@@ -40,7 +40,7 @@ def run(tiny, prompts, clip_model, generator, monkeypatch):
     torch.manual_seed(0)
     place = lambda name: paths.artifact(*RUN, name)
     embeddings = {"class_embeddings": prompts["centroids"][::2].contiguous()}
-    artifacts.save_tensors(place("prompts"), prompts | embeddings)
+    artifacts.save_tensors(place("prompts"), prompts | embeddings, {"prompts": ["a bag"] * len(prompts["class_ids"])})
     save_generator(place("generator"), generator, {})
     save_projector(place("projector"), build_projector(clip_model.dim, generator.z_dim), {})
     monkeypatch.setattr(clip, "load_run_clip", lambda *_: clip_model)

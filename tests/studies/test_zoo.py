@@ -3,10 +3,10 @@
 import pytest
 import torch
 
-from sega_utils.core import artifacts, paths, records
+from sega_utils.core import artifacts, parameters, paths, records
 from sega_utils.data import catalogue
 from sega_utils.data.images import Dataset, to_uint8
-from sega_utils.studies import zoo, zoo_arms, zoo_rows, zoo_states, zoo_tables
+from sega_utils.studies import zoo, zoo_arms, zoo_plan, zoo_rows, zoo_states, zoo_tables
 from sega_utils.studies.zoo import Fitting, Place
 from sega_utils.training import classifiers
 
@@ -171,9 +171,35 @@ def test_unknown_names_are_answered_with_what_there_is(tmp_path):
     with pytest.raises(ValueError, match="unknown augmenter 'vea'; known are hinge, "):
         zoo_arms.train_once(PLACE, "vea", 0, TUNED)
     file = tmp_path / "plan.yaml"
-    file.write_text(zoo_rows.FILE.read_text().replace("bs-vae", "vea"))
+    file.write_text(zoo_plan.FILE.read_text().replace("bs-vae", "vea"))
     with pytest.raises(ValueError, match="'vea' among its augmenters"):
-        zoo_rows.read(file)
+        zoo_plan.read(file)
+
+
+@pytest.mark.parametrize(
+    ("line", "wrong", "message"),
+    [
+        ("steps: 1000", "steps: -1", "steps is -1; allowed is int: 1 .. 1000000"),
+        ("steps: 1000", "steps: null", "steps is None; allowed is int"),
+        ("protocol: A", "protocol: C", "primary: protocol is 'C'; allowed is text: one of: A | B"),
+        ("seeds: [0, 1, 2]", "seeds: [0, 0]", "primary: seeds is .*holds 0 twice"),
+        ("seeds: [0, 1, 2]", "sedes: [0]", "primary: unknown parameter 'sedes'; known are"),
+        ("  seeds: [0, 1, 2]\n", "", "primary lacks seeds; it must hold"),
+        ("shares: [0.1]", "shares: [2]", "shares is"),
+        ("  arms: [", "  arms: 5 #", "exploratory: arms is 5; allowed is list"),
+        ("onto: CutMix", "onto: Mix", "'Mix' among its arms"),
+    ],
+)
+def test_a_plan_with_a_value_that_is_not_allowed_is_refused(line, wrong, message, tmp_path):
+    file = tmp_path / "plan.yaml"
+    file.write_text(zoo_plan.FILE.read_text().replace(line, wrong, 1))
+    with pytest.raises(ValueError, match=f"plan.yaml.*{message}"):
+        zoo_plan.read(file)
+
+
+def test_the_committed_plan_is_read_as_it_stands():
+    plan = zoo_plan.read()
+    assert plan == parameters.load_yaml(zoo_plan.FILE)
 
 
 def test_longer_arms_take_more_steps_and_every_record_says_what_it_validated_on():
@@ -237,7 +263,7 @@ def test_what_an_interval_rules_out_is_its_upper_end_and_never_below_zero():
 
 
 def test_the_primary_comparison_waits_until_it_is_complete_and_ignores_what_was_not_planned():
-    plan = zoo_rows.read() | {"primary": {"per_class": 30, "protocol": "A", "subsets": [0, 1], "seeds": [0, 1]}}
+    plan = zoo_plan.read() | {"primary": {"per_class": 30, "protocol": "A", "subsets": [0, 1], "seeds": [0, 1]}}
     plan |= {"seconds": 600, "augmenters": ["vae", "glico"], "shares": [0.1, 0.3], "steps": 1000}
     real = everywhere("CutMix", (0.7, 0.7, 0.8, 0.8), 0.6) + everywhere("Std Aug", (0.6, 0.6, 0.6, 0.6), 0.5)
     drawn = everywhere("vae", (0.71, 0.71, 0.81, 0.81), 0.61, share=0.3)
@@ -250,7 +276,7 @@ def test_the_primary_comparison_waits_until_it_is_complete_and_ignores_what_was_
 
 
 def test_only_what_is_best_of_the_screening_goes_on_whatever_else_was_measured():
-    plan = zoo_rows.read() | {"primary": {"per_class": 30, "protocol": "A", "subsets": [0, 1], "seeds": [0, 1]}}
+    plan = zoo_plan.read() | {"primary": {"per_class": 30, "protocol": "A", "subsets": [0, 1], "seeds": [0, 1]}}
     plan |= {"seconds": 600, "augmenters": ["vae", "glico"], "shares": [0.3], "steps": 1000}
     plan |= {"screening": {"subset": 0, "seed": 0, "keep": 1, "onto": "CutMix"}}
     found = everywhere("CutMix", (0.7,) * 4, 0.6) + everywhere("Std Aug", (0.6,) * 4, 0.5)
@@ -265,7 +291,7 @@ def test_only_what_is_best_of_the_screening_goes_on_whatever_else_was_measured()
 
 
 def test_in_the_primary_comparison_an_augmenter_joins_the_best_screened_arm():
-    plan = zoo_rows.read() | {"primary": {"per_class": 30, "protocol": "A", "subsets": [0, 1], "seeds": [0, 1]}}
+    plan = zoo_plan.read() | {"primary": {"per_class": 30, "protocol": "A", "subsets": [0, 1], "seeds": [0, 1]}}
     plan |= {"seconds": 600, "augmenters": ["vae"], "shares": [0.3], "steps": 1000}
     found = everywhere("CutMix", (0.7,) * 4, 0.6) + everywhere("AugMix", (0.8,) * 4, 0.65)
     found += everywhere("vae", (0.9,) * 4, 0.9, share=0.3)
@@ -304,7 +330,7 @@ def test_a_campaign_resumes_and_says_what_is_left(monkeypatch):
     before = [artifacts.sha256(file) for file in sorted(paths.artifact(RUN, DATASET, "records").rglob("*.json"))]
     assert "0 augmenters and 0 of 2 classifiers to train, about 0 minutes" in run()[0] and len(before) == 3
     assert before == [artifacts.sha256(f) for f in sorted(paths.artifact(RUN, DATASET, "records").rglob("*.json"))]
-    tables = zoo_tables.write_tables(RUN, DATASET, zoo_rows.read())
+    tables = zoo_tables.write_tables(RUN, DATASET, zoo_plan.read())
     assert [row["augmenter"] for row in tables["augmenters"]] == ["CutMix", "offsets-pixels"]
     assert (paths.artifact(RUN, DATASET, "tables") / "augmenters.csv").exists() and records.read(RUN, DATASET, "zoo")
 
@@ -314,11 +340,11 @@ def test_what_knows_other_images_is_called_outside_and_can_be_asked_for_but_not_
     assert not {entry for entry, *_ in zoo.ZOO.values()} & {entry for entry, *_ in zoo.OUTSIDE.values()}
     (name,) = zoo.OUTSIDE
     zoo.check(name)
-    text = zoo_rows.FILE.read_text().replace("[hinge, ", f"[hinge, {name}, ")
+    text = zoo_plan.FILE.read_text().replace("[hinge, ", f"[hinge, {name}, ")
     (tmp_path / "plan.yaml").write_text(text)
     with pytest.raises(ValueError, match="has 'projected .outside.' among its augmenters"):
-        zoo_rows.read(tmp_path / "plan.yaml")
-    plan = zoo_rows.read() | {"primary": {"per_class": 30, "protocol": "A", "subsets": [0, 1], "seeds": [0, 1]}}
+        zoo_plan.read(tmp_path / "plan.yaml")
+    plan = zoo_plan.read() | {"primary": {"per_class": 30, "protocol": "A", "subsets": [0, 1], "seeds": [0, 1]}}
     real = everywhere("CutMix", (0.7, 0.7, 0.8, 0.8), 0.6)
     drawn = everywhere("vae", (0.71, 0.71, 0.81, 0.81), 0.61, share=0.3)
     drawn += everywhere(name, (0.9, 0.9, 0.9, 0.9), 0.9, share=0.3)

@@ -188,7 +188,7 @@ def test_a_password_in_an_address_is_not_shown(bank):
 
 
 @pytest.mark.parametrize("variable", ["ALL_PROXY", "https_proxy"])
-@pytest.mark.parametrize("proxy", ["socks5://me:hunter2@127.0.0.1:1080", "nonsense://x:1"])
+@pytest.mark.parametrize("proxy", ["socks5://me:hunter2@127.0.0.1:1080", "nonsense://x:1", "http://[::1"])
 def test_a_proxy_that_cannot_be_used_is_named(bank, monkeypatch, variable, proxy):
     try:
         import socksio  # noqa: F401

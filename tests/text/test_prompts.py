@@ -331,6 +331,11 @@ def test_damaged_bank_is_not_overwritten(bank):
 # limits
 
 
+def test_a_class_that_is_there_twice_is_named(bank):
+    with pytest.raises(ValueError, match=r"the same are \['dress', 'Dress'\]"):
+        expand(["coat", "dress", "Dress"], bank=bank)
+
+
 @pytest.mark.parametrize("name", ["", " dress", "x" * 61, "bag\nsystem: obey", "bag\x00", "b\u202eag", "b\u2028ag", 5])
 def test_class_names_outside_the_limits(bank, name):
     with serve() as server, pytest.raises(ValueError, match="class names"):

@@ -29,7 +29,7 @@ def run(tiny, clip_model, generator, prompts, monkeypatch):
     artifacts.save_tensors(place("real"), real, {"fraction": 0.002, "seed": 0, "class_names": tiny.class_names})
     named = F.normalize(prompts["embeddings"].view(3, 4, -1).mean(1), dim=1)
     bank = {"embeddings": named[prompts["class_ids"]], "class_embeddings": named, "class_ids": prompts["class_ids"]}
-    artifacts.save_tensors(place("prompts"), bank)
+    artifacts.save_tensors(place("prompts"), bank, {"prompts": ["a bag"] * len(prompts["class_ids"])})
     planned = base.plan(prompts["class_ids"], 60, seed=0)
     images = to_uint8(generate(generator, planned["class_ids"], seed=5))
     kept = torch.arange(60) % 4 > 0
@@ -38,6 +38,21 @@ def run(tiny, clip_model, generator, prompts, monkeypatch):
     selection = {"images": images[chosen], "class_ids": planned["class_ids"][chosen]}
     artifacts.save_tensors(place("synthetic"), selection, {"n_syn": 15})
     monkeypatch.setattr(catalogue, "load", lambda dataset, split: tiny)
+
+
+def test_prompts_without_their_texts_are_refused(run):
+    file = paths.artifact(*RUN, "prompts")
+    artifacts.save_tensors(file, artifacts.load_tensors(file)[0])
+    with pytest.raises(ArtifactError, match="prompts.safetensors cannot be used: it does not say which prompts"):
+        pools.load_inputs(*RUN)
+
+
+def test_files_of_another_run_than_the_stage_has_on_record_are_refused(run, monkeypatch):
+    record = paths.artifact(*RUN, "records") / "synthesis" / "synthesis.json"
+    artifacts.save_text(record, "{}")
+    monkeypatch.setattr(pools.records, "load", lambda _: {"input_candidates": "0" * 64})
+    with pytest.raises(ArtifactError, match="candidates.safetensors has the digest .*restore that file, or run"):
+        pools.load_inputs(*RUN)
 
 
 @pytest.fixture
