@@ -149,6 +149,7 @@ def test_the_command_prints_a_pair_of_rows_for_each_precision_and_number_of_work
     ],
 )
 def test_mistakes_are_told_in_a_line(run, capsys, wrong, message):
-    arguments = ["--run", RUN[0], "--dataset", RUN[1], "--steps", "1", "--device", "cpu", *wrong]
-    assert main(["loops", *arguments]) == 1
+    given = {"--run": RUN[0], "--dataset": RUN[1], "--steps": "1", "--device": "cpu"}
+    given |= dict(zip(wrong[::2], wrong[1::2], strict=True))
+    assert main(["loops", *(word for pair in given.items() for word in pair)]) == 1
     assert message in capsys.readouterr().err
