@@ -83,6 +83,24 @@ def answer(trained: list[dict], verdicts: list[dict]) -> str:
     return " ".join([*parts, counted(verdicts)])
 
 
+def of_zoo(primary: list[dict], plan: dict) -> str:
+    """Return what the primary comparison of all augmenters says; empty before it is complete.
+
+    Args:
+        primary: rows of ``zoo_rows.primary_rows``; plan: as ``zoo_plan.read`` returns it.
+    """
+    if not primary:
+        return ""
+    (row,) = primary
+    lead = gained(row | {"difference": row["diff"]})
+    few, many = plan["primary"]["per_class"], len(plan["augmenters"])
+    return (
+        f"With {few} images a class and {many} augmenters of {plan['seconds']:g} seconds, the best of these by "
+        f"validation, {row['augmenter']}, changes the best arm on real images alone, {row['to']}, by {lead} points "
+        f"({row['over']}): a gain of more than {row['rules_out_above']:.2f} points is ruled out."
+    )
+
+
 def kept(found: dict[str, list[dict]]) -> str:
     """Return how many candidates the filters keep; empty if none were drawn."""
     if not found["synthesis"]:

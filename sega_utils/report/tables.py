@@ -10,7 +10,7 @@ from sega_utils.core.numbers import aligned, interval, markdown, spread
 from sega_utils.evaluation import classified, robustness, shift
 from sega_utils.evaluation.classified import ACCURACY, accuracy_rows, belonging, check_same, evaluated, is_input
 from sega_utils.report import claims, poster, sentences
-from sega_utils.studies import benchmark, efficiency, entries, shards, zoo_claims, zoo_plan
+from sega_utils.studies import benchmark, efficiency, entries, shards, zoo_claims, zoo_plan, zoo_rows
 from sega_utils.training import recipes
 
 README = paths.ROOT / "README.md"
@@ -201,7 +201,9 @@ def update_readme(run: str, dataset: str, readme: Path = README) -> Path:
     """
     rows, caption = summary(run, dataset)
     shown = [markdown(found) for found in (rows, ahead(run, dataset)) if found]
-    said = sentences.answer(belonging(run, dataset)["training"], claimed(run, dataset))
+    plan, answered = zoo_plan.read(), sentences.answer(belonging(run, dataset)["training"], claimed(run, dataset))
+    primary = zoo_rows.primary_rows(records.read(run, dataset, "zoo"), plan)
+    said = "\n\n".join(filter(None, [answered, sentences.of_zoo(primary, plan)]))
     return fill(readme, {"answer": said, "results": "\n\n".join([*shown, caption])})
 
 
