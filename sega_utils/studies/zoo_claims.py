@@ -133,12 +133,9 @@ def evidence(found: list[dict], qualities: list[dict], plan: dict) -> Evidence:
     Args:
         found, qualities: records of the stages zoo and augmenters. plan: as ``zoo_plan.read`` returns it.
     """
-    groups, protocol = zoo_rows.grouped(found), plan["primary"]["protocol"]
-    asked = lambda key: (key.protocol, key.seconds) == (protocol, plan["seconds"]) and key.share in plan["shares"]
-    real = lambda key: key.protocol == "none" and key.augmenter in plan["arms"]
-    groups = {k: r for k, r in groups.items() if k.steps == plan["steps"] and (real(k) or asked(k))}
-    same = lambda r: (r["param_protocol"], r["param_seconds"]) == (protocol, plan["seconds"])
-    return Evidence(groups, [r for r in qualities if same(r)])
+    how = plan["primary"]["protocol"], plan["seconds"]
+    same = [r for r in qualities if (r["param_protocol"], r["param_seconds"]) == how]
+    return Evidence(zoo_rows.as_planned(found, plan), same)
 
 
 def gain(have: Evidence, rule: Rule) -> dict:

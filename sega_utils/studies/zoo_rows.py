@@ -147,14 +147,19 @@ def finalists(found: list[dict], plan: dict) -> tuple[list[str], list[str]]:
     return chosen
 
 
-def planned(found: list[dict], plan: dict) -> dict[Key, list[dict]]:
-    """Return of ``grouped`` what the plan's primary comparison names: size, protocol, steps, seconds, shares, arms."""
-    size, protocol = plan["primary"]["per_class"], plan["primary"]["protocol"]
+def as_planned(found: list[dict], plan: dict) -> dict[Key, list[dict]]:
+    """Return of ``grouped`` what has the plan's steps, and its arms or its protocol, seconds and shares; any size."""
     real = lambda k: k.protocol == "none" and k.augmenter in plan["arms"]
-    drawn = lambda k: (k.protocol, k.seconds) == (protocol, plan["seconds"]) and k.share in plan["shares"]
-    named = lambda k: real(k) or (drawn(k) and k.augmenter in plan["augmenters"])
-    fits = lambda k: (k.per_class, k.steps) == (size, plan["steps"]) and named(k)
-    return {key: mine for key, mine in grouped(found).items() if fits(key)}
+    how = plan["primary"]["protocol"], plan["seconds"]
+    drawn = lambda k: (k.protocol, k.seconds) == how and k.share in plan["shares"]
+    return {k: mine for k, mine in grouped(found).items() if k.steps == plan["steps"] and (real(k) or drawn(k))}
+
+
+def planned(found: list[dict], plan: dict) -> dict[Key, list[dict]]:
+    """Return of ``as_planned`` what the primary comparison names: the arms and augmenters, at its size."""
+    size, named = plan["primary"]["per_class"], {*plan["arms"], *plan["augmenters"]}
+    fits = lambda k: k.per_class == size and k.augmenter in named
+    return {key: mine for key, mine in as_planned(found, plan).items() if fits(key)}
 
 
 def primary_rows(found: list[dict], plan: dict) -> list[dict]:
