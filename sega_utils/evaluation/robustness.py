@@ -105,18 +105,10 @@ def measure_attacks(
             rows.append(row)
         return {"attacked": rows, "masking": found}
 
-    parameters = {
-        "n_test": n_test,
-        "epsilons": list(epsilons),
-        "n_autoattack": n_autoattack,
-        "norm": norm,
-        "autoattack_epsilons": list(autoattack_epsilons),
-        "attack_seed": attack_seed,
-    }
+    asked = {"n_test": n_test, "epsilons": list(epsilons), "n_autoattack": n_autoattack}
+    asked |= {"norm": norm, "autoattack_epsilons": list(autoattack_epsilons), "attack_seed": attack_seed}
     inputs = {"test": artifacts.digest({"images": test.images, "labels": test.labels})}
-    return classified.evaluate(
-        run, dataset, "attacks", arm, seed, measure=measure, parameters=parameters, inputs=inputs
-    )
+    return classified.evaluate(run, dataset, "attacks", arm, seed, measure=measure, parameters=asked, inputs=inputs)
 
 
 def attack_rows(found: Iterable[dict]) -> list[dict]:
