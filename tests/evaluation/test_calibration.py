@@ -22,6 +22,14 @@ def test_the_temperature_is_what_made_the_classifier_too_sure():
     logits, labels = drawn(20_000, seed=0, sharper=3.0)
     assert calibration.temperature_of(logits, labels) == pytest.approx(3, rel=0.05)
     assert calibration.temperature_of(logits, logits.argmax(1)) == 1.0
+    errors = [calibration.expected_calibration_error(logits / t, labels, bins=10) for t in (1, 3)]
+    assert errors[0] > 0.1 > 0.03 > errors[1]
+
+
+def test_the_error_of_one_bin_is_the_gap():
+    logits = torch.tensor([[3.0, 1.0]]).log().repeat(4, 1)  # sure by three quarters
+    gap = lambda *labels: calibration.expected_calibration_error(logits, torch.tensor(labels))
+    assert gap(0, 0, 0, 1) == pytest.approx(0, abs=1e-6) and gap(1, 1, 1, 1) == pytest.approx(0.75, abs=1e-6)
 
 
 def test_errors_of_two_bins_by_hand():
