@@ -157,14 +157,23 @@ def read(run: str, planned: dict, stage: str = "groups") -> list[dict]:
     return [r for name in names for r in records.read(run, name, stage) if r.get("param_steps", steps) == steps]
 
 
-def write_tables(run: str, planned: dict) -> dict[str, list[dict]]:
-    """Write the tables that have rows, below the first data set of the plan, and return all by their names."""
+def tables(run: str, planned: dict) -> dict[str, list[dict]]:
+    """Return what a run's records of a plan say, by the table's name; a table may have no rows."""
     found = read(run, planned)
-    tables = {"groups": arm_rows(found), "groups-compared": compared_rows(found)}
-    tables |= {"groups-primary": primary_rows(found, planned), "groups-progress": progress_rows(found, planned)}
-    tables["groups-fills"] = fill_rows(read(run, planned, "groups-fills"))
+    return {
+        "groups": arm_rows(found),
+        "groups-compared": compared_rows(found),
+        "groups-primary": primary_rows(found, planned),
+        "groups-fills": fill_rows(read(run, planned, "groups-fills")),
+        "groups-progress": progress_rows(found, planned),
+    }
+
+
+def write_tables(run: str, planned: dict) -> dict[str, list[dict]]:
+    """Write those of ``tables`` that have rows, below the first data set of the plan, and return all."""
+    made = tables(run, planned)
     folder = paths.artifact(run, plan.scenes_of(run, planned)[0].dataset, "tables")
-    for name, rows in tables.items():
+    for name, rows in made.items():
         if rows:
             artifacts.save_csv(folder / f"{name}.csv", rows, rows[0])
-    return tables
+    return made
