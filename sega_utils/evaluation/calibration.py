@@ -5,6 +5,7 @@ Temperatures are found on training images outside the run's subset, never on tes
 
 import math
 from collections.abc import Iterable
+from functools import lru_cache
 
 import torch
 from torch import nn
@@ -12,11 +13,12 @@ from torch.nn import functional as F
 
 from sega_utils.core import numbers, runtime
 from sega_utils.data import catalogue
-from sega_utils.data.images import Dataset, batched, resize
+from sega_utils.data.images import Dataset, batched, resize, take
 from sega_utils.evaluation import classified
 from sega_utils.training import recipes
 
 BINS = 15
+MOST = 2000  # images to find a temperature on, and of each kind of outliers
 
 
 def temperature_of(logits: torch.Tensor, labels: torch.Tensor) -> float:
@@ -91,18 +93,21 @@ def auroc(inside: torch.Tensor, outside: torch.Tensor) -> float:
 def outliers(dataset: str, test: Dataset, *, seed: int) -> dict[str, torch.Tensor]:
     """Return images that are of none of a data set's classes: another set's test images, noise, inverted ones.
 
-    The other set is the embedded one that shows something else: digits, or clothes beside digits.
+    The other set is the embedded one that shows something else: digits, or clothes beside digits. There are ``MOST`` of
+    each kind at most, the inverted ones of every so many test images.
     """
-    n, channels, side, _ = test.images.shape
+    channels, side = test.images.shape[1:3]
     digits = "digit" in catalogue.about(dataset)[0]["domain"]
-    other = catalogue.load("fashion-mnist" if digits else "mnist-5000", "test")
-    images = other.images.expand(-1, channels, -1, -1)
-    noise = torch.rand(n, channels, side, side, generator=runtime.generator(seed))
-    return {
-        "other": images if side == images.shape[-1] else resize(images, side),
-        "noise": noise,
-        "inverted": 1 - test.images,
-    }
+    other = spread(catalogue.load("fashion-mnist" if digits else "mnist-5000", "test"), MOST).images
+    other = other.expand(-1, channels, -1, -1)
+    noise = torch.rand(MOST, channels, side, side, generator=runtime.generator(seed))
+    inverted = 1 - spread(test, MOST).images
+    return {"other": other if side == other.shape[-1] else resize(other, side), "noise": noise, "inverted": inverted}
+
+
+def spread(data: Dataset, most: int) -> Dataset:
+    """Return images that are evenly spread over a data set, at most so many."""
+    return take(data, torch.arange(0, len(data.labels), -(-len(data.labels) // most)))
 
 
 @torch.no_grad()
@@ -130,13 +135,12 @@ def calibration(model: nn.Module, test: Dataset, validation: Dataset, outside: d
     return found | {f"auroc_{name}": auroc(inside, sure(batched(model, x))) for name, x in outside.items()}
 
 
-def measure_calibration(run: str, dataset: str, arm: str, seed: int) -> dict:
-    """Return the record of how well a trained classifier is calibrated, made now or on disk.
+@lru_cache(maxsize=1)
+def sets_of(run: str, dataset: str) -> tuple[Dataset, Dataset, dict[str, torch.Tensor], str]:
+    """Return what ``calibration`` takes beside a run's classifier, and the digest of the run's training images.
 
     Raises:
-        FileNotFoundError: the classifier was not trained.
         ValueError: the run took all training images, so that none is left to find a temperature on.
-        ArtifactError: a file is damaged.
     """
     _, meta = catalogue.load_real(run, dataset)
     train, test = catalogue.load(dataset, "train"), catalogue.load(dataset, "test")
@@ -145,12 +149,20 @@ def measure_calibration(run: str, dataset: str, arm: str, seed: int) -> dict:
         raise ValueError(
             f"run {run} trains on all images of {dataset}; a temperature needs others: take a FRACTION below 1"
         )
-    measure = lambda model: (
-        calibration(model, test, rest, outliers(dataset, test, seed=0)) | {"n_test": len(test.labels)}
-    )
-    parameters = {"bins": BINS, "n_validation": len(rest.labels)}
+    return test, spread(rest, MOST), outliers(dataset, test, seed=0), meta["sha256"]
+
+
+def measure_calibration(run: str, dataset: str, arm: str, seed: int) -> dict:
+    """Return the record of how well a trained classifier is calibrated, made now or on disk.
+
+    Raises:
+        FileNotFoundError, ArtifactError, ValueError: as ``classified.evaluate`` and ``sets_of``.
+    """
+    test, validation, outside, real = sets_of(run, dataset)
+    measure = lambda model: calibration(model, test, validation, outside) | {"n_test": len(test.labels)}
+    parameters = {"bins": BINS, "n_validation": len(validation.labels), "most": MOST}
     return classified.evaluate(
-        run, dataset, "calibration", arm, seed, measure=measure, parameters=parameters, inputs={"real": meta["sha256"]}
+        run, dataset, "calibration", arm, seed, measure=measure, parameters=parameters, inputs={"real": real}
     )
 
 
