@@ -10,9 +10,9 @@ from sega_utils.core import artifacts, learning, paths, records
 from sega_utils.data import catalogue
 from sega_utils.data.images import to_uint8
 from sega_utils.evaluation import masking, robustness
-from sega_utils.studies import zoo
 from sega_utils.studies.robust.plan import REAL, SYNTHETIC
-from sega_utils.studies.zoo import Fitting, Place
+from sega_utils.studies.zoo import zoo
+from sega_utils.studies.zoo.zoo import Fitting, Place
 from sega_utils.training import classifiers, robust
 
 Images = tuple[torch.Tensor, torch.Tensor]  # float32 (M, C, S, S) in [0, 1], targets float32 (M, n_classes)
@@ -65,7 +65,7 @@ def synthetic(task: Task) -> Images | None:
         return images, targets
     if len(real.whole.labels) != len(real.few.labels):
         raise ValueError(
-            f"labels are {settings['labels']!r}, of a teacher that has seen {len(real.whole.labels)} real images, while "
+            f"labels are {settings['labels']!r}, of a teacher that has seen {len(real.whole.labels)} real images, and "
             f"the classifier sees {len(real.few.labels)}; ask for as many images a class as the run has"
         )
     teacher = zoo.judge_of(task.place, task.tuned, device=task.device)
@@ -154,12 +154,12 @@ def once(task: Task, stage: str, measure, parameters: dict) -> dict:
         trained = time.process_time()
         found = measure(model.requires_grad_(False))
         spent = {"cpu_seconds": trained - began, "cpu_seconds_attacks": time.process_time() - trained}
-        return found | spent | {"gradients": gradients(task.settings), "n_real": len(zoo.real_of(task.place).few.labels)}
+        return (
+            found | spent | {"gradients": gradients(task.settings), "n_real": len(zoo.real_of(task.place).few.labels)}
+        )
 
     place, name = task.place, name_of(task)
-    return records.once(
-        *place[:2], stage, name, parameters=asked | parameters, inputs=inputs, measure=timed
-    )
+    return records.once(*place[:2], stage, name, parameters=asked | parameters, inputs=inputs, measure=timed)
 
 
 def gradients(settings: dict) -> int:

@@ -5,11 +5,12 @@ What is on record is not repeated, so that the same call goes on where a killed 
 
 from collections.abc import Iterator
 
-from sega_utils.core import records, runtime
+from sega_utils.core import paths, records, runtime
 from sega_utils.studies.robust import arms, tables
 from sega_utils.studies.robust.arms import Task
 from sega_utils.studies.robust.plan import REAL, SYNTHETIC
-from sega_utils.studies.zoo import Place
+from sega_utils.studies.zoo import zoo
+from sega_utils.studies.zoo.zoo import Place
 
 
 def measure(run: str, dataset: str, plan: dict, tuned: dict, workers: int, device: str = "cpu") -> Iterator[str]:
@@ -45,6 +46,9 @@ def measure(run: str, dataset: str, plan: dict, tuned: dict, workers: int, devic
     part(arms.check, checked, "checks")
     more = explored(first, winners)
     yield f"{len(more)} classifiers that the comparison does not need"
+    if not paths.artifact(run, dataset, "generator").exists():
+        more = [task for task in more if task.settings["augmenter"] not in zoo.OF_RUN]
+        yield f"{len(more)} of them without the run's own generator, which 02_generator would make"
     part(explore, more, "exploratory")
 
 
@@ -77,16 +81,16 @@ def pair(tasks: tuple[Task, Task]) -> list[dict]:
 
 
 def explored(task: Task, winners: dict[str, dict]) -> list[Task]:
-    """Return the tasks of what the plan explores, of the first subset and seed of the primary comparison.
+    """Return the tasks of what the plan explores, on the first subset of the primary comparison with all its seeds.
 
     A change is made to the winner of the synthetic side, and to that of the real side if it is none of its images.
     """
-    first, found = finals(task, winners)[0][0], []
+    first, found = task.plan["primary"], []
+    place = task.place._replace(subset=first["subsets"][0], per_class=first["per_class"])
     for change in task.plan["exploratory"]:
-        of_images = {"share", "augmenter", "labels"} & set(change)
-        for side in [SYNTHETIC] if of_images else winners:
-            found.append(first._replace(settings=winners[side] | change))
-    return found
+        sides = [SYNTHETIC] if {"share", "augmenter", "labels"} & set(change) else winners
+        found += [task._replace(place=place, settings=winners[side] | change) for side in sides]
+    return [part._replace(seed=seed) for seed in first["seeds"] for part in found]
 
 
 def explore(task: Task) -> dict:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from sega_utils.core import parameters, paths
 from sega_utils.core.parameters import Parameter
+from sega_utils.studies.zoo.plan import checked
 
 FILE = paths.PARAMS / "robust.yaml"
 REAL, SYNTHETIC = "real", "synthetic"  # the two sides, as records name them in param_arm
@@ -54,9 +55,11 @@ def read(file: Path = FILE) -> dict:
     plan, shown = parameters.load_yaml(file), paths.shown(file)
     if not isinstance(plan, dict) or set(plan) != {*PARTS, "settings", *LISTS}:
         raise ValueError(f"{shown} must hold {', '.join([*PARTS, 'settings', *LISTS])}")
-    found = {name: parameters.whole(plan[name], rules, f"{shown}: {name}") for name, rules in PARTS.items()}
+    found = {name: checked(plan[name], rules, f"{shown}: {name}") for name, rules in PARTS.items()}
     changes = {name: [_changes(part, f"{shown}: {name}") for part in plan[name] or []] for name in LISTS}
-    settings = {name: rule.default for name, rule in SETTINGS.items()} | _changes(plan["settings"], f"{shown}: settings")
+    settings = {name: rule.default for name, rule in SETTINGS.items()} | _changes(
+        plan["settings"], f"{shown}: settings"
+    )
     check(changes, settings, shown)
     return found | changes | {"settings": settings}
 
@@ -69,12 +72,16 @@ def check(changes: dict[str, list[dict]], settings: dict, shown: str) -> None:
     """
     if not changes["base"] or not len(changes[REAL]) == len(changes[SYNTHETIC]) > 0:
         numbers = ", ".join(f"{len(changes[name])} of {name}" for name in LISTS[:3])
-        raise ValueError(f"{shown} has {numbers}; base must have a trial, and both sides as many as each other, above 0")
+        raise ValueError(
+            f"{shown} has {numbers}; base must have a trial, and both sides as many as each other, above 0"
+        )
     for name in LISTS[:3]:
         for part in changes[name]:
             whole = settings | part
             if (whole["share"] > 0) != (name == SYNTHETIC) or (whole["share"] > 0) == (whole["augmenter"] == "none"):
-                raise ValueError(f"{shown}: {name} has {part}; synthetic trials have a share and an augmenter, others not")
+                raise ValueError(
+                    f"{shown}: {name} has {part}; synthetic trials have a share and an augmenter, others not"
+                )
 
 
 def _changes(part: object, where: str) -> dict:

@@ -8,9 +8,9 @@ from statistics import mean
 
 from sega_utils.core import artifacts, numbers, paths, records
 from sega_utils.evaluation import masking
-from sega_utils.studies import zoo_rows
 from sega_utils.studies.robust.arms import CHECKED, MEASURED, TUNING, side_of
 from sega_utils.studies.robust.plan import REAL, SETTINGS, SYNTHETIC
+from sega_utils.studies.zoo import rows as zoo_rows
 
 
 def settings_of(record: dict) -> dict:
@@ -121,7 +121,7 @@ def side_rows(found: list[dict], plan: dict) -> list[dict]:
 
 
 def check_rows(found: list[dict]) -> list[dict]:
-    """Return a row for each classifier that was looked at: accuracy under each attack, in percent, and what is wrong."""
+    """Return a row for each classifier that was looked at: accuracy by attack in percent, and findings."""
     return [
         {
             "side": r["param_arm"],
