@@ -1,7 +1,7 @@
 """Evaluation: what a trained classifier is worth; it trains nothing.
 
 Notebooks use: classified.current, classified.load_classifier, masking.border, robustness.accuracy_table,
-robustness.attack_rows, robustness.masking_rows, robustness.measure_attacks, robustness.sample_test, shift.SHIFTS,
-shift.by_corruption, shift.corruption_differences, shift.make_sets, shift.measure_shift, shift.severity_curves,
-shift.shift_rows.
+robustness.attack_rows, robustness.masking_rows, robustness.measure_attacks, robustness.restarted,
+robustness.sample_test, shift.SHIFTS, shift.by_corruption, shift.corruption_differences, shift.make_sets,
+shift.measure_shift, shift.severity_curves, shift.shift_rows.
 """

@@ -159,6 +159,14 @@ def cross_entropy(model: nn.Module, images: torch.Tensor, targets: torch.Tensor)
     return F.cross_entropy(model(images).float(), targets)
 
 
+def smoothed(labels: torch.Tensor, n_classes: int, smoothing: float) -> torch.Tensor:
+    """Return targets float32 (N, n_classes) of labels int64 (N,), a part of each spread evenly over all classes.
+
+    Source: Szegedy et al. 2016, section 7.
+    """
+    return F.one_hot(labels, n_classes).float() * (1 - smoothing) + smoothing / n_classes
+
+
 def train_classifier(
     real: Dataset,
     *,

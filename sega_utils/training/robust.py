@@ -74,11 +74,3 @@ def objective(
         return F.cross_entropy(clean, targets) + beta * apart
 
     return {"pgd": pgd, "trades": trades}[loss]
-
-
-def smoothed(labels: torch.Tensor, n_classes: int, smoothing: float) -> torch.Tensor:
-    """Return targets float32 (N, n_classes) of labels int64 (N,), a part of each spread evenly over all classes.
-
-    Source: Szegedy et al. 2016, section 7.
-    """
-    return F.one_hot(labels, n_classes).float() * (1 - smoothing) + smoothing / n_classes

@@ -16,15 +16,12 @@ from sega_utils.verbs import RUN, verb
 )
 def train_robust(args: argparse.Namespace) -> None:
     """Train against attacks with and without synthetic images, as planned, and say which withstands more."""
-    from sega_utils.core import records
     from sega_utils.core.numbers import aligned
-    from sega_utils.studies.robust import arms, campaign, plan, tables
+    from sega_utils.studies.robust import campaign, plan, tables
     from sega_utils.training import recipes
 
     asked = plan.read(args.file)
     for line in campaign.measure(args.run, args.dataset, asked, recipes.read(args.tuned), args.workers):
         print(line, flush=True)
-    for name, rows in tables.write_tables(args.run, args.dataset, asked).items():
-        print(f"{name}\n{aligned(rows)}\n")
-    found = (records.read(args.run, args.dataset, stage) for stage in (arms.MEASURED, arms.TUNING))
-    print(tables.sentence(*found, asked))
+    found, answer = tables.write(args.run, args.dataset, asked)
+    print(*(f"{name}\n{aligned(rows)}\n" for name, rows in found.items()), answer, sep="\n")

@@ -97,8 +97,3 @@ def test_training_against_attacks_withstands_them(tiny):
 def test_what_is_no_loss_is_refused(loss, options, said):
     with pytest.raises(ValueError, match=said):
         robust.objective(loss, **{"eps": EPS} | options)
-
-
-def test_smoothing_spreads_a_part_over_all_classes():
-    found = robust.smoothed(torch.tensor([2, 0]), 4, 0.2)
-    torch.testing.assert_close(found, torch.tensor([[0.05, 0.05, 0.85, 0.05], [0.85, 0.05, 0.05, 0.05]]))

@@ -60,7 +60,7 @@ def synthetic(task: Task) -> Images | None:
     if not settings["share"]:
         return None
     images, labels = zoo.load_drawn(task.place, settings["augmenter"], fitting_of(task))
-    targets = robust.smoothed(labels, len(real.few.class_names), settings["smoothing"])
+    targets = classifiers.smoothed(labels, len(real.few.class_names), settings["smoothing"])
     if settings["labels"] == "class":
         return images, targets
     if len(real.whole.labels) != len(real.few.labels):
@@ -97,7 +97,7 @@ def train(task: Task, drawn: Images | None) -> nn.Module:
     attack = {"eps": settings["epsilon"] / 255, "steps": settings["inner"], "norm": settings["norm"]}
     return classifiers.train_classifier(
         real,
-        real_targets=robust.smoothed(real.labels, len(real.class_names), settings["smoothing"]),
+        real_targets=classifiers.smoothed(real.labels, len(real.class_names), settings["smoothing"]),
         objective=robust.objective(settings["loss"], beta=settings["beta"], seed=task.seed, **attack),
         seed=task.seed,
         device=task.device,

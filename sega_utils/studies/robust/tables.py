@@ -164,16 +164,22 @@ def sentence(found: list[dict], tuned: list[dict], plan: dict) -> str:
     )
 
 
-def write_tables(run: str, dataset: str, plan: dict) -> dict[str, list[dict]]:
-    """Write a run's tables of robust training that have rows, and return all by their names."""
+def read(run: str, dataset: str, plan: dict) -> tuple[dict[str, list[dict]], str]:
+    """Return the tables that a run's records make, by their names, and the sentence that answers the plan."""
     found, tuned = records.read(run, dataset, MEASURED), records.read(run, dataset, TUNING)
     tables = {
         "robust-trials": trial_rows(tuned, plan),
         "robust": side_rows(found, plan),
-        "robust-checks": check_rows(records.read(run, dataset, CHECKED)),
         "robust-primary": primary_rows(found, tuned, plan),
+        "robust-checks": check_rows(records.read(run, dataset, CHECKED)),
     }
+    return tables, sentence(found, tuned, plan)
+
+
+def write(run: str, dataset: str, plan: dict) -> tuple[dict[str, list[dict]], str]:
+    """Write those of a run's tables that have rows, and return what ``read`` does."""
+    tables, answer = read(run, dataset, plan)
     for name, rows in tables.items():
         if rows:
             artifacts.save_csv(paths.artifact(run, dataset, "tables") / f"{name}.csv", rows, rows[0])
-    return tables
+    return tables, answer

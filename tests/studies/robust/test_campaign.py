@@ -35,9 +35,8 @@ def test_the_whole_plan_is_measured_once_and_the_sentence_is_computed(run, plan,
         arms.CHECKED: 2,
     }
     assert any("without the run's own generator" in line for line in told)
-    rows = tables.write_tables(*run, plan)
+    rows, sentence = tables.write(*run, plan)
     assert len(rows["robust-trials"]) == 4 and [row["n"] for row in rows["robust-checks"]] == [12, 12]
-    sentence = tables.sentence(found[arms.MEASURED], found[arms.TUNING], plan)
     assert "2 of 2 planned pairs are on record" in sentence and "over 2 subsets" in sentence
     monkeypatch.setattr(classifiers, "train_classifier", lambda *_, **__: pytest.fail("trained again"))
     list(campaign.measure(*run, plan, TUNED, workers=1))
