@@ -5,9 +5,10 @@ efficiency.efficiency_rows, efficiency.kinds, efficiency.measure_alone, efficien
 entries.FRACTION, entries.ablation_rows, entries.choose, entries.read, entries.time_left, entries.yield_rows,
 groups.arms.train_once, groups.fills.gallery, groups.plan.asked, groups.plan.read, groups.plan.scene_of,
 groups.plan.scenes_of, groups.rows.arm_rows, groups.rows.tables, groups.scenes.real_of, groups.scenes.tested,
-judge.folder.firsts, judge.folder.look, judge.folder.named, judge.judge.judge, judge.plan.moment, shards.growth_rows,
+judge.folder.firsts, judge.folder.look, judge.folder.named, judge.judge.judge, judge.plan.moment, robust.arms.Task,
+robust.arms.gradients, robust.arms.train, robust.plan.LISTS, robust.plan.read, robust.tables.read, shards.growth_rows,
 steering.followed, zoo.arms.jobs, zoo.arms.train_job, zoo.claims.claim_rows, zoo.plan.read, zoo.questions.fewer_rows,
 zoo.questions.question_rows, zoo.rows.augmenter_rows, zoo.rows.prediction_rows, zoo.rows.primary_rows,
-zoo.rows.quality_rows, zoo.states.drawn, zoo.zoo.Fitting, zoo.zoo.Place, zoo.zoo.ZOO, zoo.zoo.fit_once, zoo.zoo.gallery,
-zoo.zoo.judge_of, zoo.zoo.load_drawn, zoo.zoo.real_of.
+zoo.rows.quality_rows, zoo.states.drawn, zoo.zoo.Fitting, zoo.zoo.Place, zoo.zoo.ZOO, zoo.zoo.fit_once,
+zoo.zoo.gallery, zoo.zoo.judge_of, zoo.zoo.load_drawn, zoo.zoo.real_of.
 """
