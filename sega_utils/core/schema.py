@@ -105,6 +105,10 @@ NEEDED = {
     ),
     "augmenters": (*("frechet", "precision", "recall", "duplicates"), *OF_ZOO),
     "zoo": (*("accuracy", "accuracy_validation", "param_arm", "param_seed", "param_share"), *OF_ZOO),
+    "flare": (
+        *("accuracy", "accuracy_validation", "accuracy_macro", "n_pool", "drawn_share"),
+        *("param_arm", "param_seed", "param_subset", "param_per_class", "param_steps", "param_coarse"),
+    ),
 }
 
 
