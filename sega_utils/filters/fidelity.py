@@ -36,7 +36,8 @@ def scales_of(side: int) -> int:
     """
     if side < WINDOW:
         raise ValueError(f"the side is {side} pixels; MS-SSIM needs at least {WINDOW}")
-    return max(m for m in range(1, len(WEIGHTS) + 1) if m == 1 or side > (WINDOW - 1) * (m - 1) ** 2)
+    fits = lambda m: side > (WINDOW - 1) * (m - 1) ** 2 and side >> (m - 1) > WINDOW // 2
+    return max(filter(fits, range(1, len(WEIGHTS) + 1)))
 
 
 def ms_ssim(a: torch.Tensor, b: torch.Tensor, *, scales: int = 0) -> torch.Tensor:
