@@ -197,7 +197,7 @@ def calibration_rows(run: str, dataset: str, *, baseline: str = recipes.BASELINE
 
 
 def beside_rows(table: list[dict]) -> list[dict]:
-    """Return the differences to the baseline in rows of ``calibration_rows`` as people read them, with their intervals."""
+    """Return the differences in rows of ``calibration_rows`` as people read them, with their intervals."""
     parts = ("diff", "low", "high")
     differences = lambda row: {name: numbers.interval(*(row[f"{name}_{part}"] for part in parts)) for name in BESIDE}
     return [{"arm": row["arm"]} | differences(row) for row in table if row["ece_diff"] != ""]
