@@ -210,7 +210,7 @@ def strongest(editing: Editing, classes: torch.Tensor, t_A: int) -> torch.Tensor
     if not 1 <= t_A <= editing.atoms.shape[2]:
         raise ValueError(f"t_A is {t_A}; allowed are 1 .. {editing.atoms.shape[2]}, the number of atoms")
     use = torch.stack([editing.codes[editing.labels == c].abs().mean(0) for c in classes.tolist()]).mean(0)
-    return use.argsort(1, descending=True, stable=True)[:, :t_A].sort(1).values
+    return use.argsort(dim=1, descending=True, stable=True)[:, :t_A].sort(1).values
 
 
 def draw_codes(codes: torch.Tensor, n: int, rng: torch.Generator, *, covariance: str = "full") -> torch.Tensor:

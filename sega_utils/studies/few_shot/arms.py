@@ -14,10 +14,11 @@ from sega_utils.data import augment
 from sega_utils.studies.few_shot import heads
 from sega_utils.studies.few_shot.worlds import Task, World
 
-EACH = 100  # images or features drawn for each class, as in the paper
-TRIALS = 12  # settings tried for each arm
-STRENGTHS = [0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1000.0, 3000.0, 10000.0]
-RATIOS = [0.1, 0.3, 0.5, 0.7, 0.9]
+EACH = 50  # images or features drawn for each class; the paper has 100, here they share one weight, however many
+TRIALS = 8  # settings tried for each arm
+STRENGTHS = [0.1, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1000.0]
+RATIOS = [0.3, 0.5, 0.7, 0.9]
+SHARES = [0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 0.6, 0.9]
 ALPHAS = [0.5, 1.0, 2.0]
 Drawn = tuple[torch.Tensor, torch.Tensor, torch.Tensor]  # images or features, labels, weights
 
@@ -31,7 +32,7 @@ class Arm(NamedTuple):
         drawn: the settings that ``draw`` takes; all others are the head's.
         grid: the values of each setting, of which ``TRIALS`` together are tried.
         like: the arm whose settings it takes untried, so that nothing else differs.
-        head: how features become a classifier.
+        head: how features become a classifier; that of ``soft`` is what ever more draws lead to.
         band: of the query's images, if not all of their frequencies.
     """
 
@@ -154,32 +155,35 @@ def feature_offsets(world: World, task: Task, rng: torch.Generator, *, alpha: fl
     return even(task.features[index] + alpha * transfer.offsets(world.moments, len(labels), rng), labels)
 
 
-def softly(world: World, task: Task, rng: torch.Generator, *, pseudo: str, share: float, alpha: float) -> Drawn:
-    """Add offsets of seen images to where each class probably has its mean, in features: see ``transfer.posterior``."""
+def softly(world: World, task: Task, rng: torch.Generator, *, pseudo: str, share: float, white: float) -> Drawn:
+    """Draw features of each class from where its mean probably is, as far apart as images of seen classes are."""
     labels, _ = starts(task)
-    means = expected(world, task, pseudo=pseudo, share=share)
-    return even(means[labels] + alpha * transfer.offsets(world.moments, len(labels), rng), labels)
+    means, covariance = probable(world, task, pseudo=pseudo, share=share, white=white)
+    added = transfer.gaussian(torch.zeros(len(covariance)), covariance, len(labels), rng)
+    return even(means[labels] + added, labels)
 
 
-def expected(world: World, task: Task, *, pseudo: str, share: float) -> torch.Tensor:
-    """Return where each unseen class probably has its mean feature, (C, d).
+def probable(world: World, task: Task, *, pseudo: str, share: float, white: float) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return where the unseen classes probably have their means (C, d), and the covariance (d, d) of a next image.
 
     Args:
         pseudo: what says how means of classes lie: ``classes``, or ``turned``, the classes in four orientations.
-        share: how far their covariance is moved towards that of directions which are all alike.
+        share, white: how far the covariance of means, and that of images, are moved towards all directions alike.
     """
     centre, between = world.prior(pseudo)
-    within = transfer.shrunk(world.moments.within(), 0.1)
+    between, within = transfer.shrunk(between, share), transfer.shrunk(world.moments.within(), white)
     found = [
-        transfer.posterior(task.features[task.few.labels == c], centre, transfer.shrunk(between, share), within)[0]
+        transfer.posterior(task.features[task.few.labels == c], centre, between, within)
         for c in range(len(task.few.class_names))
     ]
-    return torch.stack(found)
+    means, unsure = (torch.stack(part) for part in zip(*found))
+    return means, within + unsure[0]  # as many images of each class leave each mean as unsure
 
 
 ALONE = {"strength": STRENGTHS}
 WITH = {"strength": STRENGTHS, "ratio": RATIOS}
 EDIT = {"alpha": ALPHAS}
+SOFT = {"pseudo": ["classes", "turned"], "share": [0.01, 0.1, 0.3, 0.6], "white": [0.03]}
 CONTROL = {
     "direction at random": {"control": "direction"},
     "atoms at random": {"control": "anywhere"},
@@ -193,9 +197,7 @@ CONTROL = {
 ARMS: dict[str, Arm] = {
     "real only": Arm("baseline", grid=ALONE),
     "nearest centroid": Arm("baseline", head="nearest"),
-    "whitened centroid": Arm(
-        "baseline", grid={"share": [0.001, 0.003, 0.01, 0.03, 0.1, 0.2, 0.3, 0.5, 0.7, 0.8, 0.9, 1.0]}, head="whitened"
-    ),
+    "whitened centroid": Arm("baseline", grid={"share": SHARES}, head="whitened"),
     "shift and flip": Arm("baseline", moved, grid=WITH),
     "TrivialAugment": Arm("baseline", partial(policy, name="trivial"), grid=WITH),
     "MixUp": Arm("baseline", partial(mixed, name="mixup"), grid=WITH),
@@ -215,6 +217,9 @@ ARMS: dict[str, Arm] = {
     "inverted p+f": Arm("control", partial(edited, mapped=False, how="p+f"), {}, WITH),
     "inverted, alone": Arm("control", partial(edited, mapped=False), {}, ALONE | {"ratio": [1.0]}),
     "raw offsets outside B": Arm("control", partial(raw, outside=True), EDIT, WITH, like="raw offsets"),
+    "soft mapping": Arm("ours", grid=SOFT, head="soft"),
+    "soft mapping, drawn": Arm("ours", softly, SOFT, {"strength": [30.0, 1000.0], "ratio": [0.9, 1.0]}),
+    "soft mapping, all means alike": Arm("ours", grid=SOFT | {"share": [1.0]}, head="soft"),
     **{f"real only, {band} pass": Arm("control", grid=ALONE, like="real only", band=band) for band in ("low", "high")},
 }
 
@@ -253,6 +258,8 @@ def head_of(world: World, task: Task, arm: Arm, drawn: Drawn | None, settings: d
     labels = task.few.labels
     if arm.head == "nearest":
         return heads.nearest(task.features, labels)
+    if arm.head == "soft":
+        return heads.gaussian(*probable(world, task, **settings))
     if arm.head == "whitened":
         return heads.whitened(task.features, labels, world.moments.within(), **settings)
     ratio = settings.get("ratio", 0.0)

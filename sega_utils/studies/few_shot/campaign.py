@@ -31,24 +31,22 @@ def asked(place: Place, split: Split, group: str) -> dict:
 def tune(place: Place, split: Split, group: str, shots: list[int], draws: int) -> dict:
     """Return the record of the settings that are best on seen classes, for each arm and number of shots.
 
-    Every other seen class acts as unseen, in two ways; networks and atoms are trained anew on the rest.
+    Every other seen class acts as unseen; network and atoms are trained anew on the rest.
 
     Returns:
         With ``tuned``, arm to shots to settings, and ``scores``, arm to shots to their accuracy.
     """
-    seen = [worlds.world_of(place, part).digest for part in worlds.inner(split)]
+    world = worlds.world_of(place, worlds.inner(split))
     tried = {name: arms.trials(name) for name in named(group) if not arms.ARMS[name].like}
 
     def measure() -> dict:
         found: dict = defaultdict(lambda: [[] for _ in range(arms.TRIALS)])
-        for part in worlds.inner(split):
-            world = worlds.world_of(place, part)
-            for k in shots:
-                for draw in range(draws):
-                    task = worlds.task_of(world, k, draw)
-                    for name, settings in tried.items():
-                        for i, score in enumerate(arms.measure(world, task, name, settings, draw)):
-                            found[name, k][i].append(score)
+        for k in shots:
+            for draw in range(draws):
+                task = worlds.task_of(world, k, draw)
+                for name, settings in tried.items():
+                    for i, score in enumerate(arms.measure(world, task, name, settings, draw)):
+                        found[name, k][i].append(score)
         best: dict = {"tuned": {name: {} for name in tried}, "scores": {name: {} for name in tried}}
         for (name, k), scores in found.items():
             means = [mean(part) for part in scores if part]
@@ -57,17 +55,25 @@ def tune(place: Place, split: Split, group: str, shots: list[int], draws: int) -
         return best
 
     parameters = asked(place, split, group) | {"draws": draws, "shots": ", ".join(map(str, shots))}
-    inputs = dict(zip(("seen_first", "seen_second"), seen, strict=True))
-    name = f"tuning-{split.name()}-{group}"
+    name, inputs = f"{place.features}-tuning-{split.name()}-{group}", {"seen": world.digest}
     return records.once(place.run, place.dataset, STAGE, name, parameters=parameters, inputs=inputs, measure=measure)
 
 
 def settings_of(place: Place, split: Split, shots: list[int], draws: int) -> dict[str, dict]:
     """Return the tuned settings of every arm: arm to shots to settings."""
-    found = {}
-    for group in GROUPS:
-        found |= tune(place, split, group, shots, draws)["tuned"] if named(group) else {}
-    return found | {name: found[arm.like] for name, arm in arms.ARMS.items() if arm.like}
+    return shared([tune(place, split, group, shots, draws) for group in GROUPS])
+
+
+def on_record(found: list[dict], place: Place, split: Split) -> dict[str, dict]:
+    """Return the same from records of the stage; nothing of arms that were not tuned on this split's seen classes."""
+    about = split.name(), place.features
+    return shared([r for r in found if "tuned" in r and (r["param_unseen"], r["param_features"]) == about])
+
+
+def shared(found: list[dict]) -> dict[str, dict]:
+    """Return the settings of records of tuning, and of the arms that take them over."""
+    tuned = {name: settings for r in found for name, settings in r["tuned"].items()}
+    return tuned | {name: tuned[arm.like] for name, arm in arms.ARMS.items() if arm.like in tuned}
 
 
 def measure_draw(place: Place, split: Split, draw: int, group: str, tuned: dict, shots: list[int]) -> dict:
@@ -85,7 +91,7 @@ def measure_draw(place: Place, split: Split, draw: int, group: str, tuned: dict,
         return {"arms": found, "n_test": len(world.query.labels)}
 
     parameters = asked(place, split, group) | {"draw": draw, "shots": ", ".join(map(str, shots))}
-    name = f"{split.name()}-draw{draw}-{group}"
+    name = f"{place.features}-{split.name()}-draw{draw}-{group}"
     return records.once(place.run, place.dataset, STAGE, name, parameters=parameters, inputs=parts, measure=measure)
 
 

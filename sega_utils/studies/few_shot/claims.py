@@ -4,9 +4,9 @@ from statistics import mean
 from typing import NamedTuple
 
 from sega_utils.core import artifacts, paths
-from sega_utils.studies import zoo_claims
 from sega_utils.studies.few_shot import rows
 from sega_utils.studies.few_shot.rows import Episodes
+from sega_utils.studies.zoo import claims as zoo_claims
 
 SHOTS = 10  # real images of a class where the paper measures NAS
 COLUMNS = ("claim", "what", "published", "shots", "ours", "splits_low", "splits_high", "verdict", "why", "elsewhere")
@@ -87,11 +87,12 @@ def row_of(claim: Claim, found: list[dict], table: dict[tuple[int, str], Episode
     return row | {"why": f"{claim.ours} less {theirs}: {says}", "elsewhere": others}
 
 
-def claim_rows(found: list[dict]) -> list[dict]:
+def claim_rows(found: list[dict], features: str) -> list[dict]:
     """Return a row (``COLUMNS``) for each part of the nine claims, in points, with intervals over splits.
 
     Args:
-        found: records of the stage few-shot.
+        found: records of the stage few-shot. features: what the arms work with, ``network`` or ``latents``.
     """
+    found = rows.of(found, features)
     table = rows.scores(found)
     return [row_of(claim, found, table) for claim in CLAIMS]

@@ -12,7 +12,7 @@ RULES = {
     "shots": Parameter([1], "real images of each unseen class", "list of: 1 .. 1000000"),
     "draws": Parameter(6, "of the few images, for each split", COUNT),
     "base": Parameter(600, "images of each seen class, at most", COUNT),
-    "steps": Parameter(600, "of the network, on seen classes", COUNT),
+    "steps": Parameter(300, "of the network, on seen classes", COUNT),
     "components": Parameter(64, "of the linear generator", COUNT),
     "atoms": Parameter(30, "of the dictionary", COUNT),
     "clusters": Parameter(10, "pseudo-classes of each seen class", COUNT),
@@ -21,6 +21,7 @@ RULES = {
 PRIMARY = {
     "ours": Parameter("x", "the arm that should win", "any text"),
     "shots": Parameter(1, "real images of each unseen class", COUNT),
+    "features": Parameter("network", "what arms work with", f"one of: {' | '.join(worlds.FEATURES)}"),
 }
 
 
@@ -43,10 +44,10 @@ def read(file: Path = FILE) -> dict:
     return found
 
 
-def place_of(plan: dict, run: str, dataset: str) -> worlds.Place:
+def place_of(plan: dict, run: str, dataset: str, features: str) -> worlds.Place:
     """Return where a run's few shots of a data set are kept, with the plan's sizes."""
     sizes = {name: plan[name] for name in ("base", "steps", "components", "atoms", "clusters")}
-    return worlds.Place(run, dataset, **sizes)
+    return worlds.Place(run, dataset, features=features, **sizes)
 
 
 def splits_of(plan: dict, dataset: str, classes: int = 10) -> list[worlds.Split]:

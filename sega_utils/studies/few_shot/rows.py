@@ -6,8 +6,26 @@ from sega_utils.core import numbers
 from sega_utils.studies.few_shot import arms, campaign
 
 PLAIN = "real only"
-COLUMNS = ("shots", "group", "arm", "mean", "to", "diff", "ci_low", "ci_high", "splits_low", "splits_high", "episodes")
+COLUMNS = (
+    "features",
+    "shots",
+    "group",
+    "arm",
+    "mean",
+    "to",
+    "diff",
+    "ci_low",
+    "ci_high",
+    "splits_low",
+    "splits_high",
+    "episodes",
+)
 Episodes = dict[tuple[str, int], float]  # (split, draw) to accuracy in percent
+
+
+def of(found: list[dict], features: str) -> list[dict]:
+    """Return the records of arms that work with some features."""
+    return [r for r in found if r["param_features"] == features]
 
 
 def scores(found: list[dict]) -> dict[tuple[int, str], Episodes]:
@@ -45,17 +63,24 @@ def difference(ours: Episodes, theirs: Episodes) -> dict:
 
 
 def arm_rows(found: list[dict]) -> list[dict]:
-    """Return a row (``COLUMNS``) for each arm and number of shots: beside real images alone, a control beside its arm,
-    too."""
-    table, order = scores(found), list(arms.ARMS)
-    out = []
+    """Return a row (``COLUMNS``) for each arm, number of shots and kind of features, beside real images alone; a
+    control has one beside its arm, too."""
+    return [
+        {"features": features} | row
+        for features in sorted({r["param_features"] for r in found})
+        for row in _arm_rows(scores(of(found, features)))
+    ]
+
+
+def _arm_rows(table: dict[tuple[int, str], Episodes]) -> list[dict]:
+    order, out = list(arms.ARMS), []
     for k, name in sorted((key for key in table if key[1] in order), key=lambda key: (key[0], order.index(key[1]))):
         for rival in dict.fromkeys((PLAIN, arms.ARMS[name].like)):
             row = {"shots": k, "group": arms.ARMS[name].group, "arm": name, "mean": mean(table[k, name].values())}
             if rival and (k, rival) in table and rival != name:
                 row |= {"to": rival} | difference(table[k, name], table[k, rival])
             if len(row) > 4 or name == PLAIN:
-                out.append({column: row.get(column, "") for column in COLUMNS})
+                out.append({column: row.get(column, "") for column in COLUMNS[1:]})
     return out
 
 
@@ -72,6 +97,7 @@ def primary_rows(found: list[dict], plan: dict) -> list[dict]:
     The first row is the comparison that was named beforehand; it is won if the interval over splits lies above zero.
     """
     k, ours = plan["primary"]["shots"], plan["primary"]["ours"]
+    found = of(found, plan["primary"]["features"])
     table, first = scores(found), strongest(found, k)
     rivals = sorted(campaign.named("baseline"), key=lambda name: name != first)
     out = []

@@ -11,10 +11,12 @@ from sega_utils.augmenters import fusion, linear, sage, transfer
 from sega_utils.core import artifacts, learning, paths
 from sega_utils.data import catalogue
 from sega_utils.data.images import Dataset, check_images, take
-from sega_utils.studies import zoo
+from sega_utils.studies.zoo import zoo
 from sega_utils.training import classifiers
 
+FEATURES = ("network", "latents")
 LAMBDA = 0.0005  # of orthogonality, as printed
+TURNED = 150  # images of each seen class that are turned, to see how the means of more classes lie
 
 
 class Place(NamedTuple):
@@ -23,10 +25,11 @@ class Place(NamedTuple):
     run: str
     dataset: str
     base: int = 600
-    steps: int = 600
+    steps: int = 300
     components: int = 64
     atoms: int = 30
     clusters: int = 10
+    features: str = "network"  # one of FEATURES; latents are those of the linear generator, and cost no training
 
 
 class Split(NamedTuple):
@@ -38,13 +41,15 @@ class Split(NamedTuple):
 
     def name(self) -> str:
         """Return what records and files of it are called."""
-        return "-".join(map(str, self.unseen)) + ("" if self.final else "-inner")
+        seen = () if self.final else ("of", *self.seen)
+        return "-".join(map(str, (*self.unseen, *seen)))
 
 
 class World(NamedTuple):
-    """What is known before the first task. Features are those of a network that the seen classes have trained.
+    """What is known before the first task.
 
     Attributes:
+        network: which seen classes have trained; None where features are the linear generator's latents.
         pool: images of unseen classes that few are drawn from, query: those that the accuracy is measured on; both are
             labelled from 0 on, as is ``seen``.
         digest: of the seen images, which all that was trained carries.
@@ -57,7 +62,7 @@ class World(NamedTuple):
     pool: Dataset
     query: Dataset
     digest: str
-    network: nn.Module
+    network: nn.Module | None
     generator: linear.State
     latents: torch.Tensor
     parts: dict[str, torch.Tensor]
@@ -71,13 +76,15 @@ class World(NamedTuple):
 
         Source: Wang et al. 2019 (SimpleShot), section 3.
         """
-        return unit(zoo.features(self.network, images) - self.centre)
+        return unit(self.plain(images) - self.centre)
+
+    def plain(self, images: torch.Tensor) -> torch.Tensor:
+        """Return features float32 (N, d) as they are."""
+        return zoo.features(self.network, images) if self.network else linear.invert(self.generator, images).flatten(1)
 
     def prior(self, pseudo: str) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the centre (d,) and the covariance (d, d) of the mean features of classes, or of turned classes."""
-        labels = self.seen.labels if pseudo == "classes" else turned(self.seen).labels
-        name = "seen" if pseudo == "classes" else "turned"
-        means = transfer.moments(self.features[name], labels).means
+        means = transfer.moments(self.features[pseudo], self.parts[pseudo]).means
         return means.mean(0), means.T.cov()
 
 
@@ -119,10 +126,9 @@ def checked(split: Split, classes: int) -> Split:
     return split
 
 
-def inner(split: Split) -> list[Split]:
-    """Return the two splits to tune on: every other seen class acts as unseen, and nothing of the rest is touched."""
-    halves = split.seen[::2], split.seen[1::2]
-    return [Split(a, b, final=False) for a, b in (halves, halves[::-1])]
+def inner(split: Split) -> Split:
+    """Return the split to tune on: every other seen class acts as unseen, and no unseen class is touched."""
+    return Split(split.seen[::2], split.seen[1::2], final=False)
 
 
 def only(data: Dataset, classes: Iterable[int], most: int | None = None) -> Dataset:
@@ -199,7 +205,8 @@ def editing_of(place: Place, split: Split, world: World) -> dict[str, sage.Editi
         ArtifactError: the file is damaged, or of other seen images.
     """
     file = paths.artifact(place.run, place.dataset, "few-shot") / f"atoms-{split.name()}-{place.atoms}.safetensors"
-    learnt = {"classes": ("classes", LAMBDA), "clusters": ("clusters", LAMBDA), "lambda 0": ("classes", 0.0)}
+    learnt = {"classes": ("classes", LAMBDA), "clusters": ("clusters", LAMBDA)}
+    learnt |= {"lambda 0": ("classes", 0.0)} if split.final else {}  # a control, which is not tuned
     if file.exists():
         atoms, meta = artifacts.load_tensors(file)
         check_seen(meta, world.digest, "dictionary of atoms")
@@ -223,10 +230,10 @@ def _part(world: World, name: str) -> tuple[torch.Tensor, torch.Tensor]:
 def _learnt(world: World, part: str, orthogonal: float, atoms: int) -> torch.Tensor:
     latents, labels = _part(world, part)
     means = sage.class_means(latents, labels)
-    return sage.learn_atoms(latents - means[labels], means, atoms, orthogonal=orthogonal)
+    return sage.learn_atoms(latents - means[labels], means, atoms, orthogonal=orthogonal, steps=500)
 
 
-@lru_cache(maxsize=1)
+@lru_cache(maxsize=2)
 def world_of(place: Place, split: Split) -> World:
     """Return what a split's seen classes teach, trained now or from its files.
 
@@ -240,17 +247,19 @@ def world_of(place: Place, split: Split) -> World:
     for part in (seen, pool, query):
         check_images(part.images)
     digest = artifacts.digest({"images": seen.images, "labels": seen.labels})
-    network = network_of(place, split, seen, digest)
+    network = network_of(place, split, seen, digest) if place.features == "network" else None
     generator = linear.fit(seen.images, seen.labels, num_classes=len(split.seen), components=place.components)
     check_seen(generator[1], digest, "generator")
     latents = linear.invert(generator, seen.images)
-    parts = {"classes": seen.labels, "clusters": clustered(latents, seen.labels, place.clusters)}
-    found = zoo.features(network, turned(seen).images)
-    centre = found[: len(seen.labels)].mean(0)
-    turns = unit(found - centre)
-    known = transfer.moments(turns[: len(seen.labels)], seen.labels)
-    world = World(seen, pool, query, digest, network, generator, latents, parts, {}, known, centre, {})
-    features = {"seen": turns[: len(seen.labels)], "turned": turns, "pool": world.encode(pool.images)}
+    upside = turned(only(seen, range(len(split.seen)), TURNED))
+    parts = {"classes": seen.labels, "turned": upside.labels}
+    parts["clusters"] = clustered(latents, seen.labels, place.clusters)
+    empty = transfer.Moments(*[torch.empty(0)] * 4)
+    world = World(seen, pool, query, digest, network, generator, latents, parts, {}, empty, torch.empty(0), {})
+    plain = world.plain(seen.images)
+    world = world._replace(centre=plain.mean(0), moments=transfer.moments(unit(plain - plain.mean(0)), seen.labels))
+    features = {"classes": unit(plain - plain.mean(0)), "pool": world.encode(pool.images)}
+    features |= {"turned": world.encode(upside.images)}
     features["query"] = world.encode(query.images) if split.final else features["pool"]
     if split.final:
         low = fusion.low_pass(query.images)

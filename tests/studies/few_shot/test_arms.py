@@ -34,7 +34,7 @@ def test_every_arm_has_an_accuracy_for_each_of_its_settings_and_gives_it_again(w
 
 def test_arms_have_as_many_trials_unless_there_is_less_to_try():
     counts = {name: len(arms.trials(name)) for name, arm in arms.ARMS.items() if not arm.like}
-    assert set(counts.values()) == {1, arms.TRIALS} and counts["nearest centroid"] == 1
+    assert max(counts.values()) == arms.TRIALS and counts["nearest centroid"] == 1
     assert arms.trials("SAGE") == arms.trials("SAGE")
 
 
@@ -55,7 +55,7 @@ def test_fused_images_are_fused_with_the_image_that_they_begin_with(world):
     task = worlds.task_of(world, 2, 0)
     plain, _, _ = drawn(world, task, mapped=False, alpha=1.0)
     fused, _, _ = drawn(world, task, mapped=False, alpha=1.0, how="f")
-    real = task.few.images[[0, 1] * 50 + [2, 3] * 50]
+    real = task.few.images[[0, 1] * 25 + [2, 3] * 25]
     inverted = linear.render(world.generator, linear.invert(world.generator, real))
     assert torch.allclose(fused, fusion.fuse(real, inverted, plain, "f"), atol=1e-5)
 
@@ -77,9 +77,9 @@ def test_raw_offsets_outside_the_class_means_change_no_class_embedding(world):
     latents = linear.invert(world.generator, task.few.images)
     span = sage.class_basis(world.editing["classes"].means, 3).directions[0]
     images, _, _ = arms.raw(world, task, runtime.generator(0), alpha=0.01, outside=True)
-    added = (linear.invert(world.generator, images)[:100] - latents[0])[:, 0]
+    added = (linear.invert(world.generator, images)[: arms.EACH] - latents[0])[:, 0]
     whole, _, _ = arms.raw(world, task, runtime.generator(0), alpha=0.01)
-    free = (linear.invert(world.generator, whole)[:100] - latents[0])[:, 0]
+    free = (linear.invert(world.generator, whole)[: arms.EACH] - latents[0])[:, 0]
     # the few image itself is cut to the span first, so that only what all draws share is left along the means
     assert float((added - added.mean(0)).matmul(span).norm()) < 0.3 * float((free - free.mean(0)).matmul(span).norm())
 

@@ -3,12 +3,12 @@
 import pytest
 
 from sega_utils.core import parameters, records
-from sega_utils.studies import zoo_claims
 from sega_utils.studies.few_shot import arms, campaign, claims, plan, rows, tables, worlds
+from sega_utils.studies.zoo import claims as zoo_claims
 from tests.studies.few_shot.conftest import PLACE
 
 SPLIT = worlds.split_of(6, (1, 4))
-PLAN = {"shots": [1], "tuning": 1, "primary": {"shots": 1, "ours": "offsets in features"}}
+PLAN = {"shots": [1], "tuning": 1, "primary": {"shots": 1, "ours": "offsets in features", "features": "network"}}
 
 
 @pytest.fixture
@@ -21,7 +21,7 @@ def few(monkeypatch):
 
 def test_what_is_on_record_is_not_measured_again(few, monkeypatch):
     first = campaign.measure_split(PLACE, SPLIT, [0, 1], ["baseline"], PLAN)
-    assert [r["name"] for r in first] == ["1-4-draw0-baseline", "1-4-draw1-baseline"]
+    assert [r["name"] for r in first] == ["network-1-4-draw0-baseline", "network-1-4-draw1-baseline"]
     assert set(first[0]["arms"]["1"]) == {"real only", "offsets in features"}
     monkeypatch.setattr(arms, "measure", lambda *_: pytest.fail("it is on record"))
     assert campaign.measure_split(PLACE, SPLIT, [0, 1], ["baseline"], PLAN) == first
@@ -38,7 +38,7 @@ def test_tuning_takes_the_best_trial_and_looks_at_inner_splits_alone(few, monkey
     found = campaign.tune(PLACE, SPLIT, "baseline", [1], 2)
     assert found["tuned"]["real only"]["1"] == arms.trials("real only")[1]
     assert found["scores"]["real only"]["1"] == pytest.approx(0.7)
-    assert set(asked) == {worlds.world_of(PLACE, part).digest for part in worlds.inner(SPLIT)}
+    assert set(asked) == {worlds.world_of(PLACE, worlds.inner(SPLIT)).digest}
     with pytest.raises(ValueError, match="unknown group 'ablation'; known are baseline"):
         campaign.tune(PLACE, SPLIT, "ablation", [1], 1)
 
@@ -50,6 +50,7 @@ def made(accuracies: dict[str, list[list[float]]], k: int = 10) -> list[dict]:
         {
             "param_unseen": f"s{s}",
             "param_draw": d,
+            "param_features": "network",
             "arms": {str(k): {name: values[s][d] for name, values in accuracies.items()}},
         }
         for s in range(len(shape))
@@ -67,7 +68,11 @@ def test_a_difference_has_an_interval_over_episodes_and_one_over_splits():
 
 
 def test_the_strongest_baseline_is_that_of_the_seen_classes():
-    tuning = {"param_group": "baseline", "scores": {name: {"1": 0.5} for name in campaign.named("baseline")}}
+    tuning = {
+        "param_features": "network",
+        "param_group": "baseline",
+        "scores": {name: {"1": 0.5} for name in campaign.named("baseline")},
+    }
     tuning["scores"]["CutMix"]["1"] = 0.6
     few = made({"CutMix": [[0.2], [0.3]], "real only": [[0.9], [0.8]], "offsets in features": [[0.5], [0.6]]}, k=1)
     first, *rest = rows.primary_rows([tuning, *few], PLAN)
@@ -83,7 +88,7 @@ def test_claims_are_judged_by_the_interval_over_splits():
         "real only": [[0.70], [0.7], [0.7]],
         "inverted, alone": [[0.60], [0.61], [0.6]],
     }
-    found = {(row["claim"], row["what"]): row for row in claims.claim_rows(made(few))}
+    found = {(row["claim"], row["what"]): row for row in claims.claim_rows(made(few), "network")}
     assert len({number for number, _ in found}) == 9 and len(found) == len(claims.CLAIMS)
     verdicts = {what: row["verdict"] for (_, what), row in found.items()}
     assert verdicts["class embedding mapping helps"] == zoo_claims.CONTRADICTED
@@ -105,7 +110,9 @@ def test_the_plan_names_splits_of_both_data_sets_and_an_arm_of_ours():
         plan.splits_of(found, "cifar-10")
 
 
-@pytest.mark.parametrize("change", [{"draws": 0}, {"primary": {"ours": "GAN", "shots": 1}}, {"more": 1}])
+@pytest.mark.parametrize(
+    "change", [{"draws": 0}, {"primary": {"ours": "GAN", "shots": 1, "features": "network"}}, {"more": 1}]
+)
 def test_what_is_no_plan_is_refused(change, tmp_path):
     import yaml
 
