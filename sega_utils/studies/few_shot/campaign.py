@@ -59,9 +59,11 @@ def tune(place: Place, split: Split, group: str, shots: list[int], draws: int) -
     return records.once(place.run, place.dataset, STAGE, name, parameters=parameters, inputs=inputs, measure=measure)
 
 
-def settings_of(place: Place, split: Split, shots: list[int], draws: int) -> dict[str, dict]:
-    """Return the tuned settings of every arm: arm to shots to settings."""
-    return shared([tune(place, split, group, shots, draws) for group in GROUPS])
+def settings_of(place: Place, split: Split, groups: list[str], shots: list[int], draws: int) -> dict[str, dict]:
+    """Return the tuned settings of the arms of some groups: arm to shots to settings."""
+    likes = [arms.ARMS[name].like for group in groups for name in named(group)]
+    needed = {*groups, *(arms.ARMS[name].group for name in likes if name)}
+    return shared([tune(place, split, group, shots, draws) for group in GROUPS if group in needed])
 
 
 def on_record(found: list[dict], place: Place, split: Split) -> dict[str, dict]:
@@ -97,5 +99,5 @@ def measure_draw(place: Place, split: Split, draw: int, group: str, tuned: dict,
 
 def measure_split(place: Place, split: Split, draws: list[int], groups: list[str], plan: dict) -> list[dict]:
     """Return the records of a split: all groups on some draws, with the settings tuned on its seen classes."""
-    tuned = settings_of(place, split, plan["shots"], plan["tuning"])
+    tuned = settings_of(place, split, groups, plan["shots"], plan["tuning"])
     return [measure_draw(place, split, draw, group, tuned, plan["shots"]) for group in groups for draw in draws]

@@ -84,7 +84,7 @@ class World(NamedTuple):
 
     def prior(self, pseudo: str) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the centre (d,) and the covariance (d, d) of the mean features of classes, or of turned classes."""
-        means = transfer.moments(self.features[pseudo], self.parts[pseudo]).means
+        means = sage.class_means(self.features[pseudo], self.parts[pseudo])
         return means.mean(0), means.T.cov()
 
 
