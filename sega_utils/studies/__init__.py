@@ -3,9 +3,13 @@
 Notebooks use: ablate.run_entry, benchmark.kernel_rows, benchmark.measure, efficiency.REAL_IMAGES,
 efficiency.efficiency_rows, efficiency.kinds, efficiency.measure_alone, efficiency.score, entries.COMPONENTS,
 entries.FRACTION, entries.ablation_rows, entries.choose, entries.read, entries.time_left, entries.yield_rows,
-judge.folder.firsts, judge.folder.look, judge.folder.named, judge.judge.judge, judge.plan.moment, shards.growth_rows,
-steering.followed, zoo.arms.jobs, zoo.arms.train_job, zoo.claims.claim_rows, zoo.plan.read, zoo.questions.fewer_rows,
-zoo.questions.question_rows, zoo.rows.augmenter_rows, zoo.rows.prediction_rows, zoo.rows.primary_rows,
-zoo.rows.quality_rows, zoo.states.drawn, zoo.zoo.Fitting, zoo.zoo.Place, zoo.zoo.ZOO, zoo.zoo.fit_once,
-zoo.zoo.gallery, zoo.zoo.judge_of, zoo.zoo.load_drawn, zoo.zoo.real_of.
+few_shot.arms.ARMS, few_shot.arms.EACH, few_shot.arms.edited, few_shot.arms.measure, few_shot.arms.raw,
+few_shot.campaign.STAGE, few_shot.campaign.on_record, few_shot.claims.claim_rows, few_shot.plan.place_of,
+few_shot.plan.read, few_shot.plan.splits_of, few_shot.rows.arm_rows, few_shot.rows.primary_rows,
+few_shot.worlds.inner, few_shot.worlds.task_of, few_shot.worlds.world_of, judge.folder.firsts, judge.folder.look,
+judge.folder.named, judge.judge.judge, judge.plan.moment, shards.growth_rows, steering.followed, zoo.arms.jobs,
+zoo.arms.train_job, zoo.claims.claim_rows, zoo.plan.read, zoo.questions.fewer_rows, zoo.questions.question_rows,
+zoo.rows.augmenter_rows, zoo.rows.prediction_rows, zoo.rows.primary_rows, zoo.rows.quality_rows, zoo.states.drawn,
+zoo.zoo.Fitting, zoo.zoo.Place, zoo.zoo.ZOO, zoo.zoo.fit_once, zoo.zoo.gallery, zoo.zoo.judge_of, zoo.zoo.load_drawn,
+zoo.zoo.real_of.
 """

@@ -16,6 +16,7 @@ from sega_utils.training import classifiers
 
 FEATURES = ("network", "latents")
 LAMBDA = 0.0005  # of orthogonality, as printed
+STEPS = 500  # of the dictionary
 TURNED = 150  # images of each seen class that are turned, to see how the means of more classes lie
 
 
@@ -230,7 +231,7 @@ def _part(world: World, name: str) -> tuple[torch.Tensor, torch.Tensor]:
 def _learnt(world: World, part: str, orthogonal: float, atoms: int) -> torch.Tensor:
     latents, labels = _part(world, part)
     means = sage.class_means(latents, labels)
-    return sage.learn_atoms(latents - means[labels], means, atoms, orthogonal=orthogonal, steps=500)
+    return sage.learn_atoms(latents - means[labels], means, atoms, orthogonal=orthogonal, steps=STEPS)
 
 
 @lru_cache(maxsize=2)

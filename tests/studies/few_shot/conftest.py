@@ -1,28 +1,14 @@
-"""Six classes that are told apart by where a block is, as a data set of its own."""
+"""What the tests of few shots share: six classes instead of every data set."""
 
 import pytest
-import torch
+import six_classes
 
 from sega_utils.data import catalogue
-from sega_utils.data.images import Dataset
 from sega_utils.studies.few_shot import worlds
-
-PLACE = worlds.Place("mine", "fashion-mnist", base=14, steps=3, components=12, atoms=6, clusters=2)
-
-
-def six(split: str) -> Dataset:
-    """Return 16 images of each of six classes, other ones of ``train`` than of ``test``."""
-    labels = torch.arange(96) % 6
-    images = torch.rand(96, 1, 32, 32, generator=torch.Generator().manual_seed(len(split))) * 0.3
-    for image, label in zip(images, labels.tolist(), strict=True):
-        image[:, 4 + 4 * label : 10 + 4 * label, 4:28] += 0.6
-    return Dataset(images, labels, tuple("abcdef"))
 
 
 @pytest.fixture(autouse=True)
 def data(monkeypatch, results):
     """Let every data set be these six classes."""
-    monkeypatch.setattr(catalogue, "load", lambda dataset, split: six(split))
-    worlds.world_of.cache_clear()
-    yield
-    worlds.world_of.cache_clear()
+    monkeypatch.setattr(catalogue, "load", lambda dataset, split: six_classes.six(split))
+    monkeypatch.setattr(worlds, "STEPS", 5)

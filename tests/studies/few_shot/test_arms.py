@@ -2,11 +2,11 @@
 
 import pytest
 import torch
+from six_classes import PLACE
 
 from sega_utils.augmenters import fusion, linear, sage
 from sega_utils.core import runtime
 from sega_utils.studies.few_shot import arms, heads, worlds
-from tests.studies.few_shot.conftest import PLACE
 
 SPLIT = worlds.split_of(6, (1, 4))
 

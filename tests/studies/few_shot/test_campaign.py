@@ -1,11 +1,11 @@
 """The campaign: tuned on seen classes, resumed, and what its tables and verdicts say."""
 
 import pytest
+from six_classes import PLACE
 
 from sega_utils.core import parameters, records
 from sega_utils.studies.few_shot import arms, campaign, claims, plan, rows, tables, worlds
 from sega_utils.studies.zoo import claims as zoo_claims
-from tests.studies.few_shot.conftest import PLACE
 
 SPLIT = worlds.split_of(6, (1, 4))
 PLAN = {"shots": [1], "tuning": 1, "primary": {"shots": 1, "ours": "offsets in features", "features": "network"}}
