@@ -87,14 +87,15 @@ def _arm_rows(table: dict[tuple[int, str], Episodes]) -> list[dict]:
 def strongest(found: list[dict], shots: int) -> str:
     """Return the baseline that is best on seen classes, where arms are tuned, over all splits; empty of none."""
     tuned = [r["scores"] for r in found if "scores" in r and r["param_group"] == "baseline"]
-    names = [name for name in campaign.named("baseline") if tuned and all(name in part for part in tuned)]
+    names = [n for n in campaign.named("baseline") if tuned and all(str(shots) in part.get(n, {}) for part in tuned)]
     return max(names, key=lambda name: mean(part[name][str(shots)] for part in tuned), default="")
 
 
 def primary_rows(found: list[dict], plan: dict) -> list[dict]:
     """Return the primary comparison: ours beside the strongest baseline as chosen on seen classes, then beside each.
 
-    The first row is the comparison that was named beforehand; it is won if the interval over splits lies above zero.
+    The first row is the comparison that was named beforehand; it is won if the interval over splits lies above zero,
+    and a gain above ``rules_out_above`` is not compatible with that interval.
     """
     k, ours = plan["primary"]["shots"], plan["primary"]["ours"]
     found = of(found, plan["primary"]["features"])
@@ -102,7 +103,13 @@ def primary_rows(found: list[dict], plan: dict) -> list[dict]:
     rivals = sorted(campaign.named("baseline"), key=lambda name: name != first)
     out = []
     for rival in rivals:
-        if (k, ours) in table and (k, rival) in table:
+        if rival != ours and (k, ours) in table and (k, rival) in table:
             row = {"shots": k, "ours": ours, "to": rival, "chosen on seen classes": "yes" if rival == first else ""}
-            out.append(row | difference(table[k, ours], table[k, rival]))
+            row |= difference(table[k, ours], table[k, rival])
+            if "splits_high" in row:  # what is ruled out is a gain above it
+                row |= {
+                    "won": "yes" if row["splits_low"] > 0 else "no",
+                    "rules_out_above": max(0.0, row["splits_high"]),
+                }
+            out.append(row)
     return out
