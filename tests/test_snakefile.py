@@ -283,6 +283,7 @@ def test_every_committed_notebook_has_a_rule(results):
     for aside in (
         "10_augmenters",
         "11_flare",
+        "12_few_shot",
         "13_robust",
         "15_own_images",
         "16_groups",
