@@ -91,6 +91,21 @@ def test_what_snakemake_plans_with_imports_no_torch(module):
         todo += [name for parts in imports(text) if (name := module_of(parts)) not in seen]
 
 
+HEAVY = {"cv2", "diffusers", "imagededup", "open_clip", "skimage", "sklearn", "timm", "torchvision", "transformers"}
+
+
+def test_importing_a_module_loads_no_library_that_takes_seconds():
+    """Every kernel and worker process imports much of the package; only who needs such a library waits for it."""
+    found = {
+        (place(file), name.split(".")[0])
+        for file in FILES
+        for node in ast.parse(file.read_text()).body
+        if isinstance(node, (ast.Import, ast.ImportFrom))
+        for name in ([alias.name for alias in node.names] if isinstance(node, ast.Import) else [node.module])
+    }
+    assert {pair for pair in found if pair[1] in HEAVY} == {("text/tower.py", "timm")}
+
+
 def notebook_names() -> dict[str, set[str]]:
     """Return the names that notebooks use of each room, as ``module.name``."""
     found: dict[str, set[str]] = {room: set() for room in ROOMS}
