@@ -21,7 +21,7 @@ from pathlib import Path
 
 import nbformat
 
-from sega_utils.core import parameters, paths
+from sega_utils.core import artifacts, parameters, paths
 
 
 def execute(
@@ -58,8 +58,6 @@ def execute(
     # these two take seconds, too long to wait for the news of a typing error
     import papermill
     from traitlets.config import Config
-
-    from sega_utils.core import artifacts
 
     # it cannot read every literal, and says so; ``parameters`` has checked them all
     logging.getLogger("papermill").setLevel(logging.ERROR)
