@@ -147,7 +147,7 @@ test: $(READY)
 	$(BIN)/ruff check --quiet sega_utils tests; $(BIN)/ruff format --check --quiet sega_utils tests; \
 	$(BIN)/pytest --nbval-lax --nbval-current-env --nbval-sanitize-with tests/nbval.cfg \
 	  --nbval-cell-timeout 3600 --nbval-kernel-startup-timeout 300 -x $(NOTEBOOKS) 2>&1 | sed -u 's/^/notebooks: /' & \
-	failed=0; $(BIN)/pytest -q tests || failed=1; wait %1 || failed=1; exit $$failed
+	failed=0; $(BIN)/pytest -q --durations=20 tests || failed=1; wait %1 || failed=1; exit $$failed
 
 lab: $(READY)
 	@$(BIN)/jupyter lab $$([ "$$(id -u)" != 0 ] || echo --allow-root) notebooks/README.md
