@@ -48,6 +48,13 @@ def report_html(run: str, dataset: str) -> Path:
             "severities; over subsets, each with a CLIP, a GAN and a projector of its own, where make subsets was run.",
             table(tables.ahead(run, dataset), label="SEGA-Net minus each other arm"),
         ),
+        section(
+            "What each study says",
+            tables.PRIMARIES,
+            table(tables.settled_by(run, dataset), label="primary comparisons"),
+        )
+        if not own
+        else "",
         section("What the filters did", "", *filtered(run, dataset)),
         section("Did the prompts steer?", STEERING, *steered(run, dataset)),
         *measured(run, dataset, own),

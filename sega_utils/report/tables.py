@@ -9,13 +9,14 @@ from sega_utils.core import artifacts, paths, records
 from sega_utils.core.numbers import aligned, interval, markdown, spread
 from sega_utils.evaluation import classified, robustness, shift
 from sega_utils.evaluation.classified import ACCURACY, accuracy_rows, belonging, check_same, evaluated, is_input
-from sega_utils.report import claims, poster, sentences, subsets
+from sega_utils.report import claims, poster, sentences, settled, subsets
 from sega_utils.studies import benchmark, efficiency, entries, shards
 from sega_utils.studies.zoo import claims as zoo_claims, plan as zoo_plan, rows as zoo_rows
 from sega_utils.training import recipes
 
 README = paths.ROOT / "README.md"
 MARKERS = {name: (f"<!-- {name}:begin -->", f"<!-- {name}:end -->") for name in ("answer", "results")}
+PRIMARIES = "What each study says in the comparison that was written down before it was measured:"
 FAULTS = paths.ROOT / "docs" / "faults.md"
 
 
@@ -119,6 +120,11 @@ def costed(run: str, dataset: str) -> list[dict]:
     return found
 
 
+def settled_by(run: str, dataset: str) -> list[dict]:
+    """Return the primary comparison of each study, see ``settled.settled_rows``; none of a user's own images."""
+    return [] if dataset.startswith(paths.OWN) else settled.settled_rows(run, dataset)
+
+
 def scale(run: str, dataset: str) -> list[dict]:
     """Return what a million and a hundred million candidates would take in shards, see ``shards.scale_rows``."""
     return shards.scale_rows(records.read(run, dataset, "shards"), [1_000_000, 100_000_000])
@@ -127,6 +133,7 @@ def scale(run: str, dataset: str) -> list[dict]:
 TABLES = {
     "accuracy": (accuracy_rows, ACCURACY),
     "subsets": (subsets.subset_rows, subsets.COLUMNS),
+    "settled": (settled_by, settled.COLUMNS),
     "alignment": (alignment, ("stage", "median", "iqr", "n")),
     "steering": (steering, ("attribute", "effect", "ci_low", "ci_high", "n")),
     "filters": (rejections, ("filter", "candidates", "rejected")),
@@ -216,7 +223,8 @@ def update_readme(run: str, dataset: str, readme: Path = README) -> Path:
     plan, answered = zoo_plan.read(), sentences.answer(belonging(run, dataset)["training"], claimed(run, dataset))
     primary = zoo_rows.primary_rows(records.read(run, dataset, "zoo"), plan)
     over = sentences.of_subsets(subsets.subset_rows(run, dataset), belonging(run, dataset)["training"])
-    said = "\n\n".join(filter(None, [answered, over, sentences.of_zoo(primary, plan)]))
+    every = f"{PRIMARIES}\n\n{markdown(settled_by(run, dataset))}"
+    said = "\n\n".join(filter(None, [answered, over, sentences.of_zoo(primary, plan), every]))
     return fill(readme, {"answer": said, "results": "\n\n".join([*shown, caption])})
 
 

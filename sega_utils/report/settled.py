@@ -1,0 +1,101 @@
+"""The primary comparison of each study, each written down before it was measured, side by side."""
+
+from sega_utils.core import records
+from sega_utils.core.numbers import interval
+from sega_utils.report import subsets
+from sega_utils.report.sentences import best_real
+from sega_utils.studies.few_shot import campaign as few_campaign, plan as few_plan, rows as few_rows
+from sega_utils.studies.flare import campaign as flare_campaign, tables as flare_tables
+from sega_utils.studies.groups import plan as groups_plan, rows as groups_rows
+from sega_utils.studies.robust import plan as robust_plan, tables as robust_tables
+from sega_utils.studies.zoo import plan as zoo_plan, rows as zoo_rows
+
+COLUMNS = ("question", "synthetic images", "beside", "points", "over", "says", "chapter")
+
+
+def settled_rows(run: str, dataset: str) -> list[dict[str, str]]:
+    """Return a row (``COLUMNS``) for each question: what synthetic images change, in points, with 95 % interval.
+
+    A comparison that is not complete has no points, and says so.
+
+    Raises:
+        ArtifactError: a record is damaged.
+    """
+    return [
+        of_recipe(run, dataset),
+        of_zoo(run, dataset),
+        of_flare(run, dataset),
+        *of_few_shots(run),
+        of_robust(run, dataset),
+        of_groups(run),
+    ]
+
+
+def row_of(question: str, chapter: str, drawn: str, beside: str, found: dict) -> dict[str, str]:
+    """Return the row of a comparison; ``found`` holds ``diff``, ``ci_low``, ``ci_high`` and ``over``, or nothing."""
+    row = {"question": question, "synthetic images": drawn, "beside": beside, "chapter": chapter}
+    if found:
+        verdict = "a gain" if found["ci_low"] > 0 else "a loss" if found["ci_high"] < 0 else "no difference shown"
+        row |= {"points": interval(*(found[k] for k in ("diff", "ci_low", "ci_high"))), "over": found["over"]}
+        row |= {"says": verdict}
+    else:
+        row |= {"points": "", "over": "", "says": "not measured yet"}
+    return {column: row[column] for column in COLUMNS}
+
+
+def of_recipe(run: str, dataset: str) -> dict[str, str]:
+    """Return SEGA-Net's row, beside the best arm on real images alone, over subsets."""
+    best = best_real(records.read(run, dataset, "training")) or ""
+    found = next((row for row in subsets.subset_rows(run, dataset) if row["arm"] == best), {})
+    found = found and found | {"diff": found["difference"], "over": f"{found['subsets']} subsets"}
+    return row_of("the poster's recipe, 60 images a class", "05_training", "SEGA-Net", best, found)
+
+
+def of_zoo(run: str, dataset: str) -> dict[str, str]:
+    """Return the row of all augmenters, the best of them by validation."""
+    plan = zoo_plan.read()
+    found = next(iter(zoo_rows.primary_rows(records.read(run, dataset, "zoo"), plan)), {})
+    question = f"every augmenter, {plan['primary']['per_class']} images a class"
+    return row_of(question, "10_augmenters", found.get("augmenter", ""), found.get("to", ""), found)
+
+
+def of_flare(run: str, dataset: str) -> dict[str, str]:
+    """Return FLARE's row."""
+    plan = flare_campaign.read()
+    found = next(iter(flare_tables.primary_rows(records.read(run, dataset, "flare"), plan)), {})
+    question = f"restored and drawn images, {plan['per_class']} a class"
+    return row_of(question, "11_flare", plan["primary"]["ours"], plan["primary"]["theirs"], found)
+
+
+def of_few_shots(run: str) -> list[dict[str, str]]:
+    """Return a row for each data set of the few shots; the interval is over splits of the classes."""
+    plan, rows = few_plan.read(), []
+    for name, splits in plan["splits"].items():
+        found = next(iter(few_rows.primary_rows(records.read(run, name, few_campaign.STAGE), plan)), {})
+        rival = found.get("to", "")
+        whole = found.get("episodes") == len(splits) * plan["draws"]
+        limits = {"ci_low": found["splits_low"], "ci_high": found["splits_high"]} if whole else {}
+        found = limits and found | limits | {"over": f"{len(splits)} splits"}
+        question = f"images of other classes, {plan['primary']['shots']} image a class, {name}"
+        rows.append(row_of(question, "12_few_shot", plan["primary"]["ours"], rival, found))
+    return rows
+
+
+def of_robust(run: str, dataset: str) -> dict[str, str]:
+    """Return the row of training against attacks, in robust accuracy."""
+    plan = robust_plan.read()
+    stages = [records.read(run, dataset, stage) for stage in ("robust", "robust-tuning")]
+    pairs = robust_tables.pairs(*stages, plan)
+    whole = all(len(mine) == len(plan["primary"]["subsets"]) * len(plan["primary"]["seeds"]) for mine in pairs.values())
+    found = robust_tables.difference(pairs, "robust") if whole else {}
+    question = f"training against attacks, {plan['primary']['per_class']} images a class: robust accuracy"
+    return row_of(question, "13_robust", "best by validation", "best on real images alone", found)
+
+
+def of_groups(run: str) -> dict[str, str]:
+    """Return the row of looks that some classes lack, in the accuracy of the worst group."""
+    plan = groups_plan.read()
+    found = next(iter(groups_rows.primary_rows(groups_rows.read(run, plan), plan)), {})
+    found = found and found | {"over": f"{found['scenes']} scenes"}
+    question = "looks that some classes lack: accuracy of the worst group"
+    return row_of(question, "16_groups", found.get("ours", ""), "best on real images alone", found)

@@ -1,0 +1,43 @@
+"""A comparison stands in the table of what is settled only when it is complete."""
+
+import pytest
+from fake_run import DATASET, RUN, write_run
+
+from sega_utils.report import settled
+from sega_utils.studies.few_shot import rows as few_rows
+from sega_utils.studies.robust import tables as robust_tables
+
+
+@pytest.mark.parametrize(
+    "low, high, says", [(0.1, 2.0, "a gain"), (-2.0, -0.1, "a loss"), (-0.1, 0.2, "no difference shown")]
+)
+def test_an_interval_is_said_in_words(low, high, says):
+    row = settled.row_of(
+        "q", "10_augmenters", "vae", "CutMix", {"diff": 0, "ci_low": low, "ci_high": high, "over": "2"}
+    )
+    assert row["says"] == says and f"[{low:+.2f}, {high:+.2f}]" in row["points"]
+
+
+def test_what_is_not_measured_has_no_points_and_says_so(results):
+    write_run()
+    rows = settled.settled_rows(RUN, DATASET)
+    assert len(rows) == 7 and {row["says"] for row in rows} == {"not measured yet"}
+    assert all(row["points"] == "" and tuple(row) == settled.COLUMNS for row in rows)
+
+
+def test_a_part_of_a_plan_is_no_answer(results, monkeypatch):
+    part = {"diff": 3.0, "ci_low": 1.0, "ci_high": 5.0, "splits_low": 1.0, "splits_high": 5.0, "to": "LDA"}
+    monkeypatch.setattr(few_rows, "primary_rows", lambda *_: [part | {"episodes": 4}])
+    assert {row["says"] for row in settled.of_few_shots(RUN)} == {"not measured yet"}
+    monkeypatch.setattr(few_rows, "primary_rows", lambda *_: [part | {"episodes": 30}])
+    assert {row["says"] for row in settled.of_few_shots(RUN)} == {"a gain"}
+
+    pairs = {
+        side: [{"param_subset": k, "param_seed": 0, "robust": 0.7 + gain} for k in range(4)]
+        for side, gain in (("synthetic", 0.02), ("real", 0.0))
+    }
+    monkeypatch.setattr(robust_tables, "pairs", lambda *_: pairs)
+    assert settled.of_robust(RUN, DATASET)["says"] == "not measured yet"
+    for mine in pairs.values():
+        mine.append(mine[0] | {"param_subset": 4, "robust": mine[0]["robust"] + 0.001})
+    assert settled.of_robust(RUN, DATASET)["says"] == "a gain"
