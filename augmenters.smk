@@ -8,7 +8,7 @@ Another size or protocol than the plan's own is exploratory: all augmenters on a
 import yaml
 
 
-from sega_utils.studies.zoo_members import made_of
+from sega_utils.studies.zoo.members import made_of
 
 
 include: "Snakefile"

@@ -1,12 +1,13 @@
 """Every command but ``python -m sega_utils.execute``: ``python -m sega_utils VERB``, see ``--help``.
 
-Those about whole runs are here, those about single parts in ``verbs``.
+Those about whole runs are here, all others in ``verbs``.
 """
 
 import argparse
 import sys
 from pathlib import Path
 
+from sega_utils import verbs
 from sega_utils.core import parameters, paths
 from sega_utils.verbs import RUN, VERBS, verb
 
@@ -138,7 +139,7 @@ def tabulate_grid(args: argparse.Namespace) -> None:
 def inject_faults(args: argparse.Namespace) -> int:
     """Inject faults and log what came of each; the status is 0 if all were refused clearly or harmless."""
     from sega_utils.report import tables
-    from sega_utils.studies import faults
+    from sega_utils.studies.faults import faults
 
     rows = faults.measure(doors(), seed=args.seed, sample=args.sample)
     faults.save(rows, log := faults.log_path())
@@ -171,9 +172,10 @@ def parser() -> argparse.ArgumentParser:
     root = argparse.ArgumentParser(
         "python -m sega_utils", description=(__doc__ or "").partition(":")[0], allow_abbrev=False
     )
-    verbs = root.add_subparsers(dest="verb", required=True, metavar="VERB")
+    added = root.add_subparsers(dest="verb", required=True, metavar="VERB")
+    verbs.load()
     for name, (function, arguments) in VERBS.items():
-        sub = verbs.add_parser(name, help=function.__doc__, description=function.__doc__, allow_abbrev=False)
+        sub = added.add_parser(name, help=function.__doc__, description=function.__doc__, allow_abbrev=False)
         sub.register("action", None, parameters.Once)
         for flag, options in arguments:
             sub.add_argument(flag, **options)

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from sega_utils.studies import judge_arms
+from sega_utils.studies.judge import arms as judge_arms
 
 TINY = judge_arms.Plan(
     side=32,

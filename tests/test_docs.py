@@ -11,8 +11,7 @@ import tomllib
 import pytest
 import yaml
 
-from sega_utils import __main__ as commands
-from sega_utils import execute
+from sega_utils import __main__ as commands, execute
 from sega_utils.core import parameters, paths
 
 PAGES = ["README.md", "ARTIFACT.md", "CHANGELOG.md", "CONTRIBUTING.md"]

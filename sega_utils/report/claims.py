@@ -7,7 +7,7 @@ from sega_utils.core import artifacts, numbers, paths
 from sega_utils.core.numbers import cell
 from sega_utils.evaluation import robustness
 from sega_utils.studies.entries import COMPONENTS
-from sega_utils.studies.zoo_claims import INCOMPARABLE, NOT_REPRODUCED, REPRODUCED
+from sega_utils.studies.zoo.claims import INCOMPARABLE, NOT_REPRODUCED, REPRODUCED
 from sega_utils.training.recipes import BASELINE, OURS
 
 COLUMNS = ("claim", "published", "measured", "verdict", "why")

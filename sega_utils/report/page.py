@@ -7,7 +7,8 @@ from sega_utils.core import artifacts, paths, records
 from sega_utils.evaluation import classified, robustness, shift
 from sega_utils.report import claims, comparisons, pictures, poster, sentences, sources, tables, words
 from sega_utils.report.layout import contents, figure, folded, section, table, turned, whole
-from sega_utils.studies import efficiency, entries, loops, zoo_claims
+from sega_utils.studies import efficiency, entries, loops
+from sega_utils.studies.zoo import claims as zoo_claims
 
 FIGURES = {
     "at_a_glance": "Prompts, the images drawn from them that were kept, and what each filter rejected.",

@@ -10,7 +10,8 @@ from sega_utils.core.numbers import aligned, interval, markdown, spread
 from sega_utils.evaluation import classified, robustness, shift
 from sega_utils.evaluation.classified import ACCURACY, accuracy_rows, belonging, check_same, evaluated, is_input
 from sega_utils.report import claims, poster, sentences
-from sega_utils.studies import benchmark, efficiency, entries, shards, zoo_claims, zoo_plan, zoo_rows
+from sega_utils.studies import benchmark, efficiency, entries, shards
+from sega_utils.studies.zoo import claims as zoo_claims, plan as zoo_plan, rows as zoo_rows
 from sega_utils.training import recipes
 
 README = paths.ROOT / "README.md"

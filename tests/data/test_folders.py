@@ -6,8 +6,7 @@ import torch
 from PIL import Image, ImageDraw
 
 from sega_utils.core.artifacts import ArtifactError
-from sega_utils.data import catalogue, folders
-from sega_utils.data import tree as layout
+from sega_utils.data import catalogue, folders, tree as layout
 from sega_utils.data.decoding import decode
 
 

@@ -6,8 +6,8 @@ import pytest
 from sega_utils import __main__ as commands
 from sega_utils.core import artifacts, paths
 from sega_utils.report import tables
-from sega_utils.studies import faults, faults_judge
-from sega_utils.studies.faults_judge import Fault, Refused, Told, judge
+from sega_utils.studies.faults import faults, judge as faults_judge
+from sega_utils.studies.faults.judge import Fault, Refused, Told, judge
 
 
 def fails(error):

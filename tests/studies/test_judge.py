@@ -9,7 +9,7 @@ import torch
 from sega_utils.augmenters import registry
 from sega_utils.core import artifacts, paths
 from sega_utils.report import verdict
-from sega_utils.studies import judge, judge_arms, judge_plan
+from sega_utils.studies.judge import arms as judge_arms, judge, plan as judge_plan
 from sega_utils.training import classifiers
 
 TWO = {name: judge_arms.ARMS[name] for name in (judge_arms.PLAIN, "CutMix")}

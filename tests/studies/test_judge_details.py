@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from sega_utils.studies import judge_details
+from sega_utils.studies.judge import details as judge_details
 
 NAMES = ("a", "b", "c")
 

@@ -3,7 +3,7 @@ import torch
 
 from sega_utils.core import artifacts
 from sega_utils.data import outside
-from sega_utils.studies import judge_arms, judge_files
+from sega_utils.studies.judge import arms as judge_arms, files as judge_files
 from sega_utils.training import classifiers
 
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from sega_utils.core import artifacts
-from sega_utils.studies import judge_folder, judge_plan
+from sega_utils.studies.judge import folder as judge_folder, plan as judge_plan
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from torch import nn
 
 from sega_utils.core import paths
 from sega_utils.data import outside
-from sega_utils.studies import judge_folder, judge_outside
+from sega_utils.studies.judge import folder as judge_folder, outside as judge_outside
 
 
 def separable(n: int = 60, k: int = 3) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -2,7 +2,7 @@ import judged_folders as drawn
 import pytest
 import torch
 
-from sega_utils.studies import judge_folder, judge_plan
+from sega_utils.studies.judge import folder as judge_folder, plan as judge_plan
 
 COSTS = ("step_seconds", "feature_seconds", "tuning_seconds")
 

@@ -5,7 +5,7 @@ from torch import nn
 
 from sega_utils.core import artifacts, paths
 from sega_utils.data import outside
-from sega_utils.studies import judge_arms, judge_folder, judge_tuned
+from sega_utils.studies.judge import arms as judge_arms, folder as judge_folder, tuned as judge_tuned
 from sega_utils.training import finetuning
 
 

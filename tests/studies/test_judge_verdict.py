@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from sega_utils.core import numbers
-from sega_utils.studies import judge_verdict
+from sega_utils.studies.judge import verdict as judge_verdict
 
 
 def hits(share: float, *, seeds: int = 4, n: int = 400, seed: int = 0) -> torch.Tensor:

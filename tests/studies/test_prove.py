@@ -7,9 +7,8 @@ from torch import nn
 
 from sega_utils import __main__ as commands
 from sega_utils.core import artifacts, paths, runtime
-from sega_utils.studies import judge, judge_arms, judge_folder, prove, prove_folders
-from sega_utils.studies import judge_verdict as numbers
-from sega_utils.studies import prove_drawings as drawings
+from sega_utils.studies.judge import arms as judge_arms, folder as judge_folder, judge, verdict as numbers
+from sega_utils.studies.prove import drawings, folders as prove_folders, prove
 
 ARMS = ("crop and flip", "TrivialAugment")
 

@@ -8,9 +8,8 @@ from PIL import Image
 from sega_utils import __main__ as commands
 from sega_utils.data import catalogue
 from sega_utils.data.images import Dataset
-from sega_utils.studies import judge_folder
-from sega_utils.studies import prove_drawings as drawings
-from sega_utils.studies import prove_folders as proofs
+from sega_utils.studies.judge import folder as judge_folder
+from sega_utils.studies.prove import drawings, folders as proofs
 
 PARTS = (proofs.TRAIN, proofs.TEST, proofs.MORE)
 

@@ -6,8 +6,15 @@ import torch
 from sega_utils.core import artifacts, parameters, paths, records
 from sega_utils.data import catalogue
 from sega_utils.data.images import Dataset, to_uint8
-from sega_utils.studies import zoo, zoo_arms, zoo_plan, zoo_rows, zoo_states, zoo_tables
-from sega_utils.studies.zoo import Fitting, Place
+from sega_utils.studies.zoo import (
+    arms as zoo_arms,
+    plan as zoo_plan,
+    rows as zoo_rows,
+    states as zoo_states,
+    tables as zoo_tables,
+    zoo,
+)
+from sega_utils.studies.zoo.zoo import Fitting, Place
 from sega_utils.training import classifiers
 
 RUN, DATASET = "mine", "fashion-mnist"

@@ -5,8 +5,8 @@ from itertools import product
 
 import pytest
 
-from sega_utils.studies import zoo, zoo_claims, zoo_plan, zoo_rows
-from sega_utils.studies.zoo_claims import CONTRADICTED, INCOMPARABLE, NOT_REPRODUCED, REPRODUCED, Rule
+from sega_utils.studies.zoo import claims as zoo_claims, plan as zoo_plan, rows as zoo_rows, zoo
+from sega_utils.studies.zoo.claims import CONTRADICTED, INCOMPARABLE, NOT_REPRODUCED, REPRODUCED, Rule
 
 PLAN = zoo_plan.read() | {"seconds": 600, "shares": [0.3]}
 BASE = (0.70, 0.71, 0.72)  # accuracy of CutMix on the test images of each subset

@@ -2,7 +2,7 @@
 
 import pytest
 
-from sega_utils.studies import zoo, zoo_members, zoo_questions, zoo_rows
+from sega_utils.studies.zoo import members as zoo_members, questions as zoo_questions, rows as zoo_rows, zoo
 
 
 def records(arm, gain, *, size=30, validation=0.6, share=0.0, places=((0, 0), (1, 0)), **more) -> list[dict]:
