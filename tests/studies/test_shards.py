@@ -20,6 +20,7 @@ from sega_utils.data.images import from_uint8, to_uint8
 from sega_utils.filters import duplicates, hashes, rules
 from sega_utils.report import tables
 from sega_utils.studies import grid_results, shards
+from sega_utils.studies.scale import plan
 from sega_utils.text import clip
 
 RUN, N = ("small", "fashion-mnist"), 150
@@ -291,8 +292,8 @@ def test_a_device_without_merges_of_two_sizes_has_no_row():
     draw, merge = (
         {"device": "a", "drawn": 1, "survivors": 1, "seconds": 1.0, "bytes": 1} | more for more in ({}, {"kept": 1})
     )
-    assert shards.scale_rows([], [10]) == shards.scale_rows([draw, merge], [10]) == []
-    assert shards.scale_rows([merge, merge | {"survivors": 2}], [10]) == []
+    assert plan.scale_rows([], [10]) == plan.scale_rows([draw, merge], [10]) == []
+    assert plan.scale_rows([merge, merge | {"survivors": 2}], [10]) == []
 
 
 def test_a_scale_is_extrapolated_by_the_powers_between_the_two_largest_merges():
@@ -313,7 +314,7 @@ def test_a_scale_is_extrapolated_by_the_powers_between_the_two_largest_merges():
         for n in (10_000, 2500, 100)
     ]
     merges[2] |= {"searching": 3.0, "kept": 90}  # of so few, the search takes what it takes to begin
-    row, huge = shards.scale_rows(draws + merges, [20_000, 100_000_000])
+    row, huge = plan.scale_rows(draws + merges, [20_000, 100_000_000])
     assert (row["survivors"], row["kept"], row["drawing_hours"]) == (10_000, 1000, pytest.approx(0.02))
     assert row["search_exponent"] == pytest.approx(2) and row["merging_hours"] == pytest.approx(101 / 3600)
     assert row["disk_gb"] == pytest.approx(11_000 / 2**20) and row["shard_memory_gb"] == 1.5

@@ -4,6 +4,7 @@ from math import ceil
 
 from sega_utils.core import numbers, records
 from sega_utils.studies.scale import search
+from sega_utils.studies.scale.rounds import rounds
 
 SCALE = (
     "candidates",
@@ -119,9 +120,9 @@ def searches(found: list[dict]) -> list[dict]:
         mine = [r for r in found if (r["param_candidates"], r["param_parts"], r["device"]) == key]
         settled, compared = ([r for r in mine if r["param_job"] == job] for job in ("settle", "compare"))
         n, parts, device = key
-        if len(settled) != search.rounds(n) + 1 or len(compared) != search.rounds(n) * parts:
+        if len(settled) != rounds(n) + 1 or len(compared) != rounds(n) * parts:
             continue
-        seconds = [[r["seconds"] for r in compared if r["param_round"] == k] for k in range(search.rounds(n))]
+        seconds = [[r["seconds"] for r in compared if r["param_round"] == k] for k in range(rounds(n))]
         work = sum(map(sum, seconds))
         rows.append(
             {"candidates": n, "parts": parts, "device": device}
@@ -160,7 +161,7 @@ def plan_rows(drawn: list[dict], searched: list[dict], sizes: list[int], *, mach
         merges = [r for r in drawn if "kept" in r and r["device"] == scale["device"]]
         writing = max(merges, key=lambda r: r["survivors"])
         work, settle = (numbers.exponent([smaller, largest], y=y, x="survivors") for y in ("work", "settling"))
-        growth, n_rounds = scale["survivors"] / largest["survivors"], search.rounds(scale["candidates"])
+        growth, n_rounds = scale["survivors"] / largest["survivors"], rounds(scale["candidates"])
         held = growth * largest["parts"] / machines - 1  # by how much more a job of a round holds
         hours = {
             "drawing_hours": scale["drawing_hours"] / machines,
@@ -179,3 +180,9 @@ def plan_rows(drawn: list[dict], searched: list[dict], sizes: list[int], *, mach
         row |= {"total_hours": sum(hours.values())}
         rows.append({name: row[name] for name in PLAN})
     return rows
+
+
+def in_parts(run: str, dataset: str, candidates: list[int], *, machines: int, start: float) -> list[dict]:
+    """Return ``plan_rows`` of what a run has on record; none without searches of two sizes on one device."""
+    found = (records.read(run, dataset, stage) for stage in ("shards", search.STAGE))
+    return plan_rows(*found, candidates, machines=machines, start=start)

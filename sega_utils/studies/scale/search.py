@@ -10,29 +10,23 @@ Source: Blelloch, Fineman and Shun 2012, "Greedy Sequential Maximal Independent 
 Average", algorithms 2 and 3.
 """
 
-import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
 
-from sega_utils.core import artifacts, paths, records
+from sega_utils.core import artifacts, numbers, paths, records
 from sega_utils.data.images import from_uint8
 from sega_utils.filters.bands import bands_of, similar_pairs
 from sega_utils.filters.hashes import close_hashes, unpack
 from sega_utils.studies import shards
 from sega_utils.studies.scale import buckets
+from sega_utils.studies.scale.rounds import GROWTH, rounds
 
 STAGE = "merging"
-FIRST, GROWTH = 2_000, 4  # candidates that the first round is of at most, and what their number grows by
 OPEN, KEPT, COPY = range(3)
 _PAIRS = 2**14  # compared at a time: the images of so many, and their sums over windows, take half a gigabyte
-
-
-def rounds(n: int) -> int:
-    """Return in how many rounds ``n`` candidates are searched."""
-    return 1 + max(0, math.ceil(math.log(n / FIRST, GROWTH)))
 
 
 class Search(NamedTuple):
@@ -278,6 +272,12 @@ def decided(search: Search) -> tuple[torch.Tensor, dict]:
     """
     state, _ = search.load(rounds(search.n), asked=search.inputs()[1])
     return state["state"] == KEPT, {"parts": search.parts}
+
+
+def text(found: dict) -> str:
+    """Return what a job has found, in aligned columns."""
+    names = ("survivors", "repeated", "members", "compared", "pairs", "kept", "open", "seconds")
+    return numbers.aligned([{name: found[name] for name in names if name in found}])
 
 
 def _bare(asked: dict) -> dict:
