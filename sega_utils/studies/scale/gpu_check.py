@@ -19,6 +19,7 @@ from sega_utils.core import artifacts, paths, records, runtime
 from sega_utils.data import catalogue
 from sega_utils.data.images import Dataset
 from sega_utils.studies.benchmark import timed
+from sega_utils.studies.scale import roofline
 from sega_utils.text import clip
 from sega_utils.training import classifiers
 
@@ -28,6 +29,7 @@ LEAST = 0.02  # of the whole time: a part that has less is not begun
 # what a check is of, and what a test makes tiny
 SIZES = {
     "images": 50_000,  # for a kernel
+    "peaks": {"side": 2048, "megabytes": 256},  # as of ``roofline.peaks``
     "classifier": "resnet18",
     "batch_size": 512,
     "epochs": 30,  # of a classifier, at most
@@ -38,21 +40,13 @@ SIZES = {
 
 
 def kernels(data: tuple[Dataset, Dataset], seconds: float, sizes: dict, device: torch.device) -> dict:
-    """Return how many images a second each kernel of the filters does, which are on the device already."""
+    """Return how many images a second each kernel of the filters does, and could do, see ``roofline.measure``."""
     rows = torch.arange(sizes["images"]) % len(data[0].images)
-    images = data[0].images[rows].to(device)
-    tasks = {
-        "phash": lambda: filters.phash(images),
-        "ssim": lambda: filters.ssim(images, images.roll(1, 0)),
-        "sharpness": lambda: filters.blur_score(images),
-        "near_duplicates": lambda: filters.near_duplicates(images[: len(images) // 5], max_distance=6, min_ssim=-1),
-    }
-    found = {"n": len(images)}
-    for name, task in tasks.items():
-        task()  # what is slow only once
-        n = len(images) // 5 if name == "near_duplicates" else len(images)
-        found[f"{name}_per_second"] = n / timed(task, least=seconds / 10)[0]
-    return found
+    images, few = data[0].images[rows].to(device), sizes["images"] // 5
+    found = roofline.measure(images, least=seconds / 10, **sizes["peaks"])
+    search = partial(filters.near_duplicates, images[:few], max_distance=6, min_ssim=-1)
+    search()  # what is slow only once
+    return found | {"n": len(images), "near_duplicates_per_second": few / timed(search, least=seconds / 10)[0]}
 
 
 def resnet(data: tuple[Dataset, Dataset], seconds: float, sizes: dict, device: torch.device) -> dict:
@@ -193,6 +187,7 @@ def measure(
             metrics = PARTS[name][1](data, share, sizes, device)
     except (FileNotFoundError, ImportError, RuntimeError) as error:  # of files, libraries, and a GPU's memory
         return f"not measured: {type(error).__name__}: {str(error)[:200]}"
+    sizes = {key: value for key, value in sizes.items() if key != "peaks"}
     parameters = {"part": name, "share": share, "seed": 0} | sizes | {"pipeline": Path(sizes["pipeline"]).name}
     read = {file.stem.rpartition("-")[2]: artifacts.stated_digest(file) for file in (GENERATOR, CLIP)}
     records.write(run, dataset, STAGE, name, parameters=parameters, metrics=metrics, inputs=read, cost=cost)

@@ -83,15 +83,18 @@ class Search(NamedTuple):
             raise artifacts.ArtifactError(f"{paths.shown(path)} follows from other files than are there now; {advice}")
         return tensors, meta
 
-    def once(self, name: str, path: Path, parameters: dict, inputs: dict, work: Callable) -> dict:
-        """Return the record of a job whose ``work`` returns tensors, meta and metrics, unless that is on disk."""
+    def once(self, name: str, path: Path, parameters: dict, inputs: dict, meta: dict, work: Callable) -> dict:
+        """Return the record of a job whose ``work`` returns the tensors of a file and metrics, unless it is done."""
 
         def measure() -> dict:
-            tensors, meta, metrics = work()
+            tensors, metrics = work()
             return metrics | {"made": artifacts.save_tensors(path, tensors, meta)}
 
+        def whole(record: dict) -> bool:
+            found = artifacts.load_tensors(path)[1] if path.exists() else {}
+            return found == meta | {"sha256": record["input_made"]}
+
         about = {"candidates": self.n, "of": self.of, "parts": self.parts}
-        whole = lambda record: path.exists() and artifacts.load_tensors(path)[1]["sha256"] == record["input_made"]
         place = (self.run, self.dataset, STAGE, f"{name}-of-{self.parts}-{self.n}")
         options = {"measure": measure, "made": ("made",), "is_whole": whole}
         return records.once(*place, parameters=about | parameters, inputs=inputs, **options)
@@ -124,12 +127,13 @@ def settle(search: Search, round: int) -> dict:
         pairs = torch.cat([tensors["pairs"] for tensors, _ in found])
         begin = lambda: _follow(state, pairs, _open(search, digests), round - 1)
 
-    def work() -> tuple[dict, dict, dict]:
+    def work() -> tuple[dict, dict]:
         tensors, metrics = begin()
         metrics |= {"kept": int((tensors["state"] == KEPT).sum()), "open": int((tensors["state"] == OPEN).sum())}
-        return tensors, {"asked": asked, "round": round, "shards": digests}, metrics
+        return tensors, metrics
 
-    return search.once(f"settle-{round}", place, {"job": "settle", "round": round}, inputs, work)
+    meta = {"asked": asked, "round": round, "shards": digests}
+    return search.once(f"settle-{round}", place, {"job": "settle", "round": round}, inputs, meta, work)
 
 
 def _begin(columns: list[dict], search: Search, recipe: dict) -> tuple[dict, dict]:
@@ -181,7 +185,7 @@ def compare(search: Search, round: int, part: int) -> dict:
     recipe, asked = search.inputs()
     before, meta = search.load(round, asked=asked)
 
-    def work() -> tuple[dict, dict, dict]:
+    def work() -> tuple[dict, dict]:
         columns = _open(search, meta["shards"])
         kept = (before["state"] == KEPT) & (before["level"] == round - 1)
         rows, hashes = buckets.members(columns, kept | (before["state"] == OPEN), before, part, recipe, search.parts)
@@ -197,10 +201,11 @@ def compare(search: Search, round: int, part: int) -> dict:
         metrics = {"members": len(rows), "compared": compared + again, "pairs": len(found)}
         # of a member, its row, hash and bits, and its keys; of any survivor, state and round
         held = len(rows) * (80 + 8 * (recipe["max_distance"] + 1)) + 3 * len(kept) + found.nbytes
-        return {"pairs": found}, {"state": meta["sha256"]}, metrics | {"bytes_held": held}
+        return {"pairs": found}, metrics | {"bytes_held": held}
 
     place, about = search.file("pairs", round, part), {"job": "compare", "round": round, "part": part}
-    return search.once(f"compare-{round}-{part}", place, about, asked["inputs"] | {"before": meta["sha256"]}, work)
+    inputs, told = asked["inputs"] | {"before": meta["sha256"]}, {"state": meta["sha256"]}
+    return search.once(f"compare-{round}-{part}", place, about, inputs, told, work)
 
 
 def _similar(

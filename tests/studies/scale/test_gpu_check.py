@@ -13,6 +13,7 @@ from sega_utils.studies.scale import gpu_check
 
 RUN = ("check", "fashion-mnist")
 TINY = {"images": 60, "classifier": "resnet8-half", "batch_size": 8, "epochs": 1, "drawn": 12, "trial": 2}
+TINY |= {"peaks": {"side": 64, "megabytes": 1}}
 
 
 @pytest.fixture

@@ -53,6 +53,7 @@ def drawn(monkeypatch):
     monkeypatch.setattr(shards, "BLOCK", 20)
     monkeypatch.setattr(rounds, "FIRST", 10)
     monkeypatch.setattr(search, "_PAIRS", 50)
+    monkeypatch.setattr(records, "git_commit", lambda: "unknown")  # it takes longer than a job
     monkeypatch.setattr(shards, "load_shard_inputs", lambda run, dataset, n, device: (INPUTS, asked(n)))
     for shard in range(OF):
         write(candidates(), shard)
@@ -80,7 +81,7 @@ def merged(parts: int = 0) -> tuple[dict, list[bytes]]:
 
 def test_any_number_of_parts_keeps_what_one_process_keeps(drawn):
     record, files = merged()
-    assert 12 < record["kept"] < N / 2 and rounds.rounds(N) == 4
+    assert 12 < record["kept"] < N * 2 / 3 and rounds.rounds(N) == 4
     for parts in (1, 2, 7):
         found = searched(parts)
         again, same = merged(parts)
