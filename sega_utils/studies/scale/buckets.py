@@ -103,7 +103,7 @@ def repeated(columns: list[dict], order: torch.Tensor) -> torch.Tensor:
     """
     rng = torch.Generator().manual_seed(0)
     parts = (some.flatten(1).view(torch.int64) for column in columns for some in column["images"].split(_ROWS))
-    weights = torch.randint(-(2**62), 2**62, (columns[0]["images"][0].numel() // 8,), generator=rng) * 2 + 1
+    weights = torch.randint(-(2**62), 2**62, (columns[0]["images"].shape[1:].numel() // 8,), generator=rng) * 2 + 1
     prints = torch.cat([torch.empty(0, dtype=torch.int64), *((some * weights).sum(1) for some in parts)])
     _, group = prints[order].unique(return_inverse=True)
     best = torch.full((len(order),), len(order)).scatter_reduce(0, group, torch.arange(len(order)), "amin")[group]

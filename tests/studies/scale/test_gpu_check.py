@@ -1,6 +1,6 @@
 """A check of a machine keeps its deadline, names what did not fit, and leaves records that tables read."""
 
-import time
+from types import SimpleNamespace
 
 import pytest
 import tiny_pipeline
@@ -24,13 +24,15 @@ def data(monkeypatch):
     monkeypatch.setattr(catalogue, "load", lambda dataset, split: few[split])
 
 
-def check(minutes: float, parts: list[str], **sizes: object) -> list[dict]:
-    return gpu_check.check(*RUN, minutes=minutes, parts=parts, device=torch.device("cpu"), sizes=TINY | sizes)
+def check(minutes: float, parts: list[str]) -> list[dict]:
+    return gpu_check.check(*RUN, minutes=minutes, parts=parts, device=torch.device("cpu"), sizes=TINY)
 
 
 def test_every_part_leaves_a_record_with_seeds_versions_and_device(data, tmp_path):
-    rows = check(0.1, list(gpu_check.PARTS), pipeline=str(tiny_pipeline.write(tmp_path)))
-    assert [row["found"] for row in rows] == list(gpu_check.PARTS)
+    sizes = gpu_check.SIZES | TINY | {"pipeline": str(tiny_pipeline.write(tmp_path))}
+    loaded = tuple(catalogue.load("fashion-mnist", split) for split in ("train", "test"))
+    for part in gpu_check.PARTS:
+        assert gpu_check.measure(*RUN, part, loaded, 0.5, sizes, torch.device("cpu")) == part
     found = records.read(*RUN, gpu_check.STAGE)
     assert all(r["param_seed"] == 0 and r["device"] and r["version_torch"] for r in found)
     table = gpu_check.rows(found)
@@ -48,28 +50,29 @@ def test_every_part_leaves_a_record_with_seeds_versions_and_device(data, tmp_pat
 
 
 def test_the_deadline_is_kept_and_what_does_not_fit_is_named(data, monkeypatch):
-    shares = []
+    clock, shares = [0.0], []
 
     def slow(data, seconds, sizes, device):
         shares.append(seconds)
-        time.sleep(0.4 if len(shares) == 1 else seconds)
+        clock[0] += 2 * seconds if len(shares) == 1 else seconds  # the first takes twice what it is given
         return {"n": 1}
 
-    monkeypatch.setattr(gpu_check, "PARTS", {name: (1, slow) for name in "abc"} | {"d": (0.001, slow)})
-    rows = check(0.6 / 60, list("abcd"))
-    assert shares[0] == pytest.approx(0.2, rel=0.2) and shares[1] == pytest.approx(0.1, rel=0.3)
-    assert [row["found"] for row in rows[:3]] == ["a", "b", "c"] and "left out" in rows[3]["found"]
-    assert sum(row["seconds"] for row in rows) < 0.8
-    assert len(check(0.001, ["d"])) == 1
+    monkeypatch.setattr(gpu_check, "time", SimpleNamespace(perf_counter=lambda: clock[0]))
+    monkeypatch.setattr(gpu_check, "PARTS", {name: (1, slow) for name in "abc"} | {"d": (0.03, slow)})
+    rows = check(1, list("abcd"))
+    assert shares == pytest.approx([60 / 3.03, (60 - 120 / 3.03) / 2.03] + [(60 - 120 / 3.03) / 2.03])
+    assert [row["found"] for row in rows[:3]] == ["a", "b", "c"] and clock[0] <= 60
+    assert rows[3]["found"] == "left out: 0 s are left for it"
 
 
 def test_what_a_machine_lacks_is_named_and_the_rest_measured(data, monkeypatch):
     def full(*_):
         raise torch.OutOfMemoryError("CUDA out of memory")
 
-    parts = {"kernels": (1, full)} | {name: gpu_check.PARTS[name] for name in ("gan", "stable-diffusion")}
+    small = lambda *_: {"n": 1}
+    parts = {"kernels": (1, full), "gan": (1, small), "stable-diffusion": gpu_check.PARTS["stable-diffusion"]}
     monkeypatch.setattr(gpu_check, "PARTS", parts)
-    first, second, last = check(0.05, list(parts))
+    first, second, last = check(0.2, list(parts))
     assert "OutOfMemoryError: CUDA out of memory" in first["found"] and second["found"] == "gan"
     assert "FileNotFoundError: no weights are named; give --pipeline FOLDER" in last["found"]
     assert [record["name"] for record in records.read(*RUN, gpu_check.STAGE)] == ["gan"]
