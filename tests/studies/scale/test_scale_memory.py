@@ -4,7 +4,7 @@ from functools import partial
 
 import pytest
 import torch
-from test_search import INPUTS, RUN, asked, candidates
+from test_scale_search import INPUTS, RUN, asked, candidates
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from sega_utils.core import artifacts, records
