@@ -27,10 +27,8 @@ EVERY_SHARD = expand(SHARD, shard=range(OF), allow_missing=True)
 
 def found_before(wildcards):
     """Return what is decided before a round from: all shards, or the state before the last and the pairs of its jobs."""
-    last = int(wildcards.round) - 1
-    if last < 0:
-        return expand(EVERY_SHARD, **wildcards)
-    return expand([STATE, PAIRS], round=last, part=range(PARTS), run=wildcards.run, dataset=wildcards.dataset)
+    last, place = int(wildcards.round) - 1, {"run": wildcards.run, "dataset": wildcards.dataset}
+    return expand([STATE, PAIRS], round=last, part=range(PARTS), **place) if last >= 0 else expand(EVERY_SHARD, **place)
 
 
 localrules: all_shards
