@@ -80,6 +80,7 @@ def test_no_module_imports_itself_by_way_of_another():
     [
         "core.paths",
         "core.parameters",
+        "core.artifacts",
         "training.recipes",
         "studies.grid",
         "studies.scale.rounds",
@@ -97,6 +98,21 @@ def test_what_snakemake_plans_with_imports_no_torch(module):
         text = "\n".join(ast.unparse(node) for node in outside)
         assert not re.search(r"^(import|from) (torch|torchvision|timm|open_clip)\b", text, re.MULTILINE), current
         todo += [name for parts in imports(text) if (name := module_of(parts)) not in seen]
+
+
+HEAVY = {"cv2", "diffusers", "imagededup", "open_clip", "skimage", "sklearn", "timm", "torchvision", "transformers"}
+
+
+def test_importing_a_module_loads_no_library_that_takes_seconds():
+    """Every kernel and worker process imports much of the package; only who needs such a library waits for it."""
+    found = {
+        (place(file), name.split(".")[0])
+        for file in FILES
+        for node in ast.parse(file.read_text()).body
+        if isinstance(node, (ast.Import, ast.ImportFrom))
+        for name in ([alias.name for alias in node.names] if isinstance(node, ast.Import) else [node.module])
+    }
+    assert {pair for pair in found if pair[1] in HEAVY} == {("text/tower.py", "timm")}
 
 
 def notebook_names() -> dict[str, set[str]]:
@@ -135,19 +151,7 @@ def test_a_door_says_what_notebooks_use_and_runs_no_code(room):
 
 
 # Functions that are longer than the house allows, most by their arguments, one a line. None may join them.
-LONG = {
-    "augmenters/stable_diffusion:synthesise",
-    "evaluation/masking:signs",
-    "evaluation/robustness:measure_attacks",
-    "execute:execute",
-    "filters/bands:_losses",
-    "filters/rules:apply_filters",
-    "studies/benchmark:measure_kernel",
-    "studies/efficiency:measure_variant",
-    "studies/loops:measure_loops",
-    "text/prompts:expand",
-    "training/autoattack:auto_attack",
-}
+LONG = {"filters/bands:_losses", "studies/benchmark:measure_kernel"}
 
 
 @pytest.mark.parametrize("file", FILES, ids=place)

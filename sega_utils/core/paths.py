@@ -34,6 +34,8 @@ ARTIFACTS = {
     "attacks": ("attacks", "07_adversarial"),
     "pools": ("pools", None),
     "augmenters": ("augmenters", None),
+    "robust": ("robust", None),
+    "few-shot": ("few-shot", None),
     "shards": ("shards", None),
     "judge": ("judge", None),
     "records": ("records", None),
