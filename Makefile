@@ -38,7 +38,7 @@ unexport JUPYTER_PATH
 # All that the embedded run needs is here; a download must be asked for (HF_HUB_OFFLINE=0), e.g. of CLIP weights.
 run test notebooks: export HF_HUB_OFFLINE ?= 1
 
-.PHONY: help install run html judge verify subsets ablations augmenters few-shot flare robust groups prompts paper paper-plan test lab notebooks sbom clean
+.PHONY: help install run html judge verify subsets ablations augmenters few-shot flare robust groups prompts paper paper-plan gpu-check test lab notebooks sbom clean
 .DEFAULT_GOAL := help
 
 help:
@@ -59,6 +59,7 @@ help:
 	@echo "make prompts    ask an LLM for the prompts of DATASET (MODEL, BASE_URL; the key in OPENAI_API_KEY) and record them;"
 	@echo "                MODEL=template, or BANK=file.txt with lines CLASS: prompt, needs no key"
 	@echo "make paper      the grid of notebooks/params/grid.yaml on every GPU; make paper-plan only shows its jobs"
+	@echo "make gpu-check  in nine minutes: what this machine's GPU, or without one its cores, do; records in results/gpu-check"
 	@echo "make test       install, then unit tests and every notebook against its committed outputs (nbval)"
 	@echo "make lab        install, then open JupyterLab at the list of chapters"
 	@echo "make install    put the locked environment into .venv (PYTHON=python3.12 for another Python)"
@@ -137,6 +138,9 @@ paper: $(READY)
 
 paper-plan: $(READY)
 	@$(GRID) --cores $(call quoted,CORES) --dry-run
+
+gpu-check: $(READY)
+	@$(BIN)/python -m sega_utils gpu-check
 
 # Two lanes share the cores, each mostly on one: the notebooks, whose lines are marked, and the unit tests. Either may
 # fail without hiding what the other finds.

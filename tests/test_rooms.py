@@ -77,7 +77,15 @@ def test_no_module_imports_itself_by_way_of_another():
 
 @pytest.mark.parametrize(
     "module",
-    ["core.paths", "core.parameters", "core.artifacts", "training.recipes", "studies.grid", "studies.zoo.members"],
+    [
+        "core.paths",
+        "core.parameters",
+        "core.artifacts",
+        "training.recipes",
+        "studies.grid",
+        "studies.scale.rounds",
+        "studies.zoo.members",
+    ],
 )
 def test_what_snakemake_plans_with_imports_no_torch(module):
     """Each job plans anew; torch would cost seconds every time."""

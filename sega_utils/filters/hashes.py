@@ -23,7 +23,13 @@ def hamming(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
 
 
 def close_hashes(
-    left: torch.Tensor, right: torch.Tensor, *, max_distance: int, same: bool, size: int = 0
+    left: torch.Tensor,
+    right: torch.Tensor,
+    *,
+    max_distance: int,
+    same: bool,
+    size: int = 0,
+    shares: list[tuple[torch.Tensor, torch.Tensor]] | None = None,
 ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
     """Yield each pair of hashes within a distance once, a tile at a time.
 
@@ -35,6 +41,7 @@ def close_hashes(
         max_distance: largest number of differing bits, 0 .. 64.
         same: ``right`` is ``left``; pairs i < j only.
         size: rows and columns of a tile; 0 takes what suits the device.
+        shares: for each block, which rows of ``left`` are compared with which of ``right``, int64 each; all if absent.
 
     Returns:
         Iterator over int64 (K,), (K,): indices into ``left`` and ``right``; at most size ** 2 pairs at a time.
@@ -42,25 +49,45 @@ def close_hashes(
     Source: Norouzi, Punjani and Fleet 2012 (multi-index hashing), with matrix products inside the runs.
     """
     size = size or (1024 if left.device.type == "cpu" else 8192)
-    blocks = max_distance + 1
-    indexed = [(pack(left[:, block::blocks]), pack(right[:, block::blocks])) for block in range(blocks)]
-    unindexed = [(pack(left[:, :0]), pack(right[:, :0]))]  # no bits, one key: a single run
-    plans = [[_tiles(*keys, size, same) for keys in choice] for choice in (unindexed, indexed)]
-    work = [sum(int((tiles[:, 1] - tiles[:, 0]) @ (tiles[:, 3] - tiles[:, 2])) for *_, tiles in plan) for plan in plans]
-    keys, plan = (indexed, plans[1]) if work[1] < work[0] else (unindexed, plans[0])
+    keys = list(zip(keys_of(left, max_distance), keys_of(right, max_distance), strict=True))
+    if shares:
+        plan = [
+            (i[rows], j[columns], tiles)
+            for (a, b), (i, j) in zip(keys, shares, strict=True)
+            for rows, columns, tiles in [_tiles(a[i], b[j], size, False)]
+        ]
+    else:
+        unindexed = [(pack(left[:, :0]), pack(right[:, :0]))]  # no bits, one key: a single run
+        plans = [[_tiles(*sides, size, same) for sides in choice] for choice in (unindexed, keys)]
+        work = [sum(int((t[:, 1] - t[:, 0]) @ (t[:, 3] - t[:, 2])) for *_, t in plan) for plan in plans]
+        keys, plan = (keys, plans[1]) if work[1] < work[0] else (unindexed, plans[0])
     left_keys, right_keys = (torch.stack(side) for side in zip(*keys))
     for block, (rows, columns, tiles) in enumerate(plan):
-        a, b = plus_minus(left[rows]), plus_minus(right[columns])
-        for start, stop, first, last in tiles.tolist():
-            for at in range(first, last, size):
-                i, j = torch.where(a[start:stop] @ b[at : min(at + size, last)].T >= 64 - 2 * max_distance)
-                after = i + start < j + at if same else slice(None)
-                i, j = rows[i[after] + start], columns[j[after] + at]
-                equal = left_keys[: block + 1, i] == right_keys[: block + 1, j]
-                new = equal[block] & (equal.sum(0) == 1)  # a pair belongs to the first block it agrees on
-                i, j = i[new], j[new]
-                if len(i):
-                    yield (torch.minimum(i, j), torch.maximum(i, j)) if same else (i, j)
+        for i, j in _within(left[rows], right[columns], tiles, size, max_distance):
+            i, j = rows[i], columns[j]
+            equal = left_keys[: block + 1, i] == right_keys[: block + 1, j]
+            new = equal[block] & (equal.sum(0) == 1)  # a pair belongs to the first block it agrees on
+            if same:  # where keys are equal, both orders are those of the rows
+                new &= i < j
+            if new.any():
+                yield i[new], j[new]
+
+
+def _within(
+    left: torch.Tensor, right: torch.Tensor, tiles: torch.Tensor, size: int, max_distance: int
+) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    """Yield the places of all pairs within a distance, in tiles of hashes that are sorted by a key."""
+    a, b = plus_minus(left), plus_minus(right)
+    for start, stop, first, last in tiles.tolist():
+        for at in range(first, last, size):
+            i, j = torch.where(a[start:stop] @ b[at : min(at + size, last)].T >= 64 - 2 * max_distance)
+            yield i + start, j + at
+
+
+def keys_of(bits: torch.Tensor, max_distance: int) -> list[torch.Tensor]:
+    """Return the blocks of bits on one of which hashes within a distance agree, each packed, int64 (N,)."""
+    blocks = max_distance + 1
+    return [pack(bits[:, block::blocks]) for block in range(blocks)]
 
 
 def _tiles(

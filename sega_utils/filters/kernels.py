@@ -123,12 +123,16 @@ def _second_difference(side: int) -> torch.Tensor:
 
 # The 8 lowest rows of the unnormalised 32-point DCT-II: the part of the spectrum that pHash looks at.
 _DCT = 2 * torch.cos(torch.pi / 64 * torch.arange(8, dtype=torch.float64)[:, None] * (2 * torch.arange(32) + 1))
-# Spectra reach 10**6 and are good to 10**-9: a median closer than this to a coefficient is decided by rounding.
-_UNCLEAR = 1e-6
+# Two coefficients about the median that are closer than this may change places by rounding: in single precision each is
+# good to 1.7 (products of 32 numbers, of at most 255 and 2, and the rounding of 32 such sums again), in double to 1e-9.
+_UNCLEAR = {torch.float32: 4.0, torch.float64: 1e-6}
 
 
 def phash(images: torch.Tensor) -> torch.Tensor:
     """Hash each image by which of its 64 lowest frequencies exceed their median, bit for bit as imagehash does.
+
+    Single precision decides for most images, double for those where it could decide otherwise, and imagehash's own
+    transform for those where double could, as in flat or symmetric ones.
 
     Args:
         images: float32 (N, C, S, S) in [0, 1], see ``check_images``; taken as 8-bit grey images.
@@ -142,22 +146,48 @@ def phash(images: torch.Tensor) -> torch.Tensor:
     Source: ``imagehash.phash`` (Buchner), after Krawetz 2011, "Looks Like It".
     """
     check_images(images)
-    return batched(_phash, images)
+    size = 8 * batch_size(images.device)  # products of fewer rows leave a core idle for longer than the cache saves
+    found = [_above_median(_levels(part), torch.float32) for part in images.split(size)]
+    bits, unclear = (torch.cat(parts) for parts in zip(*found, strict=True))
+    if unclear.any():
+        bits[unclear] = batched(_phash, images[unclear], size=size)
+    return bits
+
+
+def _levels(images: torch.Tensor) -> torch.Tensor:
+    """Return images as grey levels of 32 pixels a side, float32 (N, ..., 32, 32)."""
+    if images.shape[1:] == (1, 32, 32):
+        return images.mul(255).round_()
+    return shrunk(to_grey8(images)).float()
 
 
 def _phash(images: torch.Tensor) -> torch.Tensor:
-    grey, dct = shrunk(to_grey8(images)), _DCT.to(images.device)
-    spectrum = (dct @ grey.double() @ dct.T).flatten(1)
-    low, high = _sort(spectrum)[:, 31:33].split(1, 1)
-    bits = spectrum > (low + high) / 2
-    # In flat or symmetric images many coefficients are equal but for rounding: only imagehash's own DCT rounds alike.
-    unclear = (high - low < _UNCLEAR)[:, 0]
+    levels = _levels(images)
+    bits, unclear = _above_median(levels, torch.float64)
     if unclear.any():
-        rows = scipy.fftpack.dct(grey[unclear].cpu().numpy(), axis=1)[:, :8]
+        rows = scipy.fftpack.dct(levels[unclear].reshape(-1, 32, 32).byte().cpu().numpy(), axis=1)[:, :8]
         spectrum = scipy.fftpack.dct(rows, axis=2)[:, :, :8].reshape(-1, 64)
         exact = torch.from_numpy(spectrum > np.median(spectrum, axis=1, keepdims=True))
         bits[unclear] = exact.to(images.device)
     return bits
+
+
+def _above_median(levels: torch.Tensor, dtype: torch.dtype) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return which coefficients of images (N, ..., 32, 32) exceed their median, and where that is unclear."""
+    across, down = (part.to(levels.device) for part in _products(dtype))
+    spectrum = (levels.to(dtype).reshape(-1, 32) @ across).view(-1, 256) @ down
+    low, high = _sort(spectrum)[:, 31:33].split(1, 1)
+    return spectrum > (low + high) / 2, (high - low < _UNCLEAR[dtype])[:, 0]
+
+
+@cache
+def _products(dtype: torch.dtype) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return what takes rows of pixels to 8 frequencies, (32, 8), and 32 such rows to 8x8, (256, 64).
+
+    The second has each frequency of the columns once for each of the rows, so that one product does all images.
+    """
+    across = _DCT.T.to(dtype).contiguous()
+    return across, torch.kron(across, torch.eye(8, dtype=dtype))
 
 
 def shrunk(grey: torch.Tensor) -> torch.Tensor:

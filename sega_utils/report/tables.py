@@ -10,7 +10,8 @@ from sega_utils.core.numbers import aligned, interval, markdown, spread
 from sega_utils.evaluation import classified, robustness, shift
 from sega_utils.evaluation.classified import ACCURACY, accuracy_rows, belonging, check_same, evaluated, is_input
 from sega_utils.report import claims, poster, sentences, settled, subsets
-from sega_utils.studies import benchmark, efficiency, entries, shards
+from sega_utils.studies import benchmark, efficiency, entries
+from sega_utils.studies.scale import plan as scale_plan
 from sega_utils.studies.zoo import claims as zoo_claims, plan as zoo_plan, rows as zoo_rows
 from sega_utils.training import recipes
 
@@ -126,8 +127,8 @@ def settled_by(run: str, dataset: str) -> list[dict]:
 
 
 def scale(run: str, dataset: str) -> list[dict]:
-    """Return what a million and a hundred million candidates would take in shards, see ``shards.scale_rows``."""
-    return shards.scale_rows(records.read(run, dataset, "shards"), [1_000_000, 100_000_000])
+    """Return what a million and a hundred million candidates would take in shards, see ``scale.plan.scale_rows``."""
+    return scale_plan.scale_rows(records.read(run, dataset, "shards"), [1_000_000, 100_000_000])
 
 
 TABLES = {
@@ -146,7 +147,7 @@ TABLES = {
     "ablation": (ablated, entries.ROWS),
     "efficiency": (lambda *run: efficiency.efficiency_rows(costed(*run)), efficiency.EFFICIENCY),
     "kernels": (lambda *run: benchmark.kernel_rows(costed(*run)), benchmark.KERNEL_ROWS),
-    "scale": (scale, shards.SCALE),
+    "scale": (scale, scale_plan.SCALE),
     "claims": (claimed, claims.COLUMNS),
 }
 

@@ -6,7 +6,7 @@ number, and what very many would take, follows from the records that drawing and
 
 import shlex
 from collections import Counter
-from math import ceil
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -14,7 +14,7 @@ import torch
 from sega_utils import filters
 from sega_utils.augmenters import pools
 from sega_utils.augmenters.pools import VARIANTS, produce
-from sega_utils.core import artifacts, numbers, paths, records, runtime
+from sega_utils.core import artifacts, paths, records, runtime
 from sega_utils.core.numbers import aligned
 from sega_utils.data.images import from_uint8
 from sega_utils.filters import rules
@@ -32,6 +32,11 @@ def shard_path(run: str, dataset: str, shard: int, of: int) -> Path:
 def part_path(run: str, dataset: str, part: int) -> Path:
     """Return where a part of the merged set is kept; it has the columns of ``draw_block``."""
     return paths.artifact(run, dataset, "shards") / "merged" / f"{part}.safetensors"
+
+
+def span(n: int, of: int, shard: int) -> tuple[int, int]:
+    """Return where a shard's candidates begin and end: whole blocks, as many as in the others, or one more."""
+    return tuple(min(n, -(-n // BLOCK) * k // of * BLOCK) for k in (shard, shard + 1))
 
 
 def is_whole(path: Path, asked: dict) -> bool:
@@ -62,7 +67,13 @@ def load_shard(run: str, dataset: str, shard: int, of: int, asked: dict) -> tupl
     if meta.get("asked") != asked:
         differing = sorted(key for key in asked if meta.get("asked", {}).get(key) != asked[key])
         raise artifacts.ArtifactError(f"{paths.shown(path)} was drawn for other {', '.join(differing)}; {advice}")
-    return tensors, meta["counts"]
+    (start, stop), index = span(n, of, shard), tensors["index"]
+    if len(index) and not start <= index[0] <= index[-1] < stop:
+        raise artifacts.ArtifactError(
+            f"{paths.shown(path)} holds the candidates {int(index[0])} .. {int(index[-1])}, but its own are {start} .. "
+            f"{stop - 1}: it is another shard's; {advice}"
+        )
+    return tensors, meta["counts"] | {"sha256": meta["sha256"]}
 
 
 def write_merged(run: str, dataset: str, n: int, shards: tuple[dict, ...], kept: torch.Tensor, asked: dict) -> int:
@@ -116,7 +127,7 @@ def draw_shard(run: str, dataset: str, shard: int, *, of: int, n: int, device: t
         raise ValueError(f"received shard {shard} of {of}; allowed are 0 .. {of - 1}")
     inputs, asked = load_shard_inputs(run, dataset, n, device)
     path = shard_path(run, dataset, shard, of)
-    start, stop = (min(n, -(-n // BLOCK) * k // of * BLOCK) for k in (shard, shard + 1))
+    start, stop = span(n, of, shard)
 
     def measure() -> dict:
         thresholds, reasons, parts = rules.thresholds(inputs, inputs["recipe"]), Counter(), []
@@ -158,11 +169,23 @@ def draw_block(inputs: dict, start: int, n: int, thresholds: dict) -> tuple[dict
     return {name: column.cpu()[kept.cpu()] for name, column in columns.items()}, [r for r in table["reason"] if r]
 
 
-def merge(run: str, dataset: str, *, of: int, n: int, device: torch.device | str = "cpu") -> dict:
+def merge(
+    run: str,
+    dataset: str,
+    *,
+    of: int,
+    n: int,
+    device: torch.device | str = "cpu",
+    decided: Callable[[], tuple[torch.Tensor, dict]] | None = None,
+) -> dict:
     """Remove near-duplicates among the survivors of all shards, write what is kept in parts, and return the record.
 
     What is kept, and its order, is what ``rules.apply_filters`` keeps of all candidates at once. Of a survivor only
     hash, score and rank are held in memory; its image is read where the hashes propose a pair.
+
+    Args:
+        decided: returns which survivors stay, bool (N,), and what that depended on as parameters, where jobs have
+            searched before; else the search is made here.
 
     Raises:
         ValueError: a number out of range.
@@ -174,20 +197,16 @@ def merge(run: str, dataset: str, *, of: int, n: int, device: torch.device | str
     recipe, device = inputs["recipe"], inputs["device"]
     with runtime.measure() as cost:
         shards, counts = zip(*(load_shard(run, dataset, shard, of, asked) for shard in range(of)), strict=True)
-        hashes, scores = (read_column(shards, name).to(device) for name in ("hashes", "clip_score"))
-        images = lambda rows: from_uint8(read_column(shards, "images", rows.cpu())).to(device)
-        kept = torch.ones(len(scores), dtype=torch.bool)
         with runtime.measure() as searching:
-            if "duplicate" in recipe["use"].split():
-                limits = {name: recipe[name] for name in ("max_distance", "min_ssim")}
-                kept = better_copies(hashes, scores, images, **limits).cpu() < 0
+            kept, about = decided() if decided else (search(shards, recipe, device), {})
         written = write_merged(run, dataset, n, shards, kept.nonzero()[:, 0], asked)
     rejected = {name: sum(count["rejected"][name] for count in counts) for name in counts[0]["rejected"]}
     metrics = {name: sum(count[name] for count in counts) for name in ("drawn", "survivors")}
     metrics |= {"rejected": rejected | {"duplicate": int((~kept).sum())}, "kept": int(kept.sum())}
     metrics |= {"searching": searching["seconds"]}
-    # the search holds as many bytes again as the hashes have, twice: each image's rank, and what it copies
-    metrics |= {"bytes": written, "bytes_held": 3 * hashes.nbytes + scores.nbytes}
+    # the search holds hashes of 8 bytes and scores of 4, and as many as the hashes' again, twice: each image's rank,
+    # and what it copies; of what was decided before, it holds a flag
+    metrics |= {"bytes": written, "bytes_held": (1 if decided else 28) * len(kept)}
     return records.write(
         run,
         dataset,
@@ -196,8 +215,18 @@ def merge(run: str, dataset: str, *, of: int, n: int, device: torch.device | str
         metrics=metrics,
         inputs=asked["inputs"],
         cost=cost,
-        parameters=asked["rule"] | {"candidates": n, "of": of},
+        parameters=asked["rule"] | {"candidates": n, "of": of} | about,
     )
+
+
+def search(shards: tuple[dict, ...], recipe: dict, device: torch.device | str) -> torch.Tensor:
+    """Return which survivors of all shards are no copy of a better one that stays, bool (N,)."""
+    hashes, scores = (read_column(shards, name).to(device) for name in ("hashes", "clip_score"))
+    if "duplicate" not in recipe["use"].split():
+        return torch.ones(len(scores), dtype=torch.bool)
+    images = lambda rows: from_uint8(read_column(shards, "images", rows.cpu())).to(device)
+    limits = {name: recipe[name] for name in ("max_distance", "min_ssim")}
+    return better_copies(hashes, scores, images, **limits).cpu() < 0
 
 
 def load_shard_inputs(run: str, dataset: str, n: int, device: torch.device | str) -> tuple[dict, dict]:
@@ -238,19 +267,6 @@ def measure_growth(run: str, dataset: str, n: int, seed: int = 0, device: torch.
     )
 
 
-SCALE = (
-    "candidates",
-    "device",
-    "survivors",
-    "kept",
-    "drawing_hours",
-    "machines_for_a_day",
-    "search_exponent",
-    "merging_hours",
-    "shard_memory_gb",
-    "merge_memory_gb",
-    "disk_gb",
-)
 GROWTH = ("candidates", "kept", "drawing", "filtering", "seconds", "peak_memory_gb")
 
 
@@ -258,70 +274,6 @@ def growth_rows(found: list[dict]) -> list[dict]:
     """Return a row (``GROWTH``) for each number of candidates on record, in ascending order."""
     rows = [record | {"candidates": record["param_candidates"]} for record in found if "param_candidates" in record]
     return [{name: row[name] for name in GROWTH} for row in sorted(rows, key=lambda row: row["candidates"])]
-
-
-def scale_rows(found: list[dict], sizes: list[int]) -> list[dict]:
-    """Return a row (``SCALE``) for each number of candidates and device: what these would take in shards and one merge.
-
-    A device needs draws, and merges of two sizes, on record; of others there is no row.
-
-    Drawing, reading and writing grow in proportion. The search for near-duplicates, and what it keeps, grow from the
-    largest merge on record by the power of the survivors that it grew by from the next smaller one, as the search grows
-    the faster the more there are: beyond that, extrapolated.
-    Machines are those that draw in a day. The merge runs on one, which holds hash, score and rank of every survivor
-    beside what the largest merge on record took.
-
-    Args:
-        found: records of ``draw_shard`` and of ``merge``.
-    """
-    rows = []
-    for device in dict.fromkeys(record["device"] for record in found):
-        mine = [record for record in found if record["device"] == device]
-        draws, merges = ([record for record in mine if ("kept" in record) == merged] for merged in (False, True))
-        if not draws or len({record["survivors"] for record in merges}) < 2:
-            continue
-        each = {
-            y: sum(r[y] for r in draws) / sum(r[x] for r in draws)
-            for y, x in (("survivors", "drawn"), ("seconds", "drawn"), ("bytes", "survivors"))
-        }
-        *_, smaller, largest = sorted(merges, key=lambda record: record["survivors"])
-        power, keeping = (numbers.exponent([smaller, largest], y=y, x="survivors") for y in ("searching", "kept"))
-        for n in sizes:
-            survivors, drawing = n * each["survivors"], n * each["seconds"] / 3600
-            growth = survivors / largest["survivors"]
-            merging = largest["searching"] * growth**power + (largest["seconds"] - largest["searching"]) * growth
-            kept = largest["kept"] * growth**keeping
-            rows.append(
-                {
-                    "candidates": n,
-                    "device": device,
-                    "survivors": round(survivors),
-                    "kept": round(kept),
-                    "drawing_hours": drawing,
-                    "machines_for_a_day": ceil(drawing / 24),
-                    "search_exponent": power,
-                    "merging_hours": merging / 3600,
-                    "shard_memory_gb": max(r["peak_memory_gb"] for r in draws),
-                    "merge_memory_gb": largest["peak_memory_gb"] + largest["bytes_held"] * growth / 2**30,
-                    "disk_gb": (survivors * each["bytes"] + kept * largest["bytes"] / largest["kept"]) / 2**30,
-                }
-            )
-    return rows
-
-
-def estimate(run: str, dataset: str, candidates: list[int]) -> list[dict]:
-    """Return ``scale_rows`` of what a run has on record.
-
-    Raises:
-        ValueError: there are no draws, or no merges of two sizes, on one device.
-    """
-    found = records.read(run, dataset, "shards")
-    if not (rows := scale_rows(found, candidates)):
-        raise ValueError(
-            f"{len(found)} draws and merges of shards are on record; an estimate needs draws, and "
-            "merges of two sizes, on one device: make them with shard-draw and shard-merge"
-        )
-    return rows
 
 
 def counts_text(found: dict) -> str:

@@ -360,3 +360,14 @@ def test_a_folder_of_the_system_is_no_folder_of_results(monkeypatch):
     monkeypatch.setenv("SEGA_RESULTS", "/proc/x")
     with pytest.raises(PermissionError, match="cannot write results/a.json: .*SEGA_RESULTS"):
         artifacts.save_json(paths.results_root() / "a.json", {})
+
+
+def test_tensors_whose_digest_is_known_are_not_read_to_check_them_again(tmp_path):
+    path = tmp_path / "x.safetensors"
+    digest = artifacts.save_tensors(path, {"x": torch.zeros(100)})
+    raw = path.read_bytes()
+    path.write_bytes(raw[:-1] + b"\x01")
+    assert artifacts.load_tensors(path, known=digest)[0]["x"][:99].sum() == 0
+    for known in ("", "0" * 64):
+        with pytest.raises(artifacts.ArtifactError, match="does not match its own digest"):
+            artifacts.load_tensors(path, known=known)

@@ -20,6 +20,7 @@ from sega_utils.data.images import from_uint8, to_uint8
 from sega_utils.filters import duplicates, hashes, rules
 from sega_utils.report import tables
 from sega_utils.studies import grid_results, shards
+from sega_utils.studies.scale import plan
 from sega_utils.text import clip
 
 RUN, N = ("small", "fashion-mnist"), 150
@@ -212,18 +213,30 @@ def test_numbers_out_of_range_are_refused(run, shard, of, n, message):
 
 
 STAND_IN = """
+import os
 import sys
 from sega_utils.core import paths
 command, given = sys.argv[1].removeprefix("shard-"), dict(zip(sys.argv[2::2], sys.argv[3::2]))
 with open(paths.ROOT / "executed", "a") as log:
     print(command, *given.values(), file=log)
 folder = paths.artifact(given["--run"], given["--dataset"], "shards")
+names = {
+    "draw": "{--shard}-of-{--of}.safetensors",
+    "settle": "search/state-{--round}-of-{--parts}.safetensors",
+    "compare": "search/pairs-{--round}-{--part}-of-{--parts}.safetensors",
+    "merge": "merge-{--candidates}.json",
+}
+if command == "compare" and given["--round"] == given["--part"] == "1" and not (paths.ROOT / "killed").exists():
+    (paths.ROOT / "killed").touch()
+    os.kill(os.getpid(), 9)
+if command == "settle" and given["--round"] == "2":
+    assert len(list((folder / "search").glob("pairs-1-*"))) == int(given["--parts"])
 if command == "merge":
     assert len(list(folder.glob("*.safetensors"))) == int(given["--of"])
     folder = paths.artifact(given["--run"], given["--dataset"], "records") / "shards"
-name = "merge-{--candidates}.json" if command == "merge" else "{--shard}-of-{--of}.safetensors"
-folder.mkdir(parents=True, exist_ok=True)
-(folder / name.format(**given)).write_text(str(given))
+file = folder / names[command].format(**given)
+file.parent.mkdir(parents=True, exist_ok=True)
+file.write_text(str(given))
 """
 
 
@@ -263,6 +276,11 @@ def test_snakemake_draws_each_shard_once_and_merges_last(tmp_path):
     (root / "results/embedded/fashion-mnist/shards/1-of-3.safetensors").unlink()
     assert make("candidates=50000", "of=3")[1] == []  # what is merged needs no shards
     assert len(make("candidates=60000", "of=3")[1]) == 4
+    done, lines = make("candidates=8000", "of=3", "parts=2")
+    assert done.returncode == 0, done.stderr
+    rounds, searched = 2, [line.split()[0] for line in lines]
+    assert searched.count("settle") == rounds + 1 and searched[-1] == "merge" and lines[-1].endswith(" 2")
+    assert searched.count("compare") == 2 * rounds + 1, "the one that was killed is made again"
     failed, lines = make("of=3")
     assert failed.returncode and not lines and "say how many" in failed.stdout + failed.stderr
 
@@ -291,8 +309,8 @@ def test_a_device_without_merges_of_two_sizes_has_no_row():
     draw, merge = (
         {"device": "a", "drawn": 1, "survivors": 1, "seconds": 1.0, "bytes": 1} | more for more in ({}, {"kept": 1})
     )
-    assert shards.scale_rows([], [10]) == shards.scale_rows([draw, merge], [10]) == []
-    assert shards.scale_rows([merge, merge | {"survivors": 2}], [10]) == []
+    assert plan.scale_rows([], [10]) == plan.scale_rows([draw, merge], [10]) == []
+    assert plan.scale_rows([merge, merge | {"survivors": 2}], [10]) == []
 
 
 def test_a_scale_is_extrapolated_by_the_powers_between_the_two_largest_merges():
@@ -313,7 +331,7 @@ def test_a_scale_is_extrapolated_by_the_powers_between_the_two_largest_merges():
         for n in (10_000, 2500, 100)
     ]
     merges[2] |= {"searching": 3.0, "kept": 90}  # of so few, the search takes what it takes to begin
-    row, huge = shards.scale_rows(draws + merges, [20_000, 100_000_000])
+    row, huge = plan.scale_rows(draws + merges, [20_000, 100_000_000])
     assert (row["survivors"], row["kept"], row["drawing_hours"]) == (10_000, 1000, pytest.approx(0.02))
     assert row["search_exponent"] == pytest.approx(2) and row["merging_hours"] == pytest.approx(101 / 3600)
     assert row["disk_gb"] == pytest.approx(11_000 / 2**20) and row["shard_memory_gb"] == 1.5
