@@ -105,7 +105,12 @@ def test_the_table_has_a_row_for_each_folder_and_seed(judged, tmp_path, capsys):
         ("colours", "0", "1", ""),
         ("colours", "1", "1", ""),
     ]
-    assert prove.agreement(prove.rows("mine")) == [{"folder": "colours", "agrees": 2, "of": 2}]
+    (row,) = prove.agreement(prove.rows("mine"))
+    assert row == {
+        "folder": "colours", "right": "no (2)", "answer": "no (2)", "best": "TrivialAugment (2)",
+        "augmenter": "none (2)", "agrees": 2, "of": 2,
+    }  # fmt: skip
+    assert prove.agreement([]) == []
     assert judged[1][0][1].augmenters == {"glico": {"seconds": 3.0}}
 
 
