@@ -4,7 +4,7 @@ They refuse nothing and leave nothing out: what they decided would be no answer 
 """
 
 from collections.abc import Callable, Iterator
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import numpy as np
 import torch
@@ -69,13 +69,9 @@ def gates(run: str, dataset: str, plan: Plan) -> dict[str, dict]:
 
 def looking(known: outside.Outside, seen: Dataset, *, balanced: bool) -> Callable:
     """Return what maps images to a backbone's features and to the logits of a layer fitted to those of real images."""
-    weight, bias = judge_tuned.first_layer(known, seen, balanced=balanced)
-
-    def look(images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        points = outside.features(known, images)
-        return points, points @ weight.T + bias
-
-    return lru_cache(look)
+    features = lru_cache(partial(outside.features, known))
+    weight, bias = judge_tuned.first_layer(features(seen.images), seen.labels, balanced=balanced)
+    return lambda images: (features(images), features(images) @ weight.T + bias)
 
 
 def twins(run: str, dataset: str, plan: Plan, pictures: judge_folder.Pictures) -> list[dict]:
