@@ -38,7 +38,7 @@ unexport JUPYTER_PATH
 # All that the embedded run needs is here; a download must be asked for (HF_HUB_OFFLINE=0), e.g. of CLIP weights.
 run test notebooks: export HF_HUB_OFFLINE ?= 1
 
-.PHONY: help install run html judge verify subsets ablations augmenters prompts paper paper-plan test lab notebooks sbom clean
+.PHONY: help install run html judge verify subsets ablations augmenters few-shot flare robust groups prompts paper paper-plan test lab notebooks sbom clean
 .DEFAULT_GOAL := help
 
 help:
@@ -52,6 +52,10 @@ help:
 	@echo "make subsets    the comparison on two more subsets of the data, each with its own CLIP, GAN and projector; it resumes"
 	@echo "make ablations  make run, then every entry of notebooks/params/ablations.yaml, with the time left; it resumes"
 	@echo "make augmenters every augmenter in one comparison, as planned in notebooks/params/augmenters.yaml; hours; it resumes"
+	@echo "make flare      restored, drawn and mixed images, as planned in notebooks/params/flare.yaml; it resumes"
+	@echo "make few-shot   one to ten images a class and the images of other classes, as planned in few_shot.yaml; it resumes"
+	@echo "make robust     training against attacks with and without synthetic images, as planned in robust.yaml; it resumes"
+	@echo "make groups     looks that some classes lack, and rare classes, as planned in groups.yaml; it resumes"
 	@echo "make prompts    ask an LLM for the prompts of DATASET (MODEL, BASE_URL; the key in OPENAI_API_KEY) and record them;"
 	@echo "                MODEL=template, or BANK=file.txt with lines CLASS: prompt, needs no key"
 	@echo "make paper      the grid of notebooks/params/grid.yaml on every GPU; make paper-plan only shows its jobs"
@@ -112,6 +116,12 @@ augmenters: export HF_HUB_OFFLINE ?= 1
 augmenters: $(READY)
 	@$(BIN)/snakemake --snakefile augmenters.smk --cores $(call quoted,CORES) --config $(CONFIG) --rerun-incomplete --nolock \
 	  --keep-going --rerun-triggers mtime input params --max-checksum-file-size 100MB --quiet host rules reason -- all_augmenters
+
+# Each measures what its plan in notebooks/params says, and resumes; groups has its own list of data sets.
+PLANNED := few-shot flare robust groups
+$(PLANNED): export HF_HUB_OFFLINE ?= 1
+$(PLANNED): $(READY)
+	@$(BIN)/python -m sega_utils $@ --run $(call quoted,RUN) $(if $(filter groups,$@),,--dataset $(call quoted,DATASET))
 
 # PRICES="0.15 0.60": of a million tokens read and written, for the cost.
 prompts: $(READY)

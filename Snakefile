@@ -42,10 +42,13 @@ READS = {
     "08_ablations": ((*NETWORKS, "candidates", "synthetic", "classifiers"), ("ablations.yaml",)),
     "09_efficiency": ((*NETWORKS, "candidates", "classifiers"), ("models", "paper")),
     "10_augmenters": (("real",), ("tuned.yaml", "augmenters.yaml")),
+    "13_robust": (("real",), ("tuned.yaml", "robust.yaml")),
     "15_own_images": ((), ("clip-art",)),
+    "16_groups": ((), ("tuned.yaml", "groups.yaml")),
     "14_report": ((*NETWORKS, "candidates", "synthetic", "provenance", "classifiers"), ("paper",)),
 }
-ASIDE = {"10_augmenters", "15_own_images"}  # with a target of its own, and part of a run only where UNTIL names it
+# each with a target of its own, and part of a run only where UNTIL names it
+ASIDE = {"10_augmenters", "13_robust", "15_own_images", "16_groups"}
 NOTEBOOKS = tuple(name for name in READS if name not in ASIDE - {config.get("until")})
 RUN, DATASET = config.get("run", "embedded"), config.get("dataset", "fashion-mnist")
 try:

@@ -24,6 +24,59 @@ import nbformat
 from sega_utils.core import parameters, paths
 
 
+def asked(notebook: Path, given: dict, params_file: Path | None) -> tuple[dict, Path]:
+    """Return what a notebook's parameters are to be, and the folder of its run's executed notebooks.
+
+    Raises:
+        FileNotFoundError, ValueError: as ``execute``.
+    """
+    known = parameters.read(notebook)
+    given = parameters.check((parameters.read_file(params_file, notebook) if params_file else {}) | given, known)
+    final = {name: given.get(name, parameter.default) for name, parameter in known.items()}
+    if not {"RUN", "DATASET"} <= final.keys():
+        raise ValueError(f"{paths.shown(notebook)} has no parameters RUN and DATASET, which say where results go")
+    paths.run_name(final["RUN"])
+    parameters.check_seeds(final)
+    return given, paths.artifact(final["RUN"], final["DATASET"], "notebooks")
+
+
+def run_cells(notebook: Path, given: dict, copy: Path) -> nbformat.NotebookNode:
+    """Execute all cells in a fresh kernel and return the notebook; ``copy`` has what ran, whenever it stops.
+
+    Raises:
+        RuntimeError: a cell failed, or the notebook stopped itself.
+    """
+    import papermill  # takes seconds, as in ``execute``
+    from traitlets.config import Config
+
+    # it cannot read every literal, and says so; ``parameters`` has checked them all
+    logging.getLogger("papermill").setLevel(logging.ERROR)
+    try:
+        with shown_progress():
+            # papermill saves after each cell: under a name that is true whenever and however the run is stopped
+            executed = papermill.execute_notebook(
+                str(notebook.resolve()),
+                str(copy),
+                given,
+                kernel_name="python3",
+                language="python",
+                cwd=paths.ROOT,
+                progress_bar=not os.environ.get("CI"),
+                coalesce_streams=True,
+                start_timeout=300,
+                config=Config({"KernelManager": {"transport_encryption": "auto"}}),
+                shutdown_kernel="immediate",
+            )
+        code = [cell for cell in executed.cells if cell.cell_type == "code" and cell.source.strip()]
+        if any(cell.execution_count is None for cell in code):
+            raise RuntimeError("it stopped itself before its last cell")
+    except (papermill.exceptions.PapermillException, RuntimeError) as error:
+        raise RuntimeError(explain(error, notebook, copy)) from error
+    finally:
+        copy.write_text(clean(copy.read_text(encoding="utf-8")), encoding="utf-8")
+    return executed
+
+
 def execute(
     notebook: Path, given: dict | None = None, *, params_file: Path | None = None, output: Path | None = None
 ) -> Path:
@@ -41,28 +94,13 @@ def execute(
         RuntimeError: a cell failed; what ran is kept as ``<name>.failed.ipynb``.
         OSError: the output cannot be written.
     """
-    known = parameters.read(notebook)
-    given = parameters.check(
-        (parameters.read_file(params_file, notebook) if params_file else {}) | (given or {}), known
-    )
-    final = {name: given.get(name, parameter.default) for name, parameter in known.items()}
-    if not {"RUN", "DATASET"} <= final.keys():
-        raise ValueError(f"{paths.shown(notebook)} has no parameters RUN and DATASET, which say where results go")
-    paths.run_name(final["RUN"])
-    parameters.check_seeds(final)
-    folder = paths.artifact(final["RUN"], final["DATASET"], "notebooks")
+    given, folder = asked(notebook, given or {}, params_file)
     output = Path(output or folder / notebook.name).resolve()
     in_place = output == notebook.resolve()
     failed = (folder if in_place else output.parent) / f"{output.stem}.failed.ipynb"
 
-    # these two take seconds, too long to wait for the news of a typing error
-    import papermill
-    from traitlets.config import Config
+    from sega_utils.core import artifacts  # takes a second, too long to wait for the news of a typing error
 
-    from sega_utils.core import artifacts
-
-    # it cannot read every literal, and says so; ``parameters`` has checked them all
-    logging.getLogger("papermill").setLevel(logging.ERROR)
     with artifacts.advised(output):
         for place in (output, failed):
             place.parent.mkdir(parents=True, exist_ok=True)
@@ -71,29 +109,7 @@ def execute(
             print(f"executing {paths.shown(notebook)}", file=sys.stderr)
             if not in_place:
                 output.unlink(missing_ok=True)  # an earlier run's success would hide this one's failure
-            try:
-                with shown_progress():
-                    # papermill saves after each cell: under a name that is true whenever and however the run is stopped
-                    executed = papermill.execute_notebook(
-                        str(notebook.resolve()),
-                        str(failed),
-                        given,
-                        kernel_name="python3",
-                        language="python",
-                        cwd=paths.ROOT,
-                        progress_bar=not os.environ.get("CI"),
-                        coalesce_streams=True,
-                        start_timeout=300,
-                        config=Config({"KernelManager": {"transport_encryption": "auto"}}),
-                        shutdown_kernel="immediate",
-                    )
-                code = [cell for cell in executed.cells if cell.cell_type == "code" and cell.source.strip()]
-                if any(cell.execution_count is None for cell in code):
-                    raise RuntimeError("it stopped itself before its last cell")
-            except (papermill.exceptions.PapermillException, RuntimeError) as error:
-                raise RuntimeError(explain(error, notebook, failed)) from error
-            finally:
-                failed.write_text(clean(failed.read_text(encoding="utf-8")), encoding="utf-8")
+            executed = run_cells(notebook, given, failed)
             if in_place:
                 strip(executed)
             else:

@@ -111,20 +111,17 @@ def synthesise(
     chunks. The images do not depend on ``chunk``: it only groups batches, which are always the same.
 
     Args:
-        texts: P prompts.
-        class_ids: their classes, int64 (P,).
-        batch: images drawn at once.
-        chunk: images a file, a multiple of ``batch``.
+        texts: P prompts. class_ids: their classes, int64 (P,).
+        batch: images drawn at once. chunk: images a file, a multiple of ``batch``.
         options: ``steps``, ``guidance``, ``size``, ``channels`` and ``side`` of ``draw``.
 
     Returns:
-        The pool: ``images`` uint8 (n, C, side, side), ``class_ids``, ``prompt_ids`` and ``seeds`` int64 (n,).
+        The pool: ``images`` uint8 (n, C, side, side), ``class_ids``, ``prompt_ids``, ``seeds`` int64 (n,).
         The cost: ``seconds`` over all chunks, whenever they were drawn, ``seconds_per_image``, ``params_millions``,
         and the highest ``peak_memory_gb`` (and ``peak_gpu_memory_gb``).
 
     Raises:
-        ValueError: ``chunk`` is no multiple of ``batch``, or ``n`` is not positive.
-        ArtifactError: a chunk's file is damaged.
+        ValueError: ``chunk`` is no multiple of ``batch``, or ``n`` is not positive. ArtifactError: a damaged chunk.
     """
     if n < 1 or batch < 1 or chunk < 1 or chunk % batch:
         raise ValueError(f"n is {n}, batch {batch}, chunk {chunk}; all are at least 1, and chunk a multiple of batch")
@@ -136,18 +133,13 @@ def synthesise(
         path = folder / f"{key[:16]}.safetensors"
         if not path.exists():
             with runtime.measure() as cost:
-                drawn = [
-                    paint(pipeline, mine[i : i + batch], seeds[i : i + batch], **options)
-                    for i in range(0, len(mine), batch)
-                ]
-            artifacts.save_tensors(path, {"images": torch.cat(drawn)}, {"cost": cost})
+                parts = [slice(i, i + batch) for i in range(0, len(mine), batch)]
+                drawn = torch.cat([paint(pipeline, mine[part], seeds[part], **options) for part in parts])
+            artifacts.save_tensors(path, {"images": drawn}, {"cost": cost})
         tensors, meta = artifacts.load_tensors(path)
-        images.append(tensors["images"])
-        costs.append(meta["cost"])
+        images, costs = [*images, tensors["images"]], [*costs, meta["cost"]]
     total = {name: max(cost.get(name, 0) for cost in costs) for name in costs[0]}
     total["seconds"] = sum(cost["seconds"] for cost in costs)
     size = sum(p.numel() for part in NETWORKS for p in getattr(pipeline, part).parameters())
-    return plan | {"images": torch.cat(images)}, total | {
-        "seconds_per_image": total["seconds"] / n,
-        "params_millions": size / 1e6,
-    }
+    total |= {"seconds_per_image": total["seconds"] / n, "params_millions": size / 1e6}
+    return plan | {"images": torch.cat(images)}, total

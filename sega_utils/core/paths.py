@@ -34,6 +34,7 @@ ARTIFACTS = {
     "attacks": ("attacks", "07_adversarial"),
     "pools": ("pools", None),
     "augmenters": ("augmenters", None),
+    "robust": ("robust", None),
     "shards": ("shards", None),
     "judge": ("judge", None),
     "records": ("records", None),

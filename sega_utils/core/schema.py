@@ -48,7 +48,7 @@ RULES |= dict.fromkeys(
     (
         *("accuracy", "accuracy_by_class", "accuracy_reference", "accuracy_ours", "accuracy_theirs", "fraction"),
         *("zero_shot_accuracy", "attribute_accuracy", "corruptions", "shifts", "agreement", "agreement_real"),
-        *("retrieval", "precision", "recall", "kept_share"),
+        *("retrieval", "precision", "recall", "kept_share", "robust", "autoattack", "adaptive"),
     ),
     SHARE,
 )
@@ -64,6 +64,7 @@ RULES |= dict.fromkeys(
     (
         *("seconds", "peak_memory_gb", "peak_gpu_memory_gb", "seconds_per_image", "seconds_per_kept_image"),
         *("seconds_ours", "seconds_theirs", "drawing", "filtering", "searching", "params_millions", "epsilon", "iqr"),
+        *("cpu_seconds", "cpu_seconds_attacks"),
     ),
     COST,
 )
@@ -85,6 +86,7 @@ BUILT = str.maketrans({"[": "a list of ", "{": "by name ", ".": "single values",
 ALWAYS = ("run", "dataset", "stage", "name", "seconds")
 OF_ARM = ("param_arm", "param_seed", "input_weights")
 OF_ZOO = ("param_subset", "param_per_class", "param_protocol", "param_seconds")
+OF_ROBUST = ("robust", "n", "param_arm", "param_seed", "param_loss", *OF_ZOO)
 # what tables, claims and report read of a stage's records; a dot goes into what a key holds, each item of a list
 NEEDED = {
     "clip": ("param_clip",),
@@ -105,6 +107,8 @@ NEEDED = {
     ),
     "augmenters": (*("frechet", "precision", "recall", "duplicates"), *OF_ZOO),
     "zoo": (*("accuracy", "accuracy_validation", "param_arm", "param_seed", "param_share"), *OF_ZOO),
+    **dict.fromkeys(("robust", "robust-tuning"), (*OF_ROBUST, "accuracy", "gradients", "cpu_seconds")),
+    "robust-checks": (*OF_ROBUST, "autoattack", "adaptive", "masking"),
 }
 
 

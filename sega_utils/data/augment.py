@@ -114,6 +114,8 @@ POLICIES: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
     "randaugment": policies.randaugment,
     "augmix": policies.augmix,
     "pixmix": policies.pixmix,
+    "photometric": policies.photometric,
+    "affine": policies.affine,
 }
 MIXING: dict[str, Callable[[torch.Tensor, torch.Tensor], tuple[torch.Tensor, torch.Tensor]]] = {
     "none": lambda images, targets: (images, targets),

@@ -1,4 +1,4 @@
-"""Policies that change every image by operations drawn for it: RandAugment, AugMix and PixMix.
+"""Policies that change every image by operations drawn for it: RandAugment, AugMix, PixMix, photometric and affine.
 
 Their operations are torchvision's. Its own policies go image by image; here, images that drew the same operation of the
 same strength go through it together, which is what makes the longer ones as quick as TrivialAugment.
@@ -10,6 +10,7 @@ gradients flow.
 import math
 
 import torch
+from torch import nn
 
 from sega_utils.data.images import from_uint8, to_uint8
 from sega_utils.data.leaves import dead_leaves
@@ -170,3 +171,28 @@ def summed(images: torch.Tensor, others: torch.Tensor, a: torch.Tensor, b: torch
 def multiplied(images: torch.Tensor, others: torch.Tensor, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
     """Return a weighted product of images, in which middle grey is one."""
     return (2 * images) ** a * (2 * others).clamp(min=1e-37) ** b / 2
+
+
+def photometric(images: torch.Tensor) -> torch.Tensor:
+    """Make every image darker or lighter, by a factor of 0.5 .. 1.5, and its middle tones, by a gamma of 0.6 .. 1.6.
+
+    Source: brightness as in Krizhevsky et al. 2012, section 4.1, in random strength (Howard 2013).
+    """
+    uniform = lambda: torch.rand(len(images), 1, 1, 1).to(images.device)
+    gamma = torch.exp((2 * uniform() - 1) * math.log(1.6))
+    return (images**gamma * (0.5 + uniform())).clamp(0, 1)
+
+
+def affine(images: torch.Tensor) -> torch.Tensor:
+    """Stretch every image by a factor of 0.7 .. 1.4 in each direction, turn it by up to 15 degrees, and shear it.
+
+    Source: Simard, Steinkraus and Platt 2003, section 2, without their elastic part.
+    """
+    n = len(images)
+    either = lambda most: (2 * torch.rand(n) - 1) * most
+    wide, tall = (torch.exp(either(math.log(1.4))) for _ in range(2))
+    turn, shear, still = either(math.radians(15)), either(0.2), torch.zeros(n)
+    across = torch.stack((turn.cos() / wide, (shear - turn.sin()) / wide, still), 1)
+    down = torch.stack((turn.sin() / tall, turn.cos() / tall, still), 1)
+    grid = nn.functional.affine_grid(torch.stack((across, down), 1), list(images.shape), align_corners=False)
+    return nn.functional.grid_sample(images, grid.to(images.device), align_corners=False)

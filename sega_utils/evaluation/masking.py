@@ -53,14 +53,7 @@ def signs(
     """
     options = {"norm": norm, "seed": seed, "steps": steps}
     everything = reach(images, norm)
-    noise = float(
-        (
-            attacks.check_inputs(model, images, labels, eps=eps, norm=norm)
-            - attacks.check_inputs(model, images, labels, eps=eps, norm=norm)
-        )
-        .abs()
-        .max()
-    )
+    first, second = (attacks.check_inputs(model, images, labels, eps=eps, norm=norm) for _ in range(2))
     stand = lambda found, eps: attacks.standing(model, images, found, labels, eps=eps, norm=norm)
     one_step = stand(attacks.fgsm(model, images, labels, eps=eps, norm=norm), eps)
     many_steps = stand(attacks.pgd(model, images, labels, eps=eps, **options), eps)
@@ -71,16 +64,13 @@ def signs(
         raise ValueError(f"the model recognises none of {len(labels)} images; there is nothing to attack")
     losses, attacked = climb(model, images[correct], labels[correct], eps=eps, norm=norm)
     shares = {"one_step": one_step, "many_steps": many_steps, "black_box": black_box, "unbounded": unbounded}
-    return (
-        {"noise": noise}
-        | {name: float(stands.double().mean()) for name, stands in shares.items()}
-        | {
-            "loss_clean": losses[0],
-            "loss_attacked": losses[-1],
-            "rising": mean(after > before for before, after in zip(losses, losses[1:], strict=False)),
-            "padding": float((attacked != images[correct])[..., border(images)].double().mean()),
-        }
-    )
+    return {"noise": float((first - second).abs().max())} | {
+        **{name: float(stands.double().mean()) for name, stands in shares.items()},
+        "loss_clean": losses[0],
+        "loss_attacked": losses[-1],
+        "rising": mean(after > before for before, after in zip(losses, losses[1:], strict=False)),
+        "padding": float((attacked != images[correct])[..., border(images)].double().mean()),
+    }
 
 
 def reach(images: torch.Tensor, norm: str) -> float:

@@ -10,7 +10,7 @@ from sega_utils.core import artifacts, paths, runtime
 from sega_utils.data import catalogue
 from sega_utils.data.images import Dataset, take
 from sega_utils.evaluation import classified, masking
-from sega_utils.training import attacks, autoattack, recipes
+from sega_utils.training import attacks, autoattack, classifiers, recipes
 
 EPSILONS = (0, 0.25, 0.5, 1, 2, 4, 8, 16)  # in 1/255
 COLUMNS = ("arm", "attack", "norm", "epsilon", "seed", "accuracy", "n")
@@ -47,6 +47,59 @@ def accuracy_under(
     elif eps != 0:
         found = attacks.ATTACKS[attack](model, images, labels, eps=eps, norm=norm, seed=seed)
     return float(attacks.standing(model, images, found, labels, eps=eps, norm=norm).double().mean())
+
+
+def restarted(
+    model: torch.nn.Module,
+    images: torch.Tensor,
+    labels: torch.Tensor,
+    *,
+    eps: float,
+    norm: str = "Linf",
+    restarts: int = 10,
+    steps: int = 200,
+) -> torch.Tensor:
+    """Return which images (N,) stand against PGD from each of several random starts.
+
+    Args:
+        images, labels, eps, norm: see ``attacks.check_inputs``.
+
+    Source: Madry et al. 2018; many restarts as Carlini et al. 2019 ask for.
+    """
+    stands = classifiers.predict(model, images) == labels
+    for seed in range(restarts):
+        if len(rows := stands.nonzero()[:, 0]):
+            data = images[rows], labels[rows]
+            found = attacks.pgd(model, *data, eps=eps, norm=norm, steps=steps, seed=seed)
+            stands[rows] = attacks.standing(model, data[0], found, data[1], eps=eps, norm=norm)
+    return stands
+
+
+def strongest(
+    model: torch.nn.Module,
+    images: torch.Tensor,
+    labels: torch.Tensor,
+    *,
+    eps: float,
+    norm: str = "Linf",
+    whole: bool = False,
+) -> torch.Tensor:
+    """Return which images (N,) stand against AutoAttack, of fewer than four classes against ``restarted``.
+
+    Args:
+        images, labels, eps, norm: see ``attacks.check_inputs``.
+        whole: or else its first two attacks alone, APGD on the cross-entropy and on targets, which leave little to
+            the others where no gradient is masked.
+
+    Source: Croce and Hein 2020.
+    """
+    with torch.no_grad():
+        n_classes = model(images[:1]).shape[1]
+    if n_classes < 4:
+        return restarted(model, images, labels, eps=eps, norm=norm)
+    names = autoattack.STANDARD if whole else autoattack.STANDARD[:2]
+    found, _ = autoattack.auto_attack(model, images, labels, eps=eps, norm=norm, names=names)
+    return attacks.standing(model, images, found, labels, eps=eps, norm=norm)
 
 
 def sample_test(dataset: str, n: int, seed: int = 0) -> Dataset:
@@ -105,18 +158,10 @@ def measure_attacks(
             rows.append(row)
         return {"attacked": rows, "masking": found}
 
-    parameters = {
-        "n_test": n_test,
-        "epsilons": list(epsilons),
-        "n_autoattack": n_autoattack,
-        "norm": norm,
-        "autoattack_epsilons": list(autoattack_epsilons),
-        "attack_seed": attack_seed,
-    }
+    asked = {"n_test": n_test, "epsilons": list(epsilons), "n_autoattack": n_autoattack}
+    asked |= {"norm": norm, "autoattack_epsilons": list(autoattack_epsilons), "attack_seed": attack_seed}
     inputs = {"test": artifacts.digest({"images": test.images, "labels": test.labels})}
-    return classified.evaluate(
-        run, dataset, "attacks", arm, seed, measure=measure, parameters=parameters, inputs=inputs
-    )
+    return classified.evaluate(run, dataset, "attacks", arm, seed, measure=measure, parameters=asked, inputs=inputs)
 
 
 def attack_rows(found: Iterable[dict]) -> list[dict]:

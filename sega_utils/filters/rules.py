@@ -15,7 +15,13 @@ from sega_utils.filters.hashes import pack
 from sega_utils.filters.kernels import blur_score, phash
 
 # In the order they are applied; an image's reason is the first that rejects it.
-FILTERS = ("alignment", "class", "blur", "real_duplicate", "duplicate")
+FILTERS = (
+    "alignment",  # the own class's score is below the class's threshold
+    "class",  # another class scores higher
+    "blur",  # the sharpness is below the class's threshold
+    "real_duplicate",  # a near-duplicate of a training image
+    "duplicate",  # a near-duplicate of a better-scored one, among those that pass all others
+)
 
 
 @torch.no_grad()
@@ -100,18 +106,11 @@ def apply_filters(
 ) -> tuple[torch.Tensor, dict[str, list]]:
     """Decide which candidates to keep, and why not the others.
 
-    alignment: the own class's score is below the class's threshold. class: another class scores higher.
-    blur: the sharpness is below the class's threshold. real_duplicate: a near-duplicate of a training image.
-    duplicate: among those that pass all others, a near-duplicate of a better-scored one that is kept.
-
     Args:
-        images: float32 (N, C, S, S) in [0, 1], see ``images.check_images``.
-        class_ids: int64 (N,), the class each was drawn for.
-        class_scores: (N, n_classes), from the function of that name.
-        alignment_threshold, blur_threshold: (n_classes,), from ``calibrate``.
+        images: float32 (N, C, S, S) in [0, 1]. class_ids: int64 (N,), the class each was drawn for.
+        class_scores: (N, n_classes). alignment_threshold, blur_threshold: (n_classes,), from ``calibrate``.
         real_images: float32 (M, C, S, S), the training images.
-        max_distance, min_ssim: as for ``near_duplicates``.
-        use: names out of ``FILTERS``.
+        max_distance, min_ssim: as for ``near_duplicates``. use: names out of ``FILTERS``.
 
     Returns:
         The keep mask, bool (N,), and a table of columns of length N: clip_score, best_class, blur_score,
@@ -122,7 +121,40 @@ def apply_filters(
 
     Source: poster, "Security-Aware Semantic Filtering".
     """
-    use = set(use)
+    thresholds = {"alignment_threshold": alignment_threshold, "blur_threshold": blur_threshold}
+    _check_inputs(images, class_ids, class_scores, thresholds, use := set(use))
+    limits = {"max_distance": max_distance, "min_ssim": min_ssim}
+    class_ids, class_scores = class_ids.to(images.device), class_scores.to(images.device)
+    own, blur = class_scores.gather(1, class_ids[:, None])[:, 0], blur_score(images)
+    table = {"clip_score": own, "best_class": class_scores.argmax(1), "blur_score": blur}
+    why = torch.full_like(class_ids, -1)
+    copies = lambda column, found: table.setdefault(column, found) >= 0
+    rejects = {
+        "alignment": lambda: own < alignment_threshold.to(own)[class_ids],
+        "class": lambda: own < class_scores.amax(1),
+        "blur": lambda: blur < blur_threshold.to(blur)[class_ids],
+        "real_duplicate": lambda: copies("real_duplicate_of", _real_copy(images, real_images, limits)),
+        "duplicate": lambda: copies("duplicate_of", _better_copy(images, own, why < 0, **limits)),
+    }
+    for index, name in enumerate(FILTERS):
+        if name in use:
+            why[(why < 0) & rejects[name]()] = index
+    table["kept"], reasons = why < 0, (*FILTERS, "")  # of index -1, none
+    columns = {column: value.tolist() for column, value in table.items()}
+    return table["kept"], columns | {"reason": [reasons[index] for index in why.tolist()]}
+
+
+def _real_copy(images: torch.Tensor, real_images: torch.Tensor, limits: dict) -> torch.Tensor:
+    """Return which training image each candidate nearly is, the first of several, or -1; int64 (N,)."""
+    pairs = near_duplicates(images, against=real_images, **limits)
+    none = torch.full((len(images),), -1, device=images.device)
+    return none.scatter_reduce_(0, *pairs.T, "amin", include_self=False)
+
+
+def _check_inputs(
+    images: torch.Tensor, class_ids: torch.Tensor, class_scores: torch.Tensor, thresholds: dict, use: set[str]
+) -> None:
+    """Raise ValueError if ``apply_filters`` cannot work with these."""
     if not use <= set(FILTERS):
         raise ValueError(f"unknown filter {sorted(use - set(FILTERS))}; allowed are {', '.join(FILTERS)}")
     check_images(images)
@@ -133,40 +165,9 @@ def apply_filters(
         )
     n_classes = class_scores.shape[1]
     _check_ids(class_ids, len(images), n_classes)
-    for name, value in (("alignment_threshold", alignment_threshold), ("blur_threshold", blur_threshold)):
+    for name, value in thresholds.items():
         if value.shape != (n_classes,):
             raise ValueError(f"{name} must be ({n_classes},), one a class; received {tuple(value.shape)}")
-
-    device = images.device
-    class_ids, class_scores = class_ids.to(device), class_scores.to(device)
-    own, blur = class_scores.gather(1, class_ids[:, None])[:, 0], blur_score(images)
-    table = {"clip_score": own, "best_class": class_scores.argmax(1), "blur_score": blur}
-    kept = torch.ones(len(images), dtype=torch.bool, device=device)
-    reason = [""] * len(images)
-
-    def copies_real():
-        pairs = near_duplicates(images, max_distance=max_distance, min_ssim=min_ssim, against=real_images)
-        first = torch.full_like(class_ids, -1).scatter_reduce_(0, *pairs.T, "amin", include_self=False)
-        table["real_duplicate_of"] = first
-        return first >= 0
-
-    def copies_better():
-        table["duplicate_of"] = _better_copy(images, own, kept, max_distance=max_distance, min_ssim=min_ssim)
-        return table["duplicate_of"] >= 0
-
-    rejects = {
-        "alignment": lambda: own < alignment_threshold.to(device)[class_ids],
-        "class": lambda: own < class_scores.amax(1),
-        "blur": lambda: blur < blur_threshold.to(device)[class_ids],
-        "real_duplicate": copies_real,
-        "duplicate": copies_better,
-    }
-    for name in (name for name in FILTERS if name in use):
-        rejected = kept & rejects[name]()
-        for index in rejected.nonzero()[:, 0].tolist():
-            reason[index] = name
-        kept = kept & ~rejected
-    return kept, {column: value.tolist() for column, value in (table | {"kept": kept}).items()} | {"reason": reason}
 
 
 def _better_copy(

@@ -110,6 +110,9 @@ def seeds_of(scores: dict[int, float]) -> str:
     return f"{len(scores)} seeds"
 
 
+AHEAD = f"{OURS} minus"  # head of the column of arms
+
+
 def ahead(found: dict[str, list[dict]], arms: Iterable[str]) -> list[dict[str, str]]:
     """Return SEGA-Net's lead over each other arm that was measured, in points, paired by seed, with 95 % interval.
 
@@ -131,7 +134,7 @@ def ahead(found: dict[str, list[dict]], arms: Iterable[str]) -> list[dict[str, s
     for arm, lead in leads["clean"].items():
         if lead:
             shown = {heads[what]: with_seeds(mine[arm], mine) for what, mine in leads.items()}
-            rows.append({f"{OURS} minus": arm} | shown)
+            rows.append({AHEAD: arm} | shown)
     return rows
 
 

@@ -54,9 +54,10 @@ def size(trained: list[dict], lead: dict) -> str:
     return f"{lead['of']}, {trained[0]['n_test']:,} test images"
 
 
-def told(lead: dict) -> str:
+def told(lead: dict, over: str = "seeds") -> str:
     """Return what an interval says, in words."""
-    return "a gain" if lead["ci_low"] > 0 else "a loss" if lead["ci_high"] < 0 else "no difference these seeds can tell"
+    none = f"no difference these {over} can tell"
+    return "a gain" if lead["ci_low"] > 0 else "a loss" if lead["ci_high"] < 0 else none
 
 
 def gain(trained: list[dict]) -> str:
@@ -81,6 +82,22 @@ def answer(trained: list[dict], verdicts: list[dict]) -> str:
     if lead:
         parts.append(f"Beside GAN-only, it has {gained(lead)} points ({lead['of']}): {told(lead)}.")
     return " ".join([*parts, counted(verdicts)])
+
+
+def of_subsets(rows: list[dict], trained: list[dict]) -> str:
+    """Return SEGA-Net's leads over all subsets; empty where one was measured.
+
+    Args:
+        rows: of ``subsets.subset_rows``; trained: records of the stage training, of the first subset.
+    """
+    best = best_real(trained)
+    leads = {row["arm"]: row for row in rows if row["arm"] in (BASELINE, best, "GAN-only")}
+    if not leads:
+        return ""
+    said = [f"{gained(row)} points beside {arm}: {told(row, 'subsets')}" for arm, row in leads.items()]
+    n = max(row["subsets"] for row in leads.values())
+    own = "each with a CLIP, a GAN and a projector of its own"
+    return f"Over {n} subsets of that size, {own}, {OURS} has {'; '.join(said)}."
 
 
 def of_zoo(primary: list[dict], plan: dict) -> str:

@@ -9,7 +9,7 @@ from sega_utils.core import artifacts, paths, records
 from sega_utils.core.numbers import aligned, interval, markdown, spread
 from sega_utils.evaluation import classified, robustness, shift
 from sega_utils.evaluation.classified import ACCURACY, accuracy_rows, belonging, check_same, evaluated, is_input
-from sega_utils.report import claims, poster, sentences
+from sega_utils.report import claims, poster, sentences, subsets
 from sega_utils.studies import benchmark, efficiency, entries, shards
 from sega_utils.studies.zoo import claims as zoo_claims, plan as zoo_plan, rows as zoo_rows
 from sega_utils.training import recipes
@@ -89,8 +89,18 @@ def verdicts_beside(run: str, dataset: str, reference: str) -> list[dict]:
 
 
 def ahead(run: str, dataset: str) -> list[dict[str, str]]:
-    """Return SEGA-Net's lead over each other arm, on clean and on corrupted images, see ``claims.ahead``."""
-    return claims.ahead(belonging(run, dataset) | {"shift": evaluated(run, dataset, "shift")}, recipes.ARMS)
+    """Return SEGA-Net's lead over each other arm, on clean and on corrupted images, see ``claims.ahead``.
+
+    Where other subsets were measured, a column has the lead over all of them, see ``subsets.subset_rows``.
+    """
+    rows = claims.ahead(belonging(run, dataset) | {"shift": evaluated(run, dataset, "shift")}, recipes.ARMS)
+    over = {row["arm"]: row for row in subsets.subset_rows(run, dataset)}
+    if over:
+        (n,) = {row["subsets"] for row in over.values()}
+        for row in rows:
+            mine = over.get(row[claims.AHEAD], dict.fromkeys(subsets.COLUMNS, ""))
+            row[f"clean images, {n} subsets"] = interval(*(mine[k] for k in ("difference", "ci_low", "ci_high")))
+    return rows
 
 
 def ablated(run: str, dataset: str) -> list[dict]:
@@ -116,6 +126,7 @@ def scale(run: str, dataset: str) -> list[dict]:
 
 TABLES = {
     "accuracy": (accuracy_rows, ACCURACY),
+    "subsets": (subsets.subset_rows, subsets.COLUMNS),
     "alignment": (alignment, ("stage", "median", "iqr", "n")),
     "steering": (steering, ("attribute", "effect", "ci_low", "ci_high", "n")),
     "filters": (rejections, ("filter", "candidates", "rejected")),
@@ -204,7 +215,8 @@ def update_readme(run: str, dataset: str, readme: Path = README) -> Path:
     shown = [markdown(found) for found in (rows, ahead(run, dataset)) if found]
     plan, answered = zoo_plan.read(), sentences.answer(belonging(run, dataset)["training"], claimed(run, dataset))
     primary = zoo_rows.primary_rows(records.read(run, dataset, "zoo"), plan)
-    said = "\n\n".join(filter(None, [answered, sentences.of_zoo(primary, plan)]))
+    over = sentences.of_subsets(subsets.subset_rows(run, dataset), belonging(run, dataset)["training"])
+    said = "\n\n".join(filter(None, [answered, over, sentences.of_zoo(primary, plan)]))
     return fill(readme, {"answer": said, "results": "\n\n".join([*shown, caption])})
 
 

@@ -50,14 +50,8 @@ def measure_variant(
     _, networks, filtered = VARIANTS[variant]
     inputs = pools.load_inputs(run, dataset, networks, device, pipeline)
     inputs = inputs | {"recipe": pools.recipe_of(run, dataset)}
-    parameters = {
-        "variant": variant,
-        "n": n,
-        "oversample": oversample if filtered else 1,
-        "seed": seed,
-        "sampling_steps": sampling_steps,
-        "inception": Path(inception).name,
-    }
+    parameters = {"variant": variant, "n": n, "oversample": oversample if filtered else 1, "seed": seed}
+    parameters |= {"sampling_steps": sampling_steps, "inception": Path(inception).name}
     if variant == "Stable Diffusion":
         parameters["pipeline"] = Path(pipeline).name if Path(pipeline).exists() else pipeline
     file, read = images_of(run, dataset, variant), inputs["digests"]
@@ -70,16 +64,8 @@ def measure_variant(
         artifacts.save_tensors(file, {"images": images, "labels": labels}, {"variant": variant})
         return values | quality(images, labels, catalogue.load(dataset, "test"), inputs, inception=inception)
 
-    return records.once(
-        run,
-        dataset,
-        "efficiency",
-        f"variant-{recipes.slug(variant)}",
-        parameters=parameters,
-        inputs=read,
-        measure=measure,
-        is_whole=lambda record: file.exists(),
-    )
+    known = {"parameters": parameters, "inputs": read, "is_whole": lambda record: file.exists()}
+    return records.once(run, dataset, "efficiency", f"variant-{recipes.slug(variant)}", measure=measure, **known)
 
 
 def drawn(inputs: dict, asked: dict) -> tuple[torch.Tensor, torch.Tensor, dict[str, float]]:

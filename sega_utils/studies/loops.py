@@ -17,6 +17,7 @@ from sega_utils.studies.benchmark import quartiles, timed
 from sega_utils.training import classifiers, recipes
 from sega_utils.training.classifiers import prepare, train_classifier
 
+OPTIONS = ("classifier", "steps", "batch_size", "lr", "weight_decay", *recipes.SPEED)
 ARM = "Std Aug"  # what a plain loop does without further ado
 LIBRARY = "torchvision + DataLoader"
 
@@ -67,6 +68,16 @@ def train_plain(
     return model.eval()
 
 
+def beside(accuracy: dict[str, dict[int, float]]) -> dict[str, float]:
+    """Return the means, spreads and paired difference of two loops' accuracies, each by seed."""
+    values = {}
+    for side, found in accuracy.items():
+        summary = numbers.summary(found.values())
+        values |= {f"accuracy_{side}": summary["mean"], f"std_{side}": summary["std"]}
+    paired = numbers.paired_difference(accuracy["ours"], accuracy["theirs"])
+    return values | {name: paired[name] for name in ("difference", "ci_low", "ci_high")}
+
+
 def measure_loops(
     run: str,
     dataset: str,
@@ -87,15 +98,12 @@ def measure_loops(
         turns: trainings of each loop, at least 2; the loop that began one turn is second in the next.
 
     Raises:
-        ValueError: fewer turns, or as ``train_plain``.
-        FileNotFoundError, ArtifactError: the run has no real images, or damaged ones.
+        ValueError: fewer turns, or as ``train_plain``. FileNotFoundError, ArtifactError: no real images, or damaged.
     """
     if turns < 2:
         raise ValueError(f"turns is {turns}; allowed is 2 or more: one has no spread to compare accuracies with")
-    real, meta = catalogue.load_real(run, dataset)
-    test = catalogue.load(dataset, "test")
-    names = ("classifier", "steps", "batch_size", "lr", "weight_decay", *recipes.SPEED)
-    options = {name: (recipes.SPEED | settings)[name] for name in names}
+    (real, meta), test = catalogue.load_real(run, dataset), catalogue.load(dataset, "test")
+    options = {name: (recipes.SPEED | settings)[name] for name in OPTIONS}
     loops = {"ours": train_classifier, "theirs": partial(train_plain, pictures=Pictures(real), workers=workers)}
     seconds: dict[str, list[float]] = {side: [] for side in loops}
     accuracy: dict[str, dict[int, float]] = {side: {} for side in loops}
@@ -107,18 +115,14 @@ def measure_loops(
                 spent, model = timed(partial(loops[side], real, **options, seed=seed + turn, device=device))
                 seconds[side].append(spent / options["steps"])
                 accuracy[side][seed + turn] = classifiers.accuracy(model, test.images, test.labels)
-    values = quartiles(list(zip(seconds["ours"], seconds["theirs"], strict=True)))
-    for side, found in accuracy.items():
-        summary = numbers.summary(found.values())
-        values |= {f"accuracy_{side}": summary["mean"], f"std_{side}": summary["std"]}
-    paired = numbers.paired_difference(accuracy["ours"], accuracy["theirs"])
-    values |= {name: paired[name] for name in ("difference", "ci_low", "ci_high")}
-    name = "-".join(f"{options[k]}" for k in ("classifier", "batch_size", "precision"))
+    values = quartiles(list(zip(seconds["ours"], seconds["theirs"], strict=True))) | beside(accuracy)
+    name = "-".join(str(options[k]) for k in ("classifier", "batch_size", "precision"))
+    name = f"loop-{name}{'-compiled' if options['compile'] else ''}-{workers}-workers"
     return records.write(
         run,
         dataset,
         "efficiency",
-        f"loop-{name}{'-compiled' if options['compile'] else ''}-{workers}-workers",
+        name,
         metrics=values | {"n_real": len(real.labels), "n_test": len(test.labels)},
         cost=cost,
         parameters=options | {"loop": LIBRARY, "workers": workers, "turns": turns, "seed": seed},

@@ -57,6 +57,7 @@ def train_clip(
     contrast: float = 0.3,
     unnamed: float = 0.2,
     ema: float = 0.998,
+    bins: torch.Tensor | None = None,
     device: torch.device | str = "cpu",
 ) -> tuple[torch.nn.Module, list[int], list[dict[str, float]]]:
     """Train a small CLIP from scratch; return the averaged model in eval mode, its vocabulary, and the loss curve.
@@ -68,6 +69,7 @@ def train_clip(
         contrast: weight of the captions beside that of the bare captions; it buys attributes with class accuracy.
         unnamed: share of captions that leave the class unsaid, so that attribute words mean something on their own.
         ema: decay of the averaged weights that are returned.
+        bins: int64 (N, 5), each image's third of every attribute; those within its class if absent.
 
     Raises:
         FloatingPointError: the loss is not finite.
@@ -84,7 +86,7 @@ def train_clip(
     cycle = lambda step: one_cycle((step + 1) / (steps + 1))
     schedules = tuple(torch.optim.lr_scheduler.LambdaLR(optimiser, cycle) for optimiser in optimisers)
     run = Steps(steps, label="CLIP", wrong=WRONG, every=25, check=1)
-    batches = captioned(data, size=batch_size, unnamed=unnamed, seed=seed)
+    batches = captioned(data, bins, size=batch_size, unnamed=unnamed, seed=seed)
     for step, (pixels, texts, true) in zip(run, batches, strict=False):
         loss = loss_of(model, pixels.to(device), tokenize(texts).to(device), names, true.to(device), contrast=contrast)
         run.note(loss=loss)
@@ -105,7 +107,7 @@ def optimisers_of(
 
 
 def captioned(
-    data: Dataset, *, size: int, unnamed: float, seed: int
+    data: Dataset, bins: torch.Tensor | None = None, *, size: int, unnamed: float, seed: int
 ) -> Iterator[tuple[torch.Tensor, list[str], torch.Tensor]]:
     """Yield batches of shifted and blended images, a caption for each, and what is true of them.
 
@@ -116,7 +118,7 @@ def captioned(
         Images float32 (size, 1, SIDE, SIDE) in [0, 1], texts, and float32 (size, size + n_classes): how true of each
         image each caption is, whoever it was written for, and each class.
     """
-    bins = attributes.terciles(attributes.measure(data.images), data.labels)
+    bins = attributes.terciles(attributes.measure(data.images), data.labels) if bins is None else bins
     classes = F.one_hot(data.labels, len(data.class_names)).float()
     words, rng = random.Random(seed), runtime.generator(seed)
     for pick in shuffled(len(data.labels), size, rng):

@@ -55,49 +55,56 @@ def expand(
 
     Args:
         bank: JSONL file of recorded answers; a live answer is added to it before the next class is asked.
-        descriptions: class name to what its images show, for those classes that need it.
-        words: words for looks that the text encoder knows; if empty, the LLM is free in its choice.
+        descriptions: what a class's images show, for those that need it. words: of looks; if empty, the LLM is free.
         model: whose prompts: an LLM, or one of ``banks.AUTHORED``, of which nothing is asked.
         temperature: of the LLM's sampling; None leaves it out, for models that refuse it.
         base_url: of any server compatible with OpenAI's; absent, the SDK's own default.
         api_key: absent, the environment variable OPENAI_API_KEY; read only when ``live``, stored nowhere.
-        timeout: seconds until the server's answer must be whole.
-        max_retries: how often to ask again, after a transient failure and after an invalid answer.
+        timeout: seconds until an answer must be whole. max_retries: after a transient failure or an invalid answer.
 
     Raises:
         ValueError: class names, a number or what is told of the images outside its limits.
         PromptError: no recorded answer in replay, no key, or an LLM that fails or keeps answering badly.
-        ArtifactError: the bank is damaged.
+        ArtifactError: a damaged bank.
 
     Source: poster, Semantic-Guided Prompt Generation, "LLM-based expansion".
     """
-    if n_prompts < 1 or max_retries < 0 or timeout <= 0:
-        raise ValueError(
-            f"n_prompts is {n_prompts}, max_retries {max_retries}, timeout {timeout}; allowed are "
-            "n_prompts >= 1, max_retries >= 0 and timeout > 0"
-        )
+    check_limits(n_prompts, max_retries, timeout)
     told = {"domain": domain, "descriptions": descriptions, "words": words}
     requests = compose_all(class_names, told, model=model, n_prompts=n_prompts, temperature=temperature)
     records = load_bank(bank) if Path(bank).exists() else {}
-    missing = [name for name, request in requests.items() if digest_json(request) not in records]
+    missing = {name: request for name, request in requests.items() if digest_json(request) not in records}
     if missing and (not live or model in AUTHORED):
         raise PromptError(
             f"{paths.shown(bank)} holds no answer of {model} for {', '.join(map(repr, missing))} with these "
             "parameters; use those it was recorded with, or record it: live=True and the key in OPENAI_API_KEY"
         )
     if missing:
-        server = llm.connect(base_url, api_key, timeout, max_retries)
-        with server.client:
-            for name in runtime.progress(missing, "prompts"):
-                check = partial(validate, name, n_prompts=n_prompts)
-                texts, source = llm.ask(server, requests[name], subject=f"class {name!r}", check=check)
-                record = make_record(requests[name], texts, **source)
-                save_bank(bank, records | {record["digest"]: record}, key=server.client.api_key)
-                records[record["digest"]] = record
+        records = ask_for(missing, llm.connect(base_url, api_key, timeout, max_retries), bank, records, n_prompts)
     prompts = {name: records[digest_json(request)]["prompts"] for name, request in requests.items()}
-    for name in class_names:
-        validate(name, prompts[name], n_prompts)
+    for name, texts in prompts.items():
+        validate(name, texts, n_prompts)
     return prompts
+
+
+def check_limits(n_prompts: int, max_retries: int, timeout: float) -> None:
+    """Raise ValueError if a number of ``expand`` is outside its limits."""
+    if n_prompts < 1 or max_retries < 0 or timeout <= 0:
+        raise ValueError(
+            f"n_prompts is {n_prompts}, max_retries {max_retries}, timeout {timeout}; allowed are "
+            "n_prompts >= 1, max_retries >= 0 and timeout > 0"
+        )
+
+
+def ask_for(requests: dict[str, dict], server: llm.Server, bank: Path, records: dict, n_prompts: int) -> dict:
+    """Ask a server for the prompts of each class, and return a bank's records with those that came; see ``expand``."""
+    with server.client:
+        for name in runtime.progress(list(requests), "prompts"):
+            check = partial(validate, name, n_prompts=n_prompts)
+            texts, source = llm.ask(server, requests[name], subject=f"class {name!r}", check=check)
+            record = make_record(requests[name], texts, **source)
+            save_bank(bank, records := records | {record["digest"]: record}, key=server.client.api_key)
+    return records
 
 
 def check_bank(

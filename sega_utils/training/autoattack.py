@@ -104,6 +104,7 @@ def reference_attacks(
     return dict(zip(STANDARD, found, strict=True))
 
 
+@torch.no_grad()
 def auto_attack(
     model: torch.nn.Module,
     images: torch.Tensor,
@@ -119,47 +120,38 @@ def auto_attack(
     """Attack with one attack after the other, each on the images that still stand.
 
     Args:
-        images, labels, eps, norm: see ``check_inputs``; at least four classes.
-        names: attacks of ``STANDARD``, in this order.
+        images, labels, eps, norm: see ``check_inputs``; four classes or more. names: of ``STANDARD``, in this order.
         checkpoint: file that is written after each attack; one of the same call is taken up where it ends.
 
     Returns:
-        The adversarial images, clean where none was found, and for each image (N,) the index in ``names`` of the
-        attack that it fell to: ``CLEAN`` if misclassified anyway, ``len(names)`` if it stands.
+        The adversarial images, clean where none was found, and (N,) what in ``names`` each fell to, by its index:
+        ``MISCLASSIFIED``, or ``len(names)`` if it stands.
 
     Raises:
-        ValueError: see ``check_inputs``; eps of 0, an unknown attack, too few classes.
-        ArtifactError: the checkpoint is damaged.
+        ValueError: see ``check_inputs``; eps of 0, an unknown attack, too few classes. ArtifactError: a damaged file.
     """
     if not names or not set(names) <= set(STANDARD):
         raise ValueError(f"names are {list(names)}; allowed are {', '.join(STANDARD)}")
     logits = attacks.check_inputs(model, images, labels, eps=eps, norm=norm, batch=batch)
     if eps == 0 or logits.shape[1] < 4:
         raise ValueError(f"eps is {eps}, with {logits.shape[1]} classes; AutoAttack needs eps > 0 and 4 classes")
-    digests = {
-        "weights": artifacts.digest(model.state_dict()),
-        "data": artifacts.digest({"images": images, "labels": labels}),
-    }
-    key = artifacts.digest_json(digests | {"eps": eps, "norm": norm, "seed": seed, "names": names, "batch": batch})
-    adversarial, done = images.clone(), 0
-    fell_to = torch.where(logits.argmax(1) == labels, len(names), MISCLASSIFIED)
+    key = {"eps": eps, "norm": norm, "seed": seed, "names": names, "batch": batch}
+    key |= {"weights": artifacts.digest(model.state_dict())}
+    key = artifacts.digest_json(key | {"data": artifacts.digest({"images": images, "labels": labels})})
+    state, done = {"adversarial": images.clone()}, 0
+    state["fell_to"] = torch.where(logits.argmax(1) == labels, len(names), MISCLASSIFIED)
     if checkpoint and checkpoint.exists():
-        tensors, meta = artifacts.load_tensors(checkpoint)
+        begun, meta = artifacts.load_tensors(checkpoint)
         if meta["key"] == key:
-            adversarial, fell_to = (tensors[name].to(images.device) for name in ("adversarial", "fell_to"))
-            done = meta["done"]
+            state, done = {name: value.to(images.device) for name, value in begun.items()}, meta["done"]
+    adversarial, fell_to = state["adversarial"], state["fell_to"]
     found = reference_attacks(model, eps=eps, norm=norm, seed=seed, n_classes=logits.shape[1], device=images.device)
     for index, name in list(enumerate(names))[done:]:
-        # Square leaves out fooled rows by itself
-        attack = found[name] if name == "square" else drop_fooled(found[name])
-        for rows in (fell_to == len(names)).nonzero().squeeze(1).split(batch):
-            if len(rows):
-                with torch.no_grad():
-                    changed = attack.perturb(images[rows], labels[rows])
-                fooled = classifiers.predict(model, changed) != labels[rows]
-                adversarial[rows[fooled]], fell_to[rows[fooled]] = changed[fooled], index
+        attack = found[name] if name == "square" else drop_fooled(found[name])  # Square drops them by itself
+        for rows in filter(len, (fell_to == len(names)).nonzero().squeeze(1).split(batch)):
+            changed = attack.perturb(images[rows], labels[rows])
+            fooled = classifiers.predict(model, changed) != labels[rows]
+            adversarial[rows[fooled]], fell_to[rows[fooled]] = changed[fooled], index
         if checkpoint:
-            artifacts.save_tensors(
-                checkpoint, {"adversarial": adversarial, "fell_to": fell_to}, {"key": key, "done": index + 1}
-            )
+            artifacts.save_tensors(checkpoint, state, {"key": key, "done": index + 1})
     return adversarial, fell_to

@@ -119,6 +119,7 @@ CLASSIFIERS: dict[str, Callable[..., nn.Module]] = {
     "vgg16": vgg16,
     "vit-tiny": vit_tiny,
 }
+WRONG = "the loss is {loss} at step {step}; lower the learning rate"
 TRANSFORMERS = {"vit-tiny"}  # SGD trains these badly; they get AdamW, and they are made for one side
 
 
@@ -153,6 +154,19 @@ def accuracy(model: nn.Module, images: torch.Tensor, labels: torch.Tensor) -> fl
     return float((predict(model, images) == labels).double().mean())
 
 
+def cross_entropy(model: nn.Module, images: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    """Return the mean cross-entropy of a batch, whose targets are distributions (N, K) or labels int64 (N,)."""
+    return F.cross_entropy(model(images).float(), targets)
+
+
+def smoothed(labels: torch.Tensor, n_classes: int, smoothing: float) -> torch.Tensor:
+    """Return targets float32 (N, n_classes) of labels int64 (N,), a part of each spread evenly over all classes.
+
+    Source: Szegedy et al. 2016, section 7.
+    """
+    return F.one_hot(labels, n_classes).float() * (1 - smoothing) + smoothing / n_classes
+
+
 def train_classifier(
     real: Dataset,
     *,
@@ -170,6 +184,7 @@ def train_classifier(
     precision: str = "float32",
     compile: bool = False,
     averaging: float = 0.0,
+    objective: Callable[[nn.Module, torch.Tensor, torch.Tensor], torch.Tensor] = cross_entropy,
     seed: int = 0,
     device: torch.device | str = "cpu",
 ) -> nn.Module:
@@ -180,7 +195,7 @@ def train_classifier(
         synthetic: images float32 (M, C, S, S) and targets float32 (M, n_classes), each row a distribution.
         batch_size: images a step sees, real and synthetic together: arms of one batch size cost the same.
         lr: peak of ``learning.one_cycle``, for SGD with Nesterov momentum 0.9 (AdamW for a transformer).
-        pixel, policy, mixing: see ``augmented``. precision, compile, averaging: see ``prepare``.
+        pixel, policy, mixing: see ``augmented``. precision, compile, averaging, objective: see ``prepare``.
         ratio: synthetic share of every batch, 0 .. 1 exclusive; the poster's is 0.3.
         device: where images, augmentation and mixing stay for all steps.
 
@@ -192,13 +207,12 @@ def train_classifier(
     """
     check_options(pixel=pixel, policy=policy, mixing=mixing, ratio=ratio)
     setting = {"precision": precision, "compile": compile, "averaging": averaging, "seed": seed, "device": device}
-    model, optimise = prepare(real, classifier=classifier, steps=steps, lr=lr, weight_decay=weight_decay, **setting)
-    if real_targets is None:
-        real_targets = F.one_hot(real.labels, len(real.class_names)).float()
+    setting |= {"objective": objective, "weight_decay": weight_decay}
+    model, optimise = prepare(real, classifier=classifier, steps=steps, lr=lr, **setting)
+    real_targets = F.one_hot(real.labels, len(real.class_names)).float() if real_targets is None else real_targets
     rng = runtime.generator(seed, device)
     drawn = batches((real.images, real_targets), synthetic, size=batch_size, ratio=ratio, rng=rng)
-    wrong = f"the loss is {{loss}} at step {{step}}; lower the learning rate ({lr})"
-    run = learning.Steps(steps, every=100, wrong=wrong)
+    run = learning.Steps(steps, every=100, wrong=f"{WRONG} ({lr})")
     for _, batch in zip(run, drawn):
         batch = augmented(*batch, pixel=pixel, policy=policy, mixing=mixing, mirrors=real.mirrors, rng=rng)
         run.note(loss=optimise(*batch))
@@ -288,6 +302,7 @@ def prepare(
     seed: int,
     device: torch.device | str,
     averaging: float = 0.0,
+    objective: Callable[[nn.Module, torch.Tensor, torch.Tensor], torch.Tensor] = cross_entropy,
 ) -> tuple[nn.Module, Callable[[torch.Tensor, torch.Tensor], torch.Tensor]]:
     """Return a new classifier, and what takes a batch and its targets, makes one of ``steps`` and returns the loss.
 
@@ -298,6 +313,7 @@ def prepare(
             model that is returned are float32.
         compile: fuse the classifier's operations with torch.compile, which takes minutes at first and rounds otherwise.
         averaging: decay of the running average of weights and statistics that is returned instead; 0 takes the last.
+        objective: takes the classifier in train mode, a batch and its targets, and returns the loss, float32.
 
     Raises:
         ValueError: an unknown classifier, or as ``runtime.autocast``.
@@ -315,8 +331,7 @@ def prepare(
 
     def optimise(images: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         with autocast:
-            logits = forward(images)
-        loss = F.cross_entropy(logits.float(), targets)
+            loss = objective(forward, images, targets)
         learning.update(loss, optimiser, schedules=(schedule,))
         if averaging:
             learning.follow(average, model, next(count), averaging, statistics=True)

@@ -8,7 +8,7 @@ from sega_utils.core import runtime
 from sega_utils.data import augment, leaves, policies
 from sega_utils.data.images import from_uint8, to_uint8
 
-NEW = ("randaugment", "augmix", "pixmix")
+NEW = ("randaugment", "augmix", "pixmix", "photometric", "affine")
 TABLES = {  # torchvision's policy, its number of levels, and our table of the same
     "randaugment": (v2.RandAugment, 31, {"shift": 150.0 / 331.0 * 32, "bits": 8}),
     "augmix": (v2.AugMix, 10, {"shift": 32 / 3, "bits": 4}),
@@ -150,3 +150,14 @@ def test_shapes_have_the_area_of_their_kind(corners, area):
     for turn in (0.0, 0.7):
         inside = leaves.covered(down, right, one(60.0), one(turn), corners)
         assert float(inside.sum()) == pytest.approx(area * 60**2, rel=0.02)
+
+
+def test_photometric_keeps_order_and_shape_and_affine_keeps_brightness():
+    torch.manual_seed(0)
+    image = torch.zeros(40, 1, 32, 32)
+    image[:, :, 10:22, 8:24] = 0.5
+    lit, moved = policies.photometric(image), policies.affine(image)
+    assert ((lit > 0) == (image > 0)).all() and float(lit.amax((1, 2, 3)).std()) > 0.05
+    width, height = (moved > 0.25).any(2).sum(-1).float(), (moved > 0.25).any(3).sum(-1).float()
+    assert width.min() < 14 and width.max() > 19 and height.min() < 11 and height.max() > 14
+    assert float(moved.amax()) == pytest.approx(0.5, abs=1e-5)

@@ -1,5 +1,3 @@
-import math
-
 import pytest
 import torch
 from torch.nn import functional as F
@@ -7,27 +5,6 @@ from torch.nn import functional as F
 from sega_utils.studies.judge import details as judge_details
 
 NAMES = ("a", "b", "c")
-
-
-def noisy_logits(scale: float = 1.0) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return logits whose probabilities are true, times a scale, and labels drawn from them."""
-    rng = torch.Generator().manual_seed(0)
-    logits = 2 * torch.randn(4000, 3, generator=rng)
-    return logits * scale, torch.multinomial(logits.softmax(1), 1, generator=rng)[:, 0]
-
-
-def test_the_temperature_is_the_factor_by_which_logits_are_too_large():
-    logits, labels = noisy_logits(3.0)
-    assert judge_details.temperature_of(logits, labels) == pytest.approx(3, rel=0.05)
-    assert judge_details.temperature_of(logits, logits.argmax(1)) == 1.0
-    errors = [judge_details.expected_calibration_error(logits / t, labels) for t in (1, 3)]
-    assert errors[0] > 0.1 > 0.03 > errors[1]
-
-
-def test_the_calibration_error_of_one_bin_is_the_gap():
-    logits = torch.tensor([[math.log(3.0), 0.0]]).repeat(4, 1)  # sure by three quarters
-    assert judge_details.expected_calibration_error(logits, torch.tensor([0, 0, 0, 1])) == pytest.approx(0, abs=1e-6)
-    assert judge_details.expected_calibration_error(logits, torch.tensor([1, 1, 1, 1])) == pytest.approx(0.75, abs=1e-6)
 
 
 def test_a_wrong_label_is_suspicious_and_a_right_one_is_not():

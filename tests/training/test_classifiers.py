@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from sega_utils.training.classifiers import CLASSIFIERS, BasicBlock, ResNet, accuracy, build, predict
+from sega_utils.training.classifiers import CLASSIFIERS, BasicBlock, ResNet, accuracy, build, predict, smoothed
 
 
 def size(model: nn.Module) -> int:
@@ -111,3 +111,8 @@ def test_measuring_changes_nothing(tiny):
     before = [tensor.clone() for tensor in model.state_dict().values()]
     accuracy(model, tiny.images, tiny.labels)
     assert all(map(torch.equal, before, model.state_dict().values()))
+
+
+def test_smoothing_spreads_a_part_over_all_classes():
+    found = smoothed(torch.tensor([2, 0]), 4, 0.2)
+    torch.testing.assert_close(found, torch.tensor([[0.05, 0.05, 0.85, 0.05], [0.85, 0.05, 0.05, 0.05]]))

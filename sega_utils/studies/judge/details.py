@@ -6,38 +6,9 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-BINS = 10
+from sega_utils.evaluation.calibration import expected_calibration_error
 
-
-def temperature_of(logits: torch.Tensor, labels: torch.Tensor) -> float:
-    """Return the temperature that makes logits (N, K) most likely, to be found on images that were not trained on.
-
-    Where not one prediction is wrong they say nothing of it, and it stays 1.
-
-    Source: Guo et al. 2017, section 4.2; found by golden section on its logarithm, where the loss has one minimum.
-    """
-    if bool((logits.argmax(1) == labels).all()):
-        return 1.0
-    loss = lambda log: float(F.cross_entropy(logits.double() / math.exp(log), labels))
-    low, high, golden = -3.0, 3.0, (5**0.5 - 1) / 2
-    for _ in range(40):
-        a, b = high - golden * (high - low), low + golden * (high - low)
-        low, high = (low, b) if loss(a) < loss(b) else (a, high)
-    return math.exp((low + high) / 2)
-
-
-def expected_calibration_error(logits: torch.Tensor, labels: torch.Tensor) -> float:
-    """Return the mean gap between how sure and how right a classifier is, over ten equal bins; lower is better.
-
-    Source: Guo et al. 2017, equation 3.
-    """
-    sure, predicted = logits.softmax(1).max(1)
-    hits, bins = (predicted == labels).double(), (sure * BINS).ceil().long().clamp(1, BINS)
-    gaps = [
-        float((bins == b).double().mean() * (hits[bins == b].mean() - sure[bins == b].double().mean()).abs())
-        for b in bins.unique()
-    ]
-    return sum(gaps)
+BINS = 10  # of the error of calibration
 
 
 def calibration_rows(arms: dict[str, tuple[torch.Tensor, torch.Tensor, float]]) -> list[dict]:
@@ -49,7 +20,7 @@ def calibration_rows(arms: dict[str, tuple[torch.Tensor, torch.Tensor, float]]) 
     rows = []
     for arm, (logits, labels, temperature) in arms.items():
         for name, value in (("1", logits), (f"{temperature:.2f}", logits / temperature)):
-            ece, nll = expected_calibration_error(value, labels), float(F.cross_entropy(value, labels))
+            ece, nll = expected_calibration_error(value, labels, bins=BINS), float(F.cross_entropy(value, labels))
             rows.append({"arm": arm, "temperature": name, "ECE": ece, "NLL": nll})
     return rows
 

@@ -7,6 +7,7 @@ import torch
 
 from sega_utils.core import artifacts, paths, runtime
 from sega_utils.data import outside
+from sega_utils.evaluation import calibration
 from sega_utils.studies.judge import (
     arms as judge_arms,
     details as judge_details,
@@ -272,10 +273,10 @@ class Judgement:
         names, train = self.data.class_names, self.data.labels[~self.tests]
         inside = self.out_of_fold(real)
         shown = {name: hits[name] for name in dict.fromkeys((best, synthetic)) if name}
-        arms = {best: (logits[best][0], self.labels, judge_details.temperature_of(self.out_of_fold(best)[0], train))}
+        arms = {best: (logits[best][0], self.labels, calibration.temperature_of(self.out_of_fold(best)[0], train))}
         suspects = {"the run's own classifiers": inside.log_softmax(2).mean(0)}
         if self.plan.backbone != outside.NONE:
-            temperature = judge_details.temperature_of(self.known["training"], train)
+            temperature = calibration.temperature_of(self.known["training"], train)
             arms["outside images"] = (self.known["test"][0], self.labels, temperature)
             shown["outside images"] = self.known["test"].argmax(2) == self.labels
             suspects[self.plan.backbone] = self.known["training"]
@@ -308,7 +309,7 @@ class Judgement:
     def hand_out_frozen(self, train: torch.Tensor) -> list[str]:
         """Write the layer on the frozen backbone for the user, and return the names of the files."""
         layer = {name: self.frozen[name] for name in ("weight", "bias")}
-        temperature = judge_details.temperature_of(self.frozen["training"], train)
+        temperature = calibration.temperature_of(self.frozen["training"], train)
         about = {"backbone": self.plan.backbone, "names": self.data.class_names, "temperature": temperature}
         return judge_files.write_outside(self.folder, layer, **about)
 

@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator
 from statistics import mean
 
 import torch
-from torch.nn import functional as F
 
 from sega_utils.core import artifacts, records, runtime
 from sega_utils.data import catalogue
@@ -17,7 +16,7 @@ from sega_utils.studies.zoo import zoo
 from sega_utils.studies.zoo.members import made_of
 from sega_utils.studies.zoo.zoo import Fitting, Place
 from sega_utils.training import recipes
-from sega_utils.training.classifiers import train_classifier
+from sega_utils.training.classifiers import smoothed, train_classifier
 
 BEST = "Std Aug + CutMix"  # of the arms of 05_training on real images, by validation: notebooks/params/tuning.csv
 # name: the arm whose tuned settings it has, and what it adds to the training
@@ -114,8 +113,7 @@ def fit(
     device: torch.device | str,
 ) -> Callable[[torch.Tensor], torch.Tensor]:
     """Train the classifiers of an arm, for most a single one, and return what tells images' classes by all of them."""
-    classes, smooth = len(real.class_names), added["smoothing"]
-    targets = lambda labels: F.one_hot(labels, classes).float() * (1 - smooth) + smooth / classes
+    targets = lambda labels: smoothed(labels, len(real.class_names), added["smoothing"])
     given = {"real_targets": targets(real.labels), "averaging": added["averaging"]} | settings
     if synthetic:
         given |= {"synthetic": (synthetic[0], targets(synthetic[1])), "ratio": share}

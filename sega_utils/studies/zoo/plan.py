@@ -49,8 +49,8 @@ def read(file: Path = FILE) -> dict:
     plan, shown = parameters.load_yaml(file), paths.shown(file)
     if not isinstance(plan, dict) or set(plan) != {*RULES, *PARTS}:
         raise ValueError(f"{shown} must hold {', '.join([*PARTS, *RULES])}")
-    parts = {name: _checked(plan.pop(name), rules, f"{shown}: {name}") for name, rules in PARTS.items()}
-    plan = _checked(plan, RULES, shown)
+    parts = {name: checked(plan.pop(name), rules, f"{shown}: {name}") for name, rules in PARTS.items()}
+    plan = checked(plan, RULES, shown)
     arms = [*plan["arms"], *parts["exploratory"]["arms"], parts["screening"]["onto"]]
     for key, names, known in (
         ("augmenters", plan["augmenters"], zoo.ZOO | zoo.COMBINED),
@@ -61,7 +61,7 @@ def read(file: Path = FILE) -> dict:
     return plan | parts
 
 
-def _checked(part: object, rules: dict[str, Parameter], where: str) -> dict:
+def checked(part: object, rules: dict[str, Parameter], where: str) -> dict:
     """Return a part of a plan, each value of the type and within the range that its rule names.
 
     Raises:

@@ -1,0 +1,1 @@
+"""What synthetic images are worth where training images lack a combination, or where classes are rare."""

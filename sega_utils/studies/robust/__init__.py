@@ -1,0 +1,1 @@
+"""Robust training: whether synthetic images pay where a classifier trains against attacks."""
