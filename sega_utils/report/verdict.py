@@ -148,12 +148,13 @@ def tables(found: dict) -> list[tuple[str, str, list[dict]]]:
             name = f"the same + {inside['augmenter']}"
             block.append({"arm": name, "cross-validation (%)": "", "test (%)": arm["test_synthetic"]})
     knew = f"Another block: this network has seen {outside.get('images', '')}, maybe some like these."
+    beside = [row | {"augmenter": f"{row['augmenter']}, beside"} for row in outside.get("gates", ())]
     again = f"The same in features of {outside.get('backbone')}, beside; it refuses nothing."
     made = [
         ("Accuracy", "Chosen by cross-validation inside the training images; the test is read once.", accuracy),
         ("With outside images", knew, block),
         ("The gate", "In brackets real images'. What fails never reaches a classifier.", gate_rows(inside["gates"])),
-        ("What the gate refused", "", refused_rows(inside["gates"])),
+        ("What the gate refused", "", refused_rows([*inside["gates"], *beside])),
         ("The gate with outside images", again, gate_rows(outside.get("gates", ()))),
         ("Possible twins", "Nearer than an image usually is to its mirror image; see each.", outside.get("twins", ())),
         ("More photographs", "Accuracy inside the training images, of the chosen arm.", found["curve"]),

@@ -37,8 +37,8 @@ def test_twins_and_images_under_two_labels_are_left_out_with_both_paths(shapes):
 def test_what_is_no_image_or_not_wanted_is_left_out_and_the_rest_is_read(tmp_path):
     root = tmp_path / "my photos, Äpfel"
     drawn.write(root, "", 10, seed=0)
-    (root / "bar").rename(root / "Bär & <b>")
-    (root / "Bär & <b>" / "read me.txt").touch()
+    (root / "bar").rename(root / "Bär (wild)")
+    (root / "Bär (wild)" / "read me.txt").touch()
     (root / "cross" / "a.webp").touch()
     (root / "cross" / "lost.png").symlink_to(tmp_path / "nowhere.png")
     (root / "ring" / "text.png").write_text("no picture")
@@ -48,13 +48,13 @@ def test_what_is_no_image_or_not_wanted_is_left_out_and_the_rest_is_read(tmp_pat
     reasons = {row["file"]: row["reason"] for row in pictures.left_out}
     assert reasons.pop("ring/huge.png").startswith("cannot be read: is too large with 20,000 x 10,001 pixels")
     assert reasons == {
-        "Bär & <b>/read me.txt": "does not end in .png, .jpg, .jpeg",
+        "Bär (wild)/read me.txt": "does not end in .png, .jpg, .jpeg",
         "cross/a.webp": "does not end in .png, .jpg, .jpeg",
         "cross/lost.png": "is a link that leads nowhere, or in a circle",
         "stray.jpg": "lies beside the class folders, so of no class",
         "ring/text.png": "cannot be read: is no image",
     }
-    assert pictures.names == ("Bär & <b>", "cross", "ring") and pictures.labels.bincount().tolist() == [10] * 3
+    assert pictures.names == ("Bär (wild)", "cross", "ring") and pictures.labels.bincount().tolist() == [10] * 3
 
 
 def test_transparent_drawings_stay_different_and_one_class_is_refused(tmp_path):

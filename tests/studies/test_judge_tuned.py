@@ -46,8 +46,8 @@ def test_a_trial_is_chosen_on_one_fold_and_the_test_images_are_left_to_the_end(f
     dataset, pictures = folder
     record, logits = judge_tuned.measure("judge", dataset, PLAN, pictures, "copies")
     assert len(tuned) == judge_tuned.count(PLAN) == len(judge_arms.ARMS) + 2 + 2 * 2, "as many trials as arms"
-    assert [options["n"] for options in tuned] == [18] * 6 + [27] * 4
-    assert [options["synthetic"] is None for options in tuned] == [True] * 8 + [False] * 2
+    assert [options["n"] for options in tuned] == [18] * 7 + [27] * 4
+    assert [options["synthetic"] is None for options in tuned] == [True] * 9 + [False] * 2
     assert logits["training"].shape == (27, 3) and logits["training"].isfinite().all()
     assert logits["test"].shape == logits["with_pools"].shape == (2, 12, 3)
     assert record["lr"] in {trial["lr"] for trial in judge_tuned.TRIALS} and 0 <= record["cv_accuracy"] <= 100

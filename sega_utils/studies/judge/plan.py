@@ -129,6 +129,8 @@ def reductions(plan: Plan) -> Iterator[tuple[str, Callable[[Plan], dict]]]:
         yield "the learning curve's second seed", lambda plan: {"curve": 1}
     if plan.seeds > 3:
         yield f"{plan.seeds - 3} of {plan.seeds} seeds", lambda plan: {"seeds": 3}
+    if plan.curve:
+        yield "the learning curve", lambda plan: {"curve": 0}
 
 
 def trainings(plan: Plan) -> dict[str, int]:
