@@ -1,7 +1,6 @@
 """The judge looks at a folder: what is left out and why, which images are for testing, and what all trainings read."""
 
 import hashlib
-import io
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -9,7 +8,6 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from PIL import Image
 
 from sega_utils.core import artifacts, paths
 from sega_utils.core.artifacts import ArtifactError
@@ -64,7 +62,7 @@ def look(root: Path) -> Pictures:
         for label, files in enumerate(classes.values())
         for file in files
     ]
-    header = lambda raw: (*decoding.examine(raw), min(Image.open(io.BytesIO(raw)).size))
+    header = lambda raw: (*decoding.examine(raw), decoding.shorter_side(raw))
     seen, unread = _attempted(root, pairs, header)
     bits = decoding.bits_of(max((top for *_, (_, top, _) in seen), default=0))
     pixels, damaged = _attempted(
@@ -245,7 +243,7 @@ def _attempted(root: Path, pairs: list[tuple], function: Callable) -> tuple[list
     for file, *rest in pairs:
         try:
             made.append((file, *rest, folders.decode_all(root, [file], function)[0]))
-        except (ArtifactError, Image.DecompressionBombError) as error:
+        except ArtifactError as error:
             reason = str(error).partition("no whole PNG or JPEG: ")[2].partition("; replace")[0] or str(error)
             rows.append(_left_out(root, file, f"cannot be read: {reason}"))
     return made, rows

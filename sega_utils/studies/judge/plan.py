@@ -71,7 +71,7 @@ def make(
 def moment(pictures: judge_folder.Pictures, *, backbone: str = outside.NONE) -> Plan:
     """Return a plan of a minute, which shows how a verdict comes about and decides nothing."""
     augmenters = {"glico": {"seconds": 3.0}} | AT_ONCE
-    small = {"steps": 50, "seeds": 2, "augmenters": augmenters, "pool": 20 * len(pictures.names)}
+    small = {"steps": 30, "batch_size": 48, "seeds": 2, "augmenters": augmenters, "pool": 20 * len(pictures.names)}
     return make(pictures, quick=True, backbone=backbone, workers=0)._replace(**small)
 
 
