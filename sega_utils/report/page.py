@@ -45,7 +45,7 @@ def report_html(run: str, dataset: str) -> Path:
         section(
             "SEGA-Net beside each other arm",
             "Points of accuracy, paired by seed, with 95 % interval; corrupted: the mean over all corruptions and "
-            "severities.",
+            "severities; over subsets, each with a CLIP, a GAN and a projector of its own, where make subsets was run.",
             table(tables.ahead(run, dataset), label="SEGA-Net minus each other arm"),
         ),
         section("What the filters did", "", *filtered(run, dataset)),

@@ -155,8 +155,8 @@ def unmeasured(found: dict[str, list[dict]]) -> str:
     lacking += [f"the arm {arm}" for arm in ARMS if arm not in arms]
     parts = [f"Not measured: {', '.join(lacking)}."] if lacking else []
     parts.append(
-        "All classifiers share one training subset, one CLIP, one generator and one projector: the intervals are of "
-        "the classifiers' seeds alone."
+        "All classifiers of this run share one training subset, one CLIP, one generator and one projector: intervals "
+        "over seeds are of the classifiers' alone; those over subsets, where there are any, cover all of these."
     )
     return " ".join(parts)
 
