@@ -138,13 +138,16 @@ paper: $(READY)
 paper-plan: $(READY)
 	@$(GRID) --cores $(call quoted,CORES) --dry-run
 
+# Two lanes share the cores, each mostly on one: the notebooks, whose lines are marked, and the unit tests. Either may
+# fail without hiding what the other finds.
 test: export CI := 1
+test: export OMP_NUM_THREADS := 1
 test: $(READY)
-	@export SEGA_RESULTS=$$(mktemp -d); trap 'rm -rf "$$SEGA_RESULTS"' EXIT; \
+	@export SEGA_RESULTS=$$(mktemp -d); trap 'kill $$(jobs -p) 2>/dev/null || true; rm -rf "$$SEGA_RESULTS"' EXIT; \
 	$(BIN)/ruff check --quiet sega_utils tests; $(BIN)/ruff format --check --quiet sega_utils tests; \
-	$(BIN)/pytest -q tests; \
 	$(BIN)/pytest --nbval-lax --nbval-current-env --nbval-sanitize-with tests/nbval.cfg \
-	  --nbval-cell-timeout 3600 --nbval-kernel-startup-timeout 300 -x $(NOTEBOOKS)
+	  --nbval-cell-timeout 3600 --nbval-kernel-startup-timeout 300 -x $(NOTEBOOKS) 2>&1 | sed -u 's/^/notebooks: /' & \
+	failed=0; $(BIN)/pytest -q --durations=20 tests || failed=1; wait %1 || failed=1; exit $$failed
 
 lab: $(READY)
 	@$(BIN)/jupyter lab $$([ "$$(id -u)" != 0 ] || echo --allow-root) notebooks/README.md

@@ -43,12 +43,14 @@ READS = {
     "09_efficiency": ((*NETWORKS, "candidates", "classifiers"), ("models", "paper")),
     "10_augmenters": (("real",), ("tuned.yaml", "augmenters.yaml")),
     "13_robust": (("real",), ("tuned.yaml", "robust.yaml")),
+    "11_flare": (("real",), ("tuned.yaml", "flare.yaml", "models", "paper")),
+    "12_few_shot": ((), ("fashion-mnist", "mnist-5000", "paper", "few_shot.yaml")),
     "15_own_images": ((), ("clip-art",)),
     "16_groups": ((), ("tuned.yaml", "groups.yaml")),
     "14_report": ((*NETWORKS, "candidates", "synthetic", "provenance", "classifiers"), ("paper",)),
 }
 # each with a target of its own, and part of a run only where UNTIL names it
-ASIDE = {"10_augmenters", "13_robust", "15_own_images", "16_groups"}
+ASIDE = {"10_augmenters", "11_flare", "12_few_shot", "13_robust", "15_own_images", "16_groups"}
 NOTEBOOKS = tuple(name for name in READS if name not in ASIDE - {config.get("until")})
 RUN, DATASET = config.get("run", "embedded"), config.get("dataset", "fashion-mnist")
 try:

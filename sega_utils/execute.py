@@ -21,7 +21,7 @@ from pathlib import Path
 
 import nbformat
 
-from sega_utils.core import parameters, paths
+from sega_utils.core import artifacts, parameters, paths
 
 
 def asked(notebook: Path, given: dict, params_file: Path | None) -> tuple[dict, Path]:
@@ -46,7 +46,7 @@ def run_cells(notebook: Path, given: dict, copy: Path) -> nbformat.NotebookNode:
     Raises:
         RuntimeError: a cell failed, or the notebook stopped itself.
     """
-    import papermill  # takes seconds, as in ``execute``
+    import papermill  # takes seconds, too long to wait for the news of a typing error
     from traitlets.config import Config
 
     # it cannot read every literal, and says so; ``parameters`` has checked them all
@@ -98,8 +98,6 @@ def execute(
     output = Path(output or folder / notebook.name).resolve()
     in_place = output == notebook.resolve()
     failed = (folder if in_place else output.parent) / f"{output.stem}.failed.ipynb"
-
-    from sega_utils.core import artifacts  # takes a second, too long to wait for the news of a typing error
 
     with artifacts.advised(output):
         for place in (output, failed):

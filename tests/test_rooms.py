@@ -76,7 +76,8 @@ def test_no_module_imports_itself_by_way_of_another():
 
 
 @pytest.mark.parametrize(
-    "module", ["core.paths", "core.parameters", "training.recipes", "studies.grid", "studies.zoo.members"]
+    "module",
+    ["core.paths", "core.parameters", "core.artifacts", "training.recipes", "studies.grid", "studies.zoo.members"],
 )
 def test_what_snakemake_plans_with_imports_no_torch(module):
     """Each job plans anew; torch would cost seconds every time."""
@@ -89,6 +90,21 @@ def test_what_snakemake_plans_with_imports_no_torch(module):
         text = "\n".join(ast.unparse(node) for node in outside)
         assert not re.search(r"^(import|from) (torch|torchvision|timm|open_clip)\b", text, re.MULTILINE), current
         todo += [name for parts in imports(text) if (name := module_of(parts)) not in seen]
+
+
+HEAVY = {"cv2", "diffusers", "imagededup", "open_clip", "skimage", "sklearn", "timm", "torchvision", "transformers"}
+
+
+def test_importing_a_module_loads_no_library_that_takes_seconds():
+    """Every kernel and worker process imports much of the package; only who needs such a library waits for it."""
+    found = {
+        (place(file), name.split(".")[0])
+        for file in FILES
+        for node in ast.parse(file.read_text()).body
+        if isinstance(node, (ast.Import, ast.ImportFrom))
+        for name in ([alias.name for alias in node.names] if isinstance(node, ast.Import) else [node.module])
+    }
+    assert {pair for pair in found if pair[1] in HEAVY} == {("text/tower.py", "timm")}
 
 
 def notebook_names() -> dict[str, set[str]]:

@@ -273,14 +273,21 @@ def test_a_fraction_is_given_to_the_notebook_of_the_data_alone_and_another_one_m
     assert sorted(stems(executed)) == STAGES
     assert [line.partition("-p FRACTION ")[2] for line in executed] == ["0.02"] + [""] * (len(STAGES) - 1)
     assert run(project, "--config", "fraction=0.02")[1] == []
-    assert run(project, "--config", "fraction=0.1")[1][0].endswith("-p FRACTION 0.1")
-    assert "FRACTION" not in run(project)[1][0]
+    assert run(project, "--until", "data", "--config", "fraction=0.1")[1][0].endswith("-p FRACTION 0.1")
+    assert "FRACTION" not in run(project, "--until", "data")[1][0]
 
 
 def test_every_committed_notebook_has_a_rule(results):
     notebooks, told = sorted(path.name for path in paths.NOTEBOOKS.glob("*.ipynb")), ""
     assert notebooks
-    for aside in ("10_augmenters", "13_robust", "15_own_images", "16_groups"):  # part of a run only where named
+    for aside in (
+        "10_augmenters",
+        "11_flare",
+        "12_few_shot",
+        "13_robust",
+        "15_own_images",
+        "16_groups",
+    ):  # part of a run only where named
         plan = subprocess.run(
             [sys.executable, "-m", "snakemake", "--dry-run", "--printshellcmds", "--config", f"until={aside}"],
             cwd=paths.ROOT,

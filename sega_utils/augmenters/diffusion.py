@@ -174,6 +174,47 @@ def sample_ddpm(
     return reverse(model, labels, schedule, {}, seeds=seeds, steps=steps, seed=seed, batch=batch)
 
 
+def redraw(
+    model: torch.nn.Module,
+    images: torch.Tensor,
+    labels: torch.Tensor,
+    *,
+    seeds: torch.Tensor,
+    strength: float = 0.5,
+    steps: int = 25,
+    batch: int = 64,
+) -> torch.Tensor:
+    """Draw one variation of each image: it is noised part of the way, and goes back from there by DDIM.
+
+    Args:
+        images: float32 (N, C, S, S) in [0, 1]; labels, seeds: as for ``reverse``.
+        strength: how far the image is noised, 0 .. 1: 0 returns it as it is, 1 draws afresh what ``sample_ddim`` does.
+        steps: of the whole way, of which the share ``strength`` is taken.
+
+    Returns:
+        float32 (N, C, S, S) in [0, 1] on the model's device.
+
+    Raises:
+        ValueError: images of another shape than the model's, as many labels or seeds as there are not images, a
+            strength outside its range, or as ``sample_ddim``.
+
+    Source: Meng et al. 2022 (SDEdit), algorithm 1, with DDIM as the way back.
+    """
+    channels, side = model.settings["channels"], model.settings["side"]
+    if images.shape != (len(labels), channels, side, side) or len(seeds) != len(labels):
+        raise ValueError(
+            f"received images {tuple(images.shape)}, {len(labels)} labels and {len(seeds)} seeds; the model takes "
+            f"(N, {channels}, {side}, {side}), and one label and one seed an image"
+        )
+    if not 0 <= strength <= 1:
+        raise ValueError(f"strength is {strength}; allowed are 0 .. 1")
+    from diffusers import DDIMScheduler
+
+    schedule, begun = DDIMScheduler(**NOISE, timestep_spacing="trailing"), (images, strength)
+    options = {"eta": 0.0, "use_clipped_model_output": False}
+    return reverse(model, labels, schedule, options, seeds=seeds, steps=steps, seed=0, batch=batch, begun=begun)
+
+
 @torch.no_grad()
 def reverse(
     model: torch.nn.Module,
@@ -185,6 +226,7 @@ def reverse(
     steps: int,
     seed: int,
     batch: int,
+    begun: tuple[torch.Tensor, float] | None = None,
 ) -> torch.Tensor:
     """Go back from noise to images, in the steps of a schedule.
 
@@ -193,6 +235,7 @@ def reverse(
         options: of the schedule's ``step``.
         seeds: int64 (N,), of the noise that each image begins as and of what its steps add; without them, all noise
             comes from ``seed``, and an image depends on those before it.
+        begun: images (N, C, S, S) in [0, 1] to begin with instead of noise, and the share of the steps that is taken.
     """
     from diffusers.utils.torch_utils import randn_tensor
 
@@ -201,12 +244,16 @@ def reverse(
     if not 1 <= steps <= NOISE["num_train_timesteps"]:
         raise ValueError(f"steps is {steps}; allowed are 1 .. {NOISE['num_train_timesteps']}")
     schedule.set_timesteps(steps)
+    times = schedule.timesteps[round(steps * (1 - begun[1])) :] if begun else schedule.timesteps
     shape, parts = noise_shape(model), [torch.empty(0, channels, side, side, device=model.device)]
     shared = runtime.generator(seed)
     for i, some in enumerate(labels.split(batch)):
         rng = shared if seeds is None else [runtime.generator(one) for one in seeds.split(batch)[i].tolist()]
         images = randn_tensor((len(some), *shape), generator=rng or shared).to(model.device)
-        for at in schedule.timesteps:
+        if begun:
+            clean = F.pixel_unshuffle(begun[0].split(batch)[i].to(model.device) * 2 - 1, PATCH)
+            images = schedule.add_noise(clean, images, times[:1]) if len(times) else clean
+        for at in times:
             predicted = model(images, at, some.to(model.device)).sample
             images = schedule.step(predicted, at, images, generator=rng or shared, **options).prev_sample
         parts.append(((F.pixel_shuffle(images, PATCH) + 1) / 2).clamp(0, 1))

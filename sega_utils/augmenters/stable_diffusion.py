@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import torch
-from torchvision.transforms.v2.functional import rgb_to_grayscale
 
 from sega_utils.augmenters import base
 from sega_utils.core import artifacts, runtime
@@ -77,6 +76,8 @@ def paint(
     Raises:
         FloatingPointError: a pixel is not finite, which float16 can cause.
     """
+    from torchvision.transforms.v2.functional import rgb_to_grayscale  # torchvision takes seconds to import
+
     rngs = [runtime.generator(seed) for seed in seeds.tolist()]
     images = pipeline(
         texts,

@@ -1,4 +1,9 @@
-"""Save and load files so that a reader never takes a half-written or altered file for a whole one."""
+"""Save and load files so that a reader never takes a half-written or altered file for a whole one.
+
+torch takes seconds to import; who saves no tensors does not wait for it.
+"""
+
+from __future__ import annotations
 
 import csv
 import errno
@@ -13,13 +18,15 @@ import uuid
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 
 from sega_utils.core import paths, schema
 from sega_utils.core.schema import CURE, ArtifactError, digest_json
+
+if TYPE_CHECKING:
+    import torch
 
 _ADVICE = {
     errno.EACCES: "the folder is not writable; choose another with the environment variable SEGA_RESULTS",
@@ -102,6 +109,8 @@ def sha256(path: Path) -> str:
 
 def digest(tensors: dict[str, torch.Tensor]) -> str:
     """Return the SHA-256 of named tensors: names, dtypes, shapes and bytes."""
+    import torch
+
     state = hashlib.sha256()
     for name in sorted(tensors):
         tensor = tensors[name].detach().cpu().contiguous()
@@ -147,6 +156,8 @@ def read_text(path: Path) -> str:
 
 def save_tensors(path: Path, tensors: dict[str, torch.Tensor], meta: dict | None = None) -> str:
     """Write tensors and a JSON-able ``meta`` as safetensors, atomically; return the tensors' digest."""
+    from safetensors.torch import save
+
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     header = {"meta": meta or {}, "sha256": digest(tensors)}
     header["check"] = digest_json(header)

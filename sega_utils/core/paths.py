@@ -35,6 +35,7 @@ ARTIFACTS = {
     "pools": ("pools", None),
     "augmenters": ("augmenters", None),
     "robust": ("robust", None),
+    "few-shot": ("few-shot", None),
     "shards": ("shards", None),
     "judge": ("judge", None),
     "records": ("records", None),

@@ -109,6 +109,10 @@ NEEDED = {
     "zoo": (*("accuracy", "accuracy_validation", "param_arm", "param_seed", "param_share"), *OF_ZOO),
     **dict.fromkeys(("robust", "robust-tuning"), (*OF_ROBUST, "accuracy", "gradients", "cpu_seconds")),
     "robust-checks": (*OF_ROBUST, "autoattack", "adaptive", "masking"),
+    "flare": (
+        *("accuracy", "accuracy_validation", "accuracy_macro", "n_pool", "drawn_share"),
+        *("param_arm", "param_seed", "param_subset", "param_per_class", "param_steps", "param_coarse"),
+    ),
 }
 
 

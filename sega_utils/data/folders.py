@@ -9,7 +9,6 @@ import numpy as np
 import torch
 import yaml
 from PIL import Image
-from sklearn.datasets import load_digits
 
 from sega_utils.core import artifacts, paths
 from sega_utils.core.artifacts import ArtifactError
@@ -143,6 +142,8 @@ def write_digits(folder: Path) -> int:
     Raises:
         FileExistsError: the folder is there already.
     """
+    from sklearn.datasets import load_digits  # takes seconds to import, which no other folder should cost
+
     if folder.exists():
         raise FileExistsError(f"{folder} is there already; delete it, or choose another PATH")
     digits = load_digits()

@@ -4,7 +4,6 @@ Temperatures are found on training images outside the run's subset, never on tes
 """
 
 import math
-from collections.abc import Iterable
 from functools import lru_cache
 
 import torch
@@ -168,14 +167,14 @@ def measure_calibration(run: str, dataset: str, arm: str, seed: int) -> dict:
 
 SHOWN = ("accuracy", "nll", "ece", "squared", "brier", "temperature", "nll_tempered", "ece_tempered")
 SHOWN += ("auroc_other", "auroc_noise", "auroc_inverted")
-BESIDE = ("ece", "nll", "ece_tempered", "auroc_other")  # what is compared with Std Aug, paired by seed
+BESIDE = ("ece", "nll", "ece_tempered", "auroc_other")  # what is compared with a baseline, paired by seed
 CALIBRATION = ("arm", "n", *SHOWN, *(f"{name}_{part}" for name in BESIDE for part in ("diff", "low", "high")))
 
 
-def calibration_rows(run: str, dataset: str, names: Iterable[str] = recipes.ARMS) -> list[dict]:
-    """Return a row (columns ``CALIBRATION``) for each of the named arms with records: means over its ``n`` seeds.
+def calibration_rows(run: str, dataset: str, *, baseline: str = recipes.BASELINE) -> list[dict]:
+    """Return a row (columns ``CALIBRATION``) for each arm with records: means over its ``n`` seeds.
 
-    ``<metric>_diff`` is to Std Aug, paired by seed, with its 95 % interval; empty where nothing can give it.
+    ``<metric>_diff`` is to the baseline, paired by seed, with its 95 % interval; empty where nothing can give it.
 
     Raises:
         ArtifactError: records of other classifiers than those on record, see ``classified.evaluated``.
@@ -184,11 +183,11 @@ def calibration_rows(run: str, dataset: str, names: Iterable[str] = recipes.ARMS
     for record in classified.evaluated(run, dataset, "calibration"):
         found.setdefault(record["param_arm"], {})[record["param_seed"]] = record
     rows = []
-    for arm in (arm for arm in recipes.ARMS if arm in found and arm in set(names)):
+    for arm in (arm for arm in recipes.ARMS if arm in found):
         row = {"arm": arm, "n": len(found[arm])}
         row |= {name: numbers.summary(r[name] for r in found[arm].values())["mean"] for name in SHOWN}
-        theirs = found.get(recipes.BASELINE, {})
-        if arm != recipes.BASELINE and len(theirs) > 1 and theirs.keys() == found[arm].keys():
+        theirs = found.get(baseline, {})
+        if arm != baseline and len(theirs) > 1 and theirs.keys() == found[arm].keys():
             for name in BESIDE:
                 of = lambda mine: {seed: r[name] for seed, r in mine.items()}
                 paired = numbers.paired_difference(of(found[arm]), of(theirs))
@@ -198,7 +197,7 @@ def calibration_rows(run: str, dataset: str, names: Iterable[str] = recipes.ARMS
 
 
 def beside_rows(table: list[dict]) -> list[dict]:
-    """Return the differences to Std Aug in rows of ``calibration_rows`` as people read them, with their intervals."""
+    """Return the differences in rows of ``calibration_rows`` as people read them, with their intervals."""
     parts = ("diff", "low", "high")
     differences = lambda row: {name: numbers.interval(*(row[f"{name}_{part}"] for part in parts)) for name in BESIDE}
     return [{"arm": row["arm"]} | differences(row) for row in table if row["ece_diff"] != ""]

@@ -1,18 +1,16 @@
-"""Our kernels and attacks beside the libraries people use for the same, in one run."""
+"""Our kernels and attacks beside the libraries people use for the same, in one run.
+
+Each library takes seconds to import, so that only its own comparison waits for it.
+"""
 
 import logging
 import time
 import warnings
 from collections.abc import Callable
 
-import cv2
-import imagehash
 import numpy as np
 import torch
-from imagededup.methods import PHash
 from PIL import Image
-from pyautoattack import AutoAttack
-from skimage.metrics import structural_similarity
 
 from sega_utils import filters
 from sega_utils.augmenters.base import generate
@@ -30,6 +28,8 @@ def hashes_beside(images: torch.Tensor) -> tuple[Callable, Callable, Callable]:
 
     Each takes nothing and does all of the images; theirs is given images in the library's own form, free of charge.
     """
+    import imagehash
+
     pictures = [Image.fromarray(grey) for grey in to_grey8(images).cpu().numpy()]
     theirs = lambda: [imagehash.phash(picture) for picture in pictures]
     return lambda: filters.phash(images), theirs, lambda ours, theirs: largest(ours, [h.hash.ravel() for h in theirs])
@@ -37,6 +37,8 @@ def hashes_beside(images: torch.Tensor) -> tuple[Callable, Callable, Callable]:
 
 def ssim_beside(images: torch.Tensor) -> tuple[Callable, Callable, Callable]:
     """Structural similarity of each image to the one before it."""
+    from skimage.metrics import structural_similarity
+
     others = images.roll(1, 0)
     a, b = (x[:, 0].cpu().numpy() for x in (images, others))
     theirs = lambda: [structural_similarity(x, y, data_range=1.0) for x, y in zip(a, b, strict=True)]
@@ -45,6 +47,8 @@ def ssim_beside(images: torch.Tensor) -> tuple[Callable, Callable, Callable]:
 
 def sharpness_beside(images: torch.Tensor) -> tuple[Callable, Callable, Callable]:
     """Variance of the Laplacian over that of the image."""
+    import cv2
+
     pictures = to_grey8(images).cpu().numpy()
     theirs = lambda: [cv2.Laplacian(x, cv2.CV_64F).var() / cv2.meanStdDev(x)[1].item() ** 2 for x in pictures]
     return lambda: filters.blur_score(images), theirs, largest
@@ -52,6 +56,8 @@ def sharpness_beside(images: torch.Tensor) -> tuple[Callable, Callable, Callable
 
 def duplicates_beside(images: torch.Tensor) -> tuple[Callable, Callable, Callable]:
     """Every pair of close hashes; theirs is given our hashes, ours computes them, so that both must find the same."""
+    from imagededup.methods import PHash
+
     bits = np.packbits(filters.phash(images).cpu().numpy(), axis=1)
     encoded = {str(index): row.tobytes().hex() for index, row in enumerate(bits)}
     threads = torch.get_num_threads()
@@ -193,6 +199,8 @@ def compare_with_reference(
         ``speedup`` and ``fewer_images`` (higher is better), ``agreement`` of the verdicts (0 .. 1), and the share of
         images that stands, ``accuracy_*``.
     """
+    from pyautoattack import AutoAttack
+
     seen = []
     hook = model.register_forward_pre_hook(lambda module, inputs: seen.append(len(inputs[0])))
     try:

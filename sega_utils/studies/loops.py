@@ -7,7 +7,6 @@ from pathlib import Path
 import torch
 from PIL import Image
 from torch.utils.data import DataLoader
-from torchvision.transforms import v2
 
 from sega_utils.core import numbers, paths, records, runtime
 from sega_utils.core.numbers import interval, spread
@@ -26,6 +25,8 @@ class Pictures(torch.utils.data.Dataset):
     """A data set as torchvision's are: pixels in memory; a picture is made, cropped and flipped when asked for."""
 
     def __init__(self, real: Dataset):
+        from torchvision.transforms import v2  # torchvision takes seconds to import
+
         self.pixels = to_uint8(real.images).permute(0, 2, 3, 1).squeeze(-1).numpy()
         self.labels = real.labels.tolist()
         crop, flip = v2.RandomCrop(real.images.shape[2:], padding=2), v2.RandomHorizontalFlip(real.mirrors / 2)

@@ -44,7 +44,7 @@ def stale(run: str, dataset: str) -> list:
     weights = {r["input_weights"] for r in stages["training"]}
     current = {record["name"] for record in classified.current(run, dataset)}
     found = []
-    for stage in ("shift", "attacks", "ablation", "efficiency"):
+    for stage in ("shift", "attacks", "calibration", "ablation", "efficiency"):
         for file in sorted((paths.artifact(run, dataset, "records") / stage).glob("*.json")):
             record = artifacts.load_json(file)
             inputs = {k: v for k, v in record.items() if classified.is_input(k) and k in shared}

@@ -1,13 +1,12 @@
-"""One wrapper over open_clip: normalised embeddings of texts and of images (N, C, H, W) in [0, 1]."""
+"""One wrapper over open_clip: normalised embeddings of texts and of images (N, C, H, W) in [0, 1].
+
+open_clip takes seconds to import; only who builds or loads a CLIP, or splits words, waits for it.
+"""
 
 import warnings
 from pathlib import Path
 
-import open_clip
-import timm
 import torch
-from timm.models import build_model_with_cfg
-from timm.models.byobnet import ByoBlockCfg, ByobNet, ByoModelCfg
 
 from sega_utils.core import artifacts, learning, paths, schema
 from sega_utils.data.images import resize
@@ -19,18 +18,6 @@ EMBEDDED = {  # a stand-in of about 0.4 M parameters in open_clip's architecture
     "vision_cfg": {"image_size": SIDE, "timm_model_name": "sega_resnet32"},
     "text_cfg": {"context_length": CONTEXT, "width": 64, "heads": 4, "layers": 2},
 }
-# timm looks here for what it knows of a model, by its name
-default_cfgs = timm.models.generate_default_cfgs(
-    {"sega_resnet32": {"input_size": (1, SIDE, SIDE), "pool_size": (4, 4)}}
-)
-
-
-@timm.models.register_model
-def sega_resnet32(pretrained: bool = False, **kwargs) -> ByobNet:
-    """Build the embedded model's image tower: a residual network for 32x32 grey images."""
-    blocks = tuple(ByoBlockCfg(type="basic", d=1, c=c, s=s) for c, s in ((32, 1), (64, 2), (128, 2)))
-    config = ByoModelCfg(blocks=blocks, stem_chs=32, stem_type="3x3", stem_pool="", act_layer="silu")
-    return build_model_with_cfg(ByobNet, "sega_resnet32", pretrained, model_cfg=config, in_chans=1, **kwargs)
 
 
 class Clip:
@@ -108,6 +95,8 @@ def load_own(path: Path, device: torch.device | str) -> Clip:
 
 def load_foreign(name: str, device: torch.device | str) -> Clip:
     """Load an open_clip model by its ``MODEL:PRETRAINED``; arguments and errors are those of ``load_clip``."""
+    import open_clip
+
     model_name, _, pretrained = name.partition(":")
     if model_name not in open_clip.list_models() or not pretrained:
         raise ValueError(
@@ -147,6 +136,8 @@ def load_foreign(name: str, device: torch.device | str) -> Clip:
 
 def twin_of(model_name: str) -> str:
     """Return open_clip's model of the same weights and another activation (QuickGELU or GELU); empty if it has none."""
+    import open_clip
+
     end = "-quickgelu"
     twin = model_name.removesuffix(end) if model_name.endswith(end) else model_name + end
     return twin if twin in open_clip.list_models() else ""
@@ -174,8 +165,12 @@ def save_clip(path: Path, model: torch.nn.Module, vocabulary: list[int], meta: d
     return learning.save_network(path, model, meta | {"vocabulary": vocabulary}, half=True)
 
 
-def build_clip(vocabulary: list[int]) -> open_clip.CustomTextCLIP:
-    """Return an untrained model of the embedded architecture for a vocabulary of BPE tokens."""
+def build_clip(vocabulary: list[int]) -> torch.nn.Module:
+    """Return an untrained open_clip model of the embedded architecture for a vocabulary of BPE tokens."""
+    import open_clip
+
+    from sega_utils.text import tower  # noqa: F401  timm knows the image tower by its name from here on
+
     text = EMBEDDED["text_cfg"] | {"vocab_size": len(vocabulary) + 1}
     model = open_clip.CustomTextCLIP(EMBEDDED["embed_dim"], EMBEDDED["vision_cfg"], text)
     return model.to(memory_format=torch.channels_last)
@@ -191,6 +186,8 @@ class Vocabulary:
     """
 
     def __init__(self, tokens: list[int]):
+        import open_clip
+
         self.tokenizer = open_clip.SimpleTokenizer()
         self.index = {token: i + 1 for i, token in enumerate(tokens)}  # 0 pads; the end mark stays the largest
 
@@ -206,6 +203,8 @@ class Vocabulary:
 
 def vocabulary_of(class_names: tuple[str, ...]) -> list[int]:
     """Return the BPE tokens of the class names, their plurals and every attribute word, sorted, with both marks."""
+    import open_clip
+
     tokenizer = open_clip.SimpleTokenizer()
     words = [*class_names, *map(attributes.plural, class_names), *(w for ws in attributes.WORDS.values() for w in ws)]
     tokens = {token for word in words for token in tokenizer.encode(word)}

@@ -21,7 +21,7 @@ def attacked(
     """Return what ``attacks.pgd`` without early stop makes of images, for a model in training and for soft targets.
 
     The model is attacked as it will be used, in eval mode: in train mode the statistics of attacked batches would enter
-    its running ones (Pang et al. 2021, section 3.7).
+    its running ones (Pang et al. 2021).
 
     Args:
         images, eps, norm: see ``attacks.check_inputs``. targets: distributions (N, K), or labels int64 (N,).

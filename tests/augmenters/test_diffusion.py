@@ -205,3 +205,62 @@ def test_a_training_by_seconds_lets_its_rate_fall_with_them(tiny, monkeypatch):
 def test_a_width_that_has_no_groups_is_refused(width):
     with pytest.raises(ValueError, match=f"width is {width}; allowed are multiples of 8"):
         diffusion.build_denoiser(n_classes=3, width=width)
+
+
+# Image to image
+
+
+@pytest.mark.parametrize("strength", [0, 0.02])
+def test_a_strength_that_is_no_step_returns_the_images_as_they_are(trained, strength):
+    images = torch.rand(4, 1, 32, 32, generator=torch.Generator().manual_seed(0))
+    how = {"seeds": torch.arange(4), "steps": 20, "strength": strength}
+    torch.testing.assert_close(diffusion.redraw(trained[0], images, torch.arange(4) % 2, **how), images)
+
+
+def test_full_strength_is_a_fresh_sample_whatever_the_image(trained):
+    """But for the share of the image that is left at the end of the way, which is next to nothing."""
+    labels, seeds = torch.arange(4) % 2, torch.arange(4)
+    fresh = diffusion.sample_ddim(trained[0], labels, seeds=seeds, steps=5)
+    for grey in (0.0, 1.0):
+        images = torch.full((4, 1, 32, 32), grey)
+        found = diffusion.redraw(trained[0], images, labels, seeds=seeds, strength=1.0, steps=5)
+        torch.testing.assert_close(found, fresh, rtol=0, atol=1e-2)
+
+
+def test_the_stronger_the_farther_from_the_image(trained):
+    images, labels = torch.full((6, 1, 32, 32), 0.5), torch.arange(6) % 2
+    how = {"seeds": torch.arange(6), "steps": 10}
+    far = [(diffusion.redraw(trained[0], images, labels, strength=s, **how) - images).abs().mean() for s in (0.2, 0.9)]
+    assert 0 < far[0] < far[1]
+
+
+def test_a_model_that_knows_the_image_returns_it_from_any_strength():
+    images = torch.rand(4, 1, 32, 32, generator=torch.Generator().manual_seed(0))
+    how = {"seeds": torch.arange(4), "steps": 20}
+    for strength in (0.3, 1.0):
+        found = diffusion.redraw(Knowing(images * 2 - 1), 1 - images, torch.arange(4) % 2, strength=strength, **how)
+        torch.testing.assert_close(found, images, rtol=0, atol=1e-3)
+
+
+def test_a_variation_depends_on_its_own_seed_alone(trained):
+    images, labels = torch.rand(5, 1, 32, 32, generator=torch.Generator().manual_seed(0)), torch.arange(5) % 2
+    draw = lambda seeds, batch: diffusion.redraw(trained[0], images, labels, seeds=seeds, steps=4, batch=batch)
+    whole = draw(torch.arange(5), 64)
+    torch.testing.assert_close(draw(torch.arange(5), 2), whole, rtol=0, atol=1e-4)
+    assert (draw(torch.arange(5) + 9, 64) - whole).abs().max() > 0.01
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"strength": -0.1}, "strength is -0.1; allowed are 0 .. 1"),
+        ({"strength": float("nan")}, "strength is nan"),
+        ({"images": torch.zeros(1, 3, 32, 32)}, r"received images \(1, 3, 32, 32\), 1 labels and 1 seeds"),
+        ({"seeds": torch.arange(2)}, "1 labels and 2 seeds"),
+        ({"steps": 0}, "steps is 0"),
+    ],
+)
+def test_a_variation_that_cannot_be_drawn_is_refused(trained, change, message):
+    how = {"images": torch.zeros(1, 1, 32, 32), "labels": torch.tensor([0]), "seeds": torch.arange(1), "steps": 2}
+    with pytest.raises(ValueError, match=message):
+        diffusion.redraw(trained[0], **how | change)

@@ -1,3 +1,5 @@
+import shutil
+
 import pytest
 import torch
 from pyautoattack import AutoAttack
@@ -61,15 +63,8 @@ def test_other_seeds_agree_too(task, seed):
 
 
 def test_at_least_three_times_fewer_images_go_through_an_ordinarily_trained_net(task):
-    model, images, labels = task
-    theirs, many = count(model, lambda: reference(model, images, labels, eps=0.2))
-    (_, fell_to), few = count(model, lambda: autoattack.auto_attack(model, images, labels, eps=0.2))
-    assert torch.equal(fell_to == 4, theirs)
-    assert 3 * few <= many
-
-
-def test_the_comparison_reports_what_it_says(task):
-    found = benchmark.compare_with_reference(*task, eps=0.2)
+    found, through = count(task[0], lambda: benchmark.compare_with_reference(*task, eps=0.2))
+    assert through == found["images_reference"] + found["images_ours"]
     assert found["agreement"] == 1 and found["accuracy_ours"] == found["accuracy_reference"] < 0.2
     assert found["fewer_images"] == found["images_reference"] / found["images_ours"] >= 3
     assert found["speedup"] == pytest.approx(found["seconds_reference"] / found["seconds_ours"])
@@ -105,11 +100,18 @@ def test_a_killed_run_resumes_after_the_last_finished_attack(task, tmp_path, mon
     assert none == len(images) < few  # the clean images are looked at each time
 
 
+@pytest.fixture(scope="module")
+def checkpoint(task, tmp_path_factory):
+    file = tmp_path_factory.mktemp("attacks") / "a.safetensors"
+    autoattack.auto_attack(*task, eps=0.03, names=("apgd-ce",), checkpoint=file)
+    return file
+
+
 @pytest.mark.parametrize("other", ["eps", "norm", "seed", "names", "images", "labels", "weights"])
-def test_a_checkpoint_of_another_call_is_not_taken_up(task, tmp_path, other):
+def test_a_checkpoint_of_another_call_is_not_taken_up(task, checkpoint, tmp_path, other):
     model, images, labels = task
     options, file = {"eps": 0.03, "names": ("apgd-ce",)}, tmp_path / "a.safetensors"
-    autoattack.auto_attack(model, images, labels, **options, checkpoint=file)
+    shutil.copy(checkpoint, file)
     before = artifacts.load_tensors(file)[1]["key"]
     changed = {"eps": 0.031, "norm": "L2", "seed": 1, "names": ("apgd-t",)}
     options |= {other: changed[other]} if other in changed else {}
@@ -122,10 +124,9 @@ def test_a_checkpoint_of_another_call_is_not_taken_up(task, tmp_path, other):
     assert artifacts.load_tensors(file)[1]["key"] != before
 
 
-def test_a_damaged_checkpoint_is_refused(task, tmp_path):
+def test_a_damaged_checkpoint_is_refused(task, checkpoint, tmp_path):
     file = tmp_path / "a.safetensors"
-    autoattack.auto_attack(*task, eps=0.03, names=("apgd-ce",), checkpoint=file)
-    file.write_bytes(file.read_bytes()[:-8])
+    file.write_bytes(checkpoint.read_bytes()[:-8])
     with pytest.raises(artifacts.ArtifactError, match="damaged"):
         autoattack.auto_attack(*task, eps=0.03, names=("apgd-ce",), checkpoint=file)
 

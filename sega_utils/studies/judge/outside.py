@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from sklearn.linear_model import LogisticRegression
 
 from sega_utils.core import artifacts, records
 from sega_utils.data import decoding, folders, outside
@@ -23,6 +22,8 @@ class Linear:
     """Logistic regression on standardised features, with its strength."""
 
     def __init__(self, features: np.ndarray, labels: np.ndarray, weights: np.ndarray, strength: float):
+        from sklearn.linear_model import LogisticRegression  # takes seconds to import
+
         self.strength, self.mean = strength, features.mean(0)
         self.scale = features.std(0) + 1e-6
         model = LogisticRegression(C=strength, max_iter=300)

@@ -103,7 +103,7 @@ RULES: dict[str, dict[str, Rule | str] | str] = {
     "double descent": "it is about shape and texture in classifiers, and no generator",
     "mango": "it is about photographs of mangoes and pretrained classifiers, and no generator",
     "well log": "it is about measurements in wells, which are no images",
-    "FLARE": "no chapter on FLARE is written yet",
+    "FLARE": "chapter 11 judges it from records of its own",
     "SAGE": "no chapter on few images of new classes is written yet",
 }
 

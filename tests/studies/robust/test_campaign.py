@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from sega_utils.core import records, runtime
+from sega_utils.evaluation import robustness
 from sega_utils.studies.robust import arms, campaign, tables
 from sega_utils.studies.robust.arms import Task
 from sega_utils.studies.zoo.zoo import Place
@@ -13,8 +14,11 @@ TUNED = {"Std Aug": {"steps": 2, "batch_size": 6}}
 
 
 @pytest.fixture(autouse=True)
-def in_this_process(monkeypatch):
+def quick(monkeypatch):
+    """Work in this process, and attack for a moment: three classes would be attacked two thousand steps long."""
     monkeypatch.setattr(runtime, "map_workers", lambda f, jobs, **_: [f(*job) for job in jobs])
+    few = lambda *data, whole=False, **attack: robustness.restarted(*data, restarts=1 + whole, steps=2, **attack)
+    monkeypatch.setattr(arms.robustness, "strongest", few)
 
 
 @pytest.fixture

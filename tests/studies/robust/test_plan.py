@@ -18,10 +18,10 @@ def test_the_committed_plan_gives_both_sides_as_many_trials():
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"real": []}, "has 2 of base, 0 of real, 1 of synthetic; base must have one, and both sides the same number"),
+        ({"real": []}, "has 2 of base, 0 of real, 1 of synthetic; base must have a trial, and both sides as many"),
         ({"base": []}, "has 0 of base"),
-        ({"synthetic": [{"share": 0.3}]}, "trials have share and augmenter if synthetic, else none"),
-        ({"real": [{"share": 0.3, "augmenter": "vae"}]}, "real has .* trials have share and augmenter if synthetic"),
+        ({"synthetic": [{"share": 0.3}]}, "synthetic trials have a share and an augmenter"),
+        ({"real": [{"share": 0.3, "augmenter": "vae"}]}, "real has .* synthetic trials have a share"),
         ({"settings": {"loss": "mart"}}, "settings: loss is 'mart'; allowed is text: one of: none . pgd . trades"),
         ({"settings": {"pace": 1}}, "settings: unknown parameter 'pace'"),
         ({"checks": {"images": 1}}, "checks lacks restarts, steps"),

@@ -1,0 +1,103 @@
+"""The campaign of few shots: arms are tuned on seen classes, then measured on unseen ones; all of it is resumable."""
+
+from collections import defaultdict
+from statistics import mean
+
+from sega_utils.core import artifacts, records
+from sega_utils.studies.few_shot import arms, worlds
+from sega_utils.studies.few_shot.worlds import Place, Split
+
+STAGE = "few-shot"
+GROUPS = ("baseline", "method", "control", "ours")
+
+
+def named(group: str) -> list[str]:
+    """Return the arms of a group.
+
+    Raises:
+        ValueError: an unknown group.
+    """
+    if group not in GROUPS:
+        raise ValueError(f"unknown group {group!r}; known are {', '.join(GROUPS)}")
+    return [name for name, arm in arms.ARMS.items() if arm.group == group]
+
+
+def asked(place: Place, split: Split, group: str) -> dict:
+    """Return the parameters that all records of a group have."""
+    about = {"unseen": split.name(), "group": group, "arms": ", ".join(named(group))}
+    return about | {name: value for name, value in place._asdict().items() if name not in {"run", "dataset"}}
+
+
+def tune(place: Place, split: Split, group: str, shots: list[int], draws: int) -> dict:
+    """Return the record of the settings that are best on seen classes, for each arm and number of shots.
+
+    Every other seen class acts as unseen; network and atoms are trained anew on the rest.
+
+    Returns:
+        With ``tuned``, arm to shots to settings, and ``scores``, arm to shots to their accuracy.
+    """
+    world = worlds.world_of(place, worlds.inner(split))
+    tried = {name: arms.trials(name) for name in named(group) if not arms.ARMS[name].like}
+
+    def measure() -> dict:
+        found: dict = defaultdict(lambda: [[] for _ in range(arms.TRIALS)])
+        for k in shots:
+            for draw in range(draws):
+                task = worlds.task_of(world, k, draw)
+                for name, settings in tried.items():
+                    for i, score in enumerate(arms.measure(world, task, name, settings, draw)):
+                        found[name, k][i].append(score)
+        best: dict = {"tuned": {name: {} for name in tried}, "scores": {name: {} for name in tried}}
+        for (name, k), scores in found.items():
+            means = [mean(part) for part in scores if part]
+            top = max(range(len(means)), key=means.__getitem__)
+            best["tuned"][name][str(k)], best["scores"][name][str(k)] = tried[name][top], means[top]
+        return best
+
+    parameters = asked(place, split, group) | {"draws": draws, "shots": ", ".join(map(str, shots))}
+    name, inputs = f"{place.features}-tuning-{split.name()}-{group}", {"seen": world.digest}
+    return records.once(place.run, place.dataset, STAGE, name, parameters=parameters, inputs=inputs, measure=measure)
+
+
+def settings_of(place: Place, split: Split, groups: list[str], shots: list[int], draws: int) -> dict[str, dict]:
+    """Return the tuned settings of the arms of some groups: arm to shots to settings."""
+    likes = [arms.ARMS[name].like for group in groups for name in named(group)]
+    needed = {*groups, *(arms.ARMS[name].group for name in likes if name)}
+    return shared([tune(place, split, group, shots, draws) for group in GROUPS if group in needed])
+
+
+def on_record(found: list[dict], place: Place, split: Split) -> dict[str, dict]:
+    """Return the same from records of the stage; nothing of arms that were not tuned on this split's seen classes."""
+    about = split.name(), place.features
+    return shared([r for r in found if "tuned" in r and (r["param_unseen"], r["param_features"]) == about])
+
+
+def shared(found: list[dict]) -> dict[str, dict]:
+    """Return the settings of records of tuning, and of the arms that take them over."""
+    tuned = {name: settings for r in found for name, settings in r["tuned"].items()}
+    return tuned | {name: tuned[arm.like] for name, arm in arms.ARMS.items() if arm.like in tuned}
+
+
+def measure_draw(place: Place, split: Split, draw: int, group: str, tuned: dict, shots: list[int]) -> dict:
+    """Return the record of a group's accuracies on the tasks of one draw, by shots and by arm."""
+    world, names = worlds.world_of(place, split), named(group)
+    used = {name: tuned[name] for name in names}
+    parts = {"seen": world.digest, "tuned": artifacts.digest_json(used)}
+    parts["test"] = artifacts.digest({"images": world.query.images, "labels": world.query.labels})
+
+    def measure() -> dict:
+        found = {}
+        for k in shots:
+            task = worlds.task_of(world, k, draw)
+            found[str(k)] = {n: arms.measure(world, task, n, [used[n][str(k)]], draw)[0] for n in names}
+        return {"arms": found, "n_test": len(world.query.labels)}
+
+    parameters = asked(place, split, group) | {"draw": draw, "shots": ", ".join(map(str, shots))}
+    name = f"{place.features}-{split.name()}-draw{draw}-{group}"
+    return records.once(place.run, place.dataset, STAGE, name, parameters=parameters, inputs=parts, measure=measure)
+
+
+def measure_split(place: Place, split: Split, draws: list[int], groups: list[str], plan: dict) -> list[dict]:
+    """Return the records of a split: all groups on some draws, with the settings tuned on its seen classes."""
+    tuned = settings_of(place, split, groups, plan["shots"], plan["tuning"])
+    return [measure_draw(place, split, draw, group, tuned, plan["shots"]) for group in groups for draw in draws]

@@ -1,0 +1,61 @@
+"""The plan of few shots, as its file says: the splits of each data set, the primary comparison, and all sizes."""
+
+from pathlib import Path
+
+from sega_utils.core import parameters, paths
+from sega_utils.core.parameters import Parameter
+from sega_utils.studies.few_shot import arms, worlds
+
+FILE = paths.PARAMS / "few_shot.yaml"
+COUNT = "1 .. 1000000"
+RULES = {
+    "shots": Parameter([1], "real images of each unseen class", "list of: 1 .. 1000000"),
+    "draws": Parameter(6, "of the few images, for each split", COUNT),
+    "base": Parameter(600, "images of each seen class, at most", COUNT),
+    "steps": Parameter(300, "of the network, on seen classes", COUNT),
+    "components": Parameter(64, "of the linear generator", COUNT),
+    "atoms": Parameter(30, "of the dictionary", COUNT),
+    "clusters": Parameter(10, "pseudo-classes of each seen class", COUNT),
+    "tuning": Parameter(3, "draws for each of the two inner splits", COUNT),
+}
+PRIMARY = {
+    "ours": Parameter("x", "the arm that should win", "any text"),
+    "shots": Parameter(1, "real images of each unseen class", COUNT),
+    "features": Parameter("network", "what arms work with", f"one of: {' | '.join(worlds.FEATURES)}"),
+}
+
+
+def read(file: Path = FILE) -> dict:
+    """Return the plan of a YAML file: ``primary``, the comparison that was fixed beforehand, ``splits``, the unseen
+    classes of each split by data set, and the sizes of ``RULES``.
+
+    Raises:
+        FileNotFoundError: no such file. ValueError: not such a file, or an arm that there is not.
+    """
+    plan, shown = parameters.load_yaml(file), paths.shown(file)
+    if not isinstance(plan, dict) or set(plan) != {"primary", "splits", *RULES}:
+        raise ValueError(f"{shown} must hold {', '.join(['primary', 'splits', *RULES])}")
+    primary, splits = plan.pop("primary"), plan.pop("splits")
+    if not isinstance(primary, dict) or set(primary) != set(PRIMARY):
+        raise ValueError(f"{shown}: primary must hold {', '.join(PRIMARY)}")
+    found = parameters.check(plan, RULES) | {"primary": parameters.check(primary, PRIMARY), "splits": splits}
+    if found["primary"]["ours"] not in arms.ARMS:
+        raise ValueError(f"{shown}: ours is {found['primary']['ours']!r}; known are {', '.join(arms.ARMS)}")
+    return found
+
+
+def place_of(plan: dict, run: str, dataset: str, features: str) -> worlds.Place:
+    """Return where a run's few shots of a data set are kept, with the plan's sizes."""
+    sizes = {name: plan[name] for name in ("base", "steps", "components", "atoms", "clusters")}
+    return worlds.Place(run, dataset, features=features, **sizes)
+
+
+def splits_of(plan: dict, dataset: str, classes: int = 10) -> list[worlds.Split]:
+    """Return the splits of a data set, in the plan's order.
+
+    Raises:
+        ValueError: the plan has none of this data set, or one that cannot be, see ``worlds.checked``.
+    """
+    if dataset not in plan["splits"]:
+        raise ValueError(f"the plan has no splits of {dataset!r}; it has some of {', '.join(plan['splits'])}")
+    return [worlds.split_of(classes, unseen) for unseen in plan["splits"][dataset]]

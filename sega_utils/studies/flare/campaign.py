@@ -1,0 +1,120 @@
+"""FLARE's plan, and the plan as it is measured: the primary comparison first, then seed by seed all other arms."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from sega_utils.core import parameters, paths, records, runtime
+from sega_utils.core.parameters import Parameter
+from sega_utils.studies.flare import arms, parts
+from sega_utils.studies.flare.parts import Making
+from sega_utils.studies.zoo.zoo import Place
+
+FILE = paths.PARAMS / "flare.yaml"
+SEEDS, NAMES = Parameter([0], "each once", "list of: 0 .. 1000000"), Parameter(["x"], "names", "list of: any text")
+RULES = {
+    "per_class": Parameter(60, "real images of each class", "1 .. 1000000"),
+    "steps": Parameter(1000, "of each classifier", "1 .. 1000000"),
+    "seconds": Parameter(0.0, "CPU seconds of the denoiser; 0 takes the data set's own", "0 .. 1000000"),
+    "restoring": Parameter(60.0, "CPU seconds of the restoration", "0.1 .. 1000000"),
+    "sampling": Parameter(25, "steps of DDIM", "1 .. 1000"),
+    "strength": Parameter(0.5, "of variations", "0 .. 1"),
+    "variations": Parameter(4, "of each drawn image", "0 .. 100"),
+    "limit": Parameter(25.0, "of the gate, in dB", "0 .. 100"),
+    "seeds": SEEDS,
+    "arms": NAMES,
+    "macro": NAMES,
+}
+PRIMARY = {"ours": Parameter("x", "an arm", "any text"), "theirs": Parameter("x", "an arm", "any text")}
+PRIMARY |= {"subsets": SEEDS, "seeds": SEEDS}
+PARTIES = ("theirs", "ours")  # of the primary comparison, the control first
+Job = tuple[str, int, bool]  # arm, seed, whether it is trained on macro classes
+
+
+def read(file: Path = FILE) -> dict:
+    """Return the plan of a YAML file: ``primary``, the comparison that was fixed beforehand, ``groups``, all else.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: not such a file, or an arm that there is not.
+    """
+    plan, shown = parameters.load_yaml(file), paths.shown(file)
+    if not isinstance(plan, dict) or set(plan) != {*RULES, "primary", "groups"}:
+        raise ValueError(f"{shown} must hold {', '.join(['primary', 'groups', *RULES])}")
+    groups, primary = plan.pop("groups"), plan.pop("primary")
+    if not isinstance(groups, dict) or not all(isinstance(names, list) and names for names in groups.values()):
+        raise ValueError(f"{shown} has groups {groups!r}; they must be lists of class names by macro class")
+    if not isinstance(primary, dict) or set(primary) != set(PRIMARY):
+        raise ValueError(f"{shown} has primary {primary!r}; it must hold {', '.join(PRIMARY)}")
+    try:
+        plan, primary = parameters.check(plan, RULES), parameters.check(primary, PRIMARY)
+    except ValueError as error:
+        raise ValueError(f"{shown}: {error}") from error
+    asked = [*plan["arms"], *plan["macro"], primary["ours"], primary["theirs"]]
+    if unknown := [name for name in asked if name not in arms.ARMS]:
+        raise ValueError(f"{shown} has the arm {unknown[0]!r}; known are {', '.join(arms.ARMS)}")
+    return plan | {"primary": primary, "groups": groups}
+
+
+def making_of(plan: dict) -> Making:
+    """Return how a plan's parts are made."""
+    return Making(**{name: plan[name] for name in Making._fields})
+
+
+def jobs(plan: dict) -> list[Job]:
+    """Return what is trained at a subset: both arms of the primary comparison, then seed by seed all others."""
+    primary = [(arm, s, False) for s in plan["primary"]["seeds"] for arm in map(plan["primary"].get, PARTIES)]
+    others = [(arm, s, False) for s in plan["seeds"] for arm in plan["arms"]]
+    return list(dict.fromkeys(primary + others + [(arm, s, True) for s in plan["seeds"] for arm in plan["macro"]]))
+
+
+def places_of(run: str, dataset: str, plan: dict) -> list[Place]:
+    """Return the places of a plan's subsets."""
+    return [Place(run, dataset, subset, plan["per_class"]) for subset in plan["primary"]["subsets"]]
+
+
+def is_done(place: Place, job: Job, plan: dict) -> bool:
+    """Return whether a job is on record."""
+    arm, seed, coarse = job
+    return records.path(*place[:2], arms.STAGE, arms.name_of(place, arm, seed, coarse, plan["steps"])).exists()
+
+
+def asked(place: Place, plan: dict) -> list[Job]:
+    """Return the jobs of a place, without the arms of a gate that is known to drop nothing: they are FLARE itself."""
+    file = records.path(*place[:2], parts.STAGE, parts.name_of(place, making_of(plan)))
+    made = records.load(file) if file.exists() else {}
+    idle = min(made.get("passing_real", 0), made.get("passing_drawn", 0)) == 1
+    return [job for job in jobs(plan) if not (idle and arms.ARMS[job[0]].gate)]
+
+
+def coverage(run: str, dataset: str, plan: dict) -> tuple[int, int]:
+    """Return how many of a plan's classifiers are on record, and how many there are in all."""
+    done = [is_done(place, job, plan) for place in places_of(run, dataset, plan) for job in asked(place, plan)]
+    return sum(done), len(done)
+
+
+def train_job(place: Place, job: Job, plan: dict, tuned: dict) -> dict:
+    """Do one of ``jobs``, see ``arms.train_once``, in a process of its own."""
+    arm, seed, coarse = job
+    how = {"making": making_of(plan), "tuned": tuned, "groups": plan["groups"], "steps": plan["steps"]}
+    return arms.train_once(place, arm, seed, coarse=coarse, **how)
+
+
+def measure(run: str, dataset: str, plan: dict, tuned: dict, workers: int) -> Iterator[str]:
+    """Measure a plan, and yield a line before each part; what is on record is not repeated.
+
+    Args:
+        tuned: settings by arm of 05_training. workers: trainings at a time.
+
+    Raises:
+        ValueError, FileNotFoundError, ArtifactError, FloatingPointError: as its parts do.
+    """
+    for place in places_of(run, dataset, plan):
+        yield f"subset {place.subset}: restored and drawn images"
+        runtime.map_workers(parts.make_once, [(place, making_of(plan))], workers=1, label="parts")
+        mine = asked(place, plan)
+        if len(mine) < len(jobs(plan)):
+            yield f"the gate at {plan['limit']:g} dB drops no image: its arms are FLARE itself, and left out"
+        todo = [job for job in mine if not is_done(place, job, plan)]
+        yield f"subset {place.subset}: {len(todo)} of {len(mine)} classifiers to train"
+        work = [(place, job, plan, tuned) for job in mine]
+        runtime.map_workers(train_job, work, workers=workers, label="classifiers")

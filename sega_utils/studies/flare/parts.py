@@ -1,0 +1,161 @@
+"""What FLARE's arms are made of: images restored, drawn and redrawn from training images alone, made once and kept."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+
+from sega_utils.augmenters import base, diffusion
+from sega_utils.augmenters.restoration import Restorer, restore, train_restorer
+from sega_utils.core import artifacts, paths, records
+from sega_utils.data import catalogue
+from sega_utils.data.images import Dataset, from_uint8, resize, to_uint8
+from sega_utils.evaluation import quality
+from sega_utils.filters import fidelity
+from sega_utils.studies.zoo import zoo
+from sega_utils.studies.zoo.zoo import Place
+
+STAGE = "flare-parts"
+HELD_OUT = 50  # validation images of each class that restoration is measured on
+
+
+class Making(NamedTuple):
+    """How the parts are made: CPU seconds of the denoiser, of which 0 takes the data set's own checkpoint, and of the
+    restoration; steps of DDIM; strength and number of variations; dB, a limit below which the gate drops an image."""
+
+    seconds: float = 0.0
+    restoring: float = 60.0
+    sampling: int = 25
+    strength: float = 0.5
+    variations: int = 4
+    limit: float = 25.0
+
+
+def file_of(place: Place, making: Making) -> Path:
+    """Return where the parts of a place are kept."""
+    return paths.artifact(place.run, place.dataset, "augmenters") / f"{name_of(place, making)}.safetensors"
+
+
+def name_of(place: Place, making: Making) -> str:
+    """Return the name of the parts' file and record."""
+    return zoo.name_of(place, "flare", artifacts.digest_json(making._asdict())[:8])
+
+
+def digest_of(data: Dataset) -> str:
+    """Return the digest of images and labels."""
+    return artifacts.digest({"images": data.images, "labels": data.labels})
+
+
+def make_once(place: Place, making: Making, device: torch.device | str = "cpu") -> dict:
+    """Make the parts of a place and measure them; return the record, made now or on disk.
+
+    Raises:
+        ValueError: a place that the data set's own denoiser has not been trained on, or a setting that is not allowed.
+        FileNotFoundError, ArtifactError, FloatingPointError: as its parts do.
+    """
+    real, file = zoo.real_of(place), file_of(place, making)
+
+    def measure() -> dict:
+        model = denoiser(place, making, real.few, device)
+        tensors = draw(model, real.few, making, place.subset)
+        restorer, curve = train_restorer(real.few, seed=place.subset, seconds=making.restoring, device=device)
+        found = {"restoring_steps": curve[-1]["step"]} | held_out(restorer, real.rest)
+        for name, images in list(tensors.items()) + [("real", real.few.images[None])]:
+            parts, told = restored(restorer, images.flatten(0, 1), making.limit)
+            tensors |= {f"{name} {what}": part.unflatten(0, images.shape[:2]) for what, part in parts.items()}
+            found |= {f"{what}_{name}": value for what, value in told.items()}
+        for name in ("drawn", "redrawn"):
+            copies = quality.duplicate_share(tensors[name].flatten(0, 1), real.few.images, **zoo.COPIES)
+            found[f"duplicates_{name}"] = copies
+        kept = {name: to_uint8(part) if part.ndim == 5 else part for name, part in tensors.items()}
+        return found | {"drawn": artifacts.save_tensors(file, kept)}
+
+    whole = lambda found: file.exists() and artifacts.stated_digest(file) == found["input_drawn"]
+    asked, made = {"subset": place.subset, "per_class": place.per_class} | making._asdict(), ("drawn",)
+    inputs = {"real": digest_of(real.few)}
+    return records.once(
+        *place[:2],
+        STAGE,
+        name_of(place, making),
+        parameters=asked,
+        inputs=inputs,
+        measure=measure,
+        made=made,
+        is_whole=whole,
+    )
+
+
+def load(place: Place, making: Making) -> dict[str, torch.Tensor]:
+    """Return what ``make_once`` kept: images float32 (K, N, C, S, S) in [0, 1] and PSNRs float32 (K, N), by name.
+
+    ``drawn`` holds an image for the label of every real one and then its variations, ``redrawn`` variations of the real
+    images themselves; ``... restored`` and ``... psnr`` are what became of these and of ``real``.
+
+    Raises:
+        FileNotFoundError, ArtifactError: they were not made, or the file is damaged.
+    """
+    tensors, _ = artifacts.load_tensors(file_of(place, making))
+    return {name: from_uint8(part) if part.dtype == torch.uint8 else part for name, part in tensors.items()}
+
+
+def denoiser(place: Place, making: Making, few: Dataset, device: torch.device | str) -> torch.nn.Module:
+    """Return the denoiser of a place: trained now on its images, or the data set's own, which saw the same.
+
+    Raises:
+        ValueError: the data set's own saw others.
+        FileNotFoundError: none comes with the data set.
+    """
+    if making.seconds:
+        fitting = zoo.Fitting(making.seconds)
+        state = zoo.trained(place, "ddim", fitting, few, device)
+        return base.revive(lambda settings: diffusion.build_denoiser(**settings), state, device)
+    model = diffusion.load_diffusion(paths.pretrained(place.dataset, "diffusion"), device)
+    _, meta = catalogue.load_real(place.run, place.dataset)
+    if place.subset or len(few.labels) != len(zoo.real_of(place).whole.labels):
+        raise ValueError(
+            f"the denoiser of {place.dataset} has seen the run's whole subset, not subset {place.subset} with "
+            f"{place.per_class} images a class; give seconds above 0 to train one on these"
+        )
+    artifacts.check_origin(model.meta, meta["sha256"], "denoiser")
+    return model
+
+
+def draw(model: torch.nn.Module, few: Dataset, making: Making, seed: int) -> dict[str, torch.Tensor]:
+    """Return ``drawn`` and ``redrawn`` as ``load`` does, each image of a seed of its own."""
+    labels, n = few.labels, len(few.labels)
+    seeds = lambda k: base.seeds_of(seed, n, start=k * n)
+    fresh = diffusion.sample_ddim(model, labels, seeds=seeds(0), steps=making.sampling)
+    how = {"strength": making.strength, "steps": making.sampling}
+
+    def vary(images: torch.Tensor, turns: range) -> list[torch.Tensor]:
+        return [diffusion.redraw(model, images, labels, seeds=seeds(k), **how).cpu() for k in turns]
+
+    count = 1 + making.variations
+    drawn = [fresh.cpu(), *vary(fresh, range(1, count))]
+    return {"drawn": torch.stack(drawn), "redrawn": torch.stack(vary(few.images, range(count, 2 * count)))}
+
+
+def restored(restorer: Restorer, images: torch.Tensor, gate: float) -> tuple[dict, dict]:
+    """Return images restored and brought back to their side, with their PSNRs, and means of the measures.
+
+    What is compared is the restored image with the bicubic enlargement of the one that it is made of, as no other of
+    its size exists: what changes nothing would score best.
+    """
+    large = restore(restorer, images)
+    control = resize(images, large.shape[-1])
+    psnr = fidelity.psnr(large, control)
+    told = {"psnr": psnr.mean().item(), "ms_ssim": fidelity.ms_ssim(large, control).mean().item()}
+    told["passing"] = (psnr >= gate).float().mean().item()
+    return {"restored": resize(large, images.shape[-1]), "psnr": psnr}, told
+
+
+def held_out(restorer: Restorer, rest: Dataset) -> dict[str, float]:
+    """Return how near validation images, halved and restored, come to themselves, and how near bicubic comes."""
+    each = max(1, min(HELD_OUT, int(rest.labels.bincount().min())))
+    whole = catalogue.subset(rest, each)[0].images
+    half = resize(whole, whole.shape[-1] // 2)
+    found = {}
+    for name, images in (("restorer", restore(restorer, half)), ("bicubic", resize(half, whole.shape[-1]))):
+        found[f"psnr_held_out_{name}"] = fidelity.psnr(images, whole).mean().item()
+        found[f"ms_ssim_held_out_{name}"] = fidelity.ms_ssim(images, whole).mean().item()
+    return found

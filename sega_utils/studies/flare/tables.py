@@ -1,0 +1,217 @@
+"""FLARE's tables: each arm beside its control, macro classes, restoration, the primary comparison, and verdicts."""
+
+from collections.abc import Iterable
+from statistics import mean
+from typing import NamedTuple
+
+from sega_utils.core import artifacts, numbers, paths, records
+from sega_utils.evaluation import classified
+from sega_utils.studies.flare import arms, campaign, parts
+from sega_utils.studies.zoo import claims as zoo_claims, rows as zoo_rows
+from sega_utils.studies.zoo.claims import COLUMNS, INCOMPARABLE
+
+ROWS = ("arm", "classes", "per_class", "steps", "n_pool", "drawn", "mean", "std", "n", "validation", "shifted")
+ROWS += ("to", "diff", "ci_low", "ci_high", "over")
+OF_A_RUN = {"param_seed", "param_subset"}  # what the records of one row may differ in
+BUDGET = {"param_batch_size", "param_classifier", "n_test", "n_validation"}  # what all rows share
+MACRO = ("arm", "mean", "collapsed", "n", "diff", "ci_low", "ci_high", "over")
+QUALITY = ("images", "psnr", "ms_ssim", "passing", "duplicates", "n")
+
+
+class Key(NamedTuple):
+    """What a row is of."""
+
+    arm: str
+    coarse: bool
+    per_class: int
+    steps: int
+
+
+def grouped(found: list[dict]) -> dict[Key, list[dict]]:
+    """Return records of the stage flare by what their row is of, after checking that they can be compared.
+
+    Raises:
+        ArtifactError: rows have other batches, classifiers or images to test, or one row has other settings.
+    """
+    classified.check_same(found, lambda key: key in BUDGET)
+    groups: dict[Key, list[dict]] = {}
+    for r in found:
+        key = Key(r["param_arm"], r["param_coarse"], r["param_per_class"], r["param_steps"])
+        groups.setdefault(key, []).append(r)
+    for mine in groups.values():
+        classified.check_same(mine, lambda key: key.startswith("param_") and key not in OF_A_RUN)
+    order = list(arms.ARMS)
+    return {key: groups[key] for key in sorted(groups, key=lambda key: (key[1:], order.index(key.arm)))}
+
+
+def by(found: Iterable[dict], name: str) -> list[dict]:
+    """Return records whose accuracy is another of their accuracies."""
+    return [r | {"accuracy": r[name]} for r in found if name in r]
+
+
+def arm_rows(found: list[dict]) -> list[dict]:
+    """Return a row (columns ``ROWS``) for each arm with records, in percent, beside its control of the same size.
+
+    Raises:
+        ArtifactError: as ``grouped``.
+    """
+    groups, rows = grouped(found), []
+    for key, mine in groups.items():
+        to = arms.ARMS[key.arm].to
+        row = key._asdict() | {"classes": "macro" if key.coarse else "fine", "drawn": mine[0]["drawn_share"]}
+        row |= numbers.summary(100 * r["accuracy"] for r in mine) | {"validation": zoo_rows.validated(mine)}
+        row |= {"n_pool": mine[0]["n_pool"], "to": to}
+        if moved := by(mine, "accuracy_shifted"):
+            row["shifted"] = 100 * mean(r["accuracy"] for r in moved)
+        if theirs := groups.get(key._replace(arm=to)):
+            row |= zoo_rows.difference(mine, theirs)
+        rows.append({column: row.get(column, "") for column in ROWS})
+    return rows
+
+
+def macro_rows(found: list[dict]) -> list[dict]:
+    """Return for each arm its accuracy on macro classes, trained on these, and trained on all and collapsed to them."""
+    groups, rows = grouped(found), []
+    for key, mine in groups.items():
+        fine = groups.get(key._replace(coarse=False), [])
+        if key.coarse and fine:
+            collapsed = by(fine, "accuracy_macro")
+            row = {"arm": key.arm} | numbers.summary(100 * r["accuracy"] for r in mine)
+            row |= {"collapsed": 100 * mean(r["accuracy"] for r in collapsed)}
+            row |= zoo_rows.difference(mine, collapsed)
+            rows.append({column: row.get(column, "") for column in MACRO})
+    return rows
+
+
+def primary_rows(found: list[dict], plan: dict) -> list[dict]:
+    """Return the row of the primary comparison, once it is complete; else none."""
+    parties = planned(found, plan["primary"]["theirs"], plan), planned(found, plan["primary"]["ours"], plan)
+    places, seeds = plan["primary"]["subsets"], plan["primary"]["seeds"]
+    theirs, ours = ([r for r in mine if in_plan(r, places, seeds)] for mine in parties)
+    if not len(theirs) == len(ours) == len(places) * len(seeds):
+        return []
+    names = {"arm": plan["primary"]["ours"], "to": plan["primary"]["theirs"]}
+    return [names | zoo_rows.difference(ours, theirs)]
+
+
+def in_plan(record: dict, subsets: list[int], seeds: list[int]) -> bool:
+    """Return whether a record is of one of some subsets and seeds."""
+    return record["param_subset"] in subsets and record["param_seed"] in seeds
+
+
+def planned(found: list[dict], arm: str, plan: dict, coarse: bool = False) -> list[dict]:
+    """Return the records of an arm that have a plan's size and steps."""
+    return grouped(found).get(Key(arm, coarse, plan["per_class"], plan["steps"]), [])
+
+
+def quality_rows(made: list[dict]) -> list[dict]:
+    """Return a row (columns ``QUALITY``) for each set of restored images, over places: how far they are from bicubic.
+
+    Those held out are compared with the images that they were halved from, by the restorer and by bicubic.
+
+    Args:
+        made: records of the stage flare-parts.
+    """
+    rows = []
+    for name in ("real", "drawn", "redrawn", "held_out_restorer", "held_out_bicubic"):
+        row = {"images": name.replace("_", " "), "n": len(made)}
+        for column in QUALITY[1:-1]:
+            values = [r[f"{column}_{name}"] for r in made if f"{column}_{name}" in r]
+            row[column] = mean(values) if values else ""
+        rows.append({column: row[column] for column in QUALITY})
+    return rows if made else []
+
+
+class Rule(NamedTuple):
+    """What decides on a claim: an arm's accuracy less another's; ``at_least`` none takes the published number."""
+
+    ours: str
+    theirs: str
+    at_least: float | None = None
+    direction: int = 1  # -1 where the claim is that the difference is below zero
+    of: str = "accuracy"
+    note: str = ""
+
+
+OWN, TABLES = "it counts the source's own images", "it is about the source's own tables"
+SHIFTED = "of the named shifts of 06 instead of other data sets"
+BLIND = "without a clean image the measure compares with bicubic, of which an image that is left as it is comes nearest"
+RULES: dict[str, Rule | str] = {
+    "highest gain for fine classes": "it is the largest of four classifiers' gains, and ours is one classifier",
+    "average increment over classifiers, baseline not named": Rule("FLARE", "Raw_Aug_LR"),
+    "above simply augmented data": Rule("FLARE", "Raw_Aug_LR"),
+    "test accuracy on 8 classes, up to": OWN,
+    "SpaceNet has about 12900 images": OWN,
+    "SpaceNet is larger than the raw data by": OWN,
+    "mean PSNR": BLIND,
+    "mean MS-SSIM": BLIND,
+    "PSNR above 25 is high quality: classes that reach it": BLIND,
+    "augmenting LR images adds": Rule("Raw_Aug_LR", "Raw_LR", 5.0),
+    "super-resolution adds": Rule(
+        "Raw_Aug_HR", "Raw_Aug_LR", 9.0, note="the larger part of the claim is of augmenting"
+    ),
+    "training on synthetic images beats Raw_Aug_LR by": Rule("T2I_Aug_HR", "Raw_Aug_LR", 16.0),
+    "models trained on synthetic images alone fail to generalise to raw images": Rule(
+        "T2I_Aug_HR", "Raw_Aug_HR", 0.0, direction=-1
+    ),
+    "FLARE over Raw_LR in-domain": Rule("FLARE", "Raw_LR"),
+    "FLARE over Raw_LR out-of-domain, on average": Rule("FLARE", "Raw_LR", of="accuracy_shifted", note=SHIFTED),
+    "FLARE over Raw_Aug_LR out-of-domain": Rule("FLARE", "Raw_Aug_LR", 0.0, of="accuracy_shifted", note=SHIFTED),
+    "FLARE over Raw_Aug_HR and T2I_Aug_HR": Rule("FLARE", "Raw_Aug_HR", 12.0, note="the first of its two numbers"),
+    "consistently above standard augmentation, out-of-domain": TABLES,
+    "the same, beyond an unpaired 95 % interval": TABLES,
+    "all rows are scored on one fixed test set": TABLES,
+    "alpha = 0.5, beta = 1 is best: over alpha = beta = 1": Rule("FLARE", "FLARE alpha 1 beta 1"),
+    "recall in Table 4 is accuracy (weighted recall always is)": TABLES,
+    "differences printed in Table 3": TABLES,
+    "differences printed in Tables 2 and 5": TABLES,
+    "optimal variance of the combined set": "the source shows a picture, and no measure",
+    "cost-effective": "the source gives no time and no number of images",
+}
+
+
+def claim_rows(found: list[dict], plan: dict) -> list[dict[str, object]]:
+    """Return a row (``zoo_claims.COLUMNS``) for each of FLARE's claims, judged by the plan's records, fine classes.
+
+    Raises:
+        ArtifactError: as ``grouped``.
+        ValueError: a claim without a rule or a reason.
+    """
+    return [claim_row(row, found, plan) for row in artifacts.load_csv(paths.DATA / "paper" / "flare_claims.csv")]
+
+
+def claim_row(published: dict[str, str], found: list[dict], plan: dict) -> dict[str, object]:
+    """Return the row of a published claim."""
+    claim = published["claim"]
+    row = dict.fromkeys(COLUMNS, "") | {"system": published["system"], "claim": claim}
+    row["published"] = f"{published['claimed']} {published['unit']}".strip() if published["claimed"] else ""
+    if claim not in RULES:
+        raise ValueError(f"no rule and no reason for {claim!r}; add one to RULES of studies/flare/tables.py")
+    if isinstance(rule := RULES[claim], str):
+        return row | {"verdict": INCOMPARABLE, "why": rule}
+    diff = zoo_rows.difference(*(by(planned(found, arm, plan), rule.of) for arm in (rule.ours, rule.theirs)))
+    if not diff:
+        return row | {"verdict": INCOMPARABLE, "why": f"not measured yet: {rule.ours} and {rule.theirs}"}
+    ends = sorted(rule.direction * diff[end] for end in ("ci_low", "ci_high"))
+    at_least = float(published["claimed"]) if rule.at_least is None else rule.at_least
+    verdict, says = zoo_claims.judge(*ends, at_least)
+    note = f" ({rule.note})" if rule.note else ""
+    row |= {"ours": diff["diff"], "interval": f"{diff['ci_low']:+.3g} to {diff['ci_high']:+.3g}", "n": diff["over"]}
+    return row | {"verdict": verdict, "why": f"{rule.ours} less {rule.theirs}{note}: {says}"}
+
+
+def write_tables(run: str, dataset: str, plan: dict) -> dict[str, list[dict]]:
+    """Write a run's tables of FLARE that have rows, and return all by their names.
+
+    Raises:
+        ArtifactError: as ``grouped``.
+    """
+    found = records.read(run, dataset, arms.STAGE)
+    tables = {"flare": arm_rows(found), "flare-macro": macro_rows(found), "flare-primary": primary_rows(found, plan)}
+    tables["flare-restoration"] = quality_rows(records.read(run, dataset, parts.STAGE))
+    tables["flare-claims"] = claim_rows(found, plan)
+    for name, rows in tables.items():
+        if rows:
+            artifacts.save_csv(paths.artifact(run, dataset, "tables") / f"{name}.csv", rows, rows[0])
+    done, total = campaign.coverage(run, dataset, plan)
+    return tables | {"flare-coverage": [{"measured": done, "planned": total}]}

@@ -1,0 +1,14 @@
+"""What the tests of few shots share: six classes instead of every data set."""
+
+import pytest
+import six_classes
+
+from sega_utils.data import catalogue
+from sega_utils.studies.few_shot import worlds
+
+
+@pytest.fixture(autouse=True)
+def data(monkeypatch, results):
+    """Let every data set be these six classes."""
+    monkeypatch.setattr(catalogue, "load", lambda dataset, split: six_classes.six(split))
+    monkeypatch.setattr(worlds, "STEPS", 5)

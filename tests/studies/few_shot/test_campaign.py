@@ -1,0 +1,134 @@
+"""The campaign: tuned on seen classes, resumed, and what its tables and verdicts say."""
+
+import pytest
+from six_classes import PLACE
+
+from sega_utils.core import parameters, records
+from sega_utils.studies.few_shot import arms, campaign, claims, plan, rows, tables, worlds
+from sega_utils.studies.zoo import claims as zoo_claims
+
+SPLIT = worlds.split_of(6, (1, 4))
+PLAN = {"shots": [1], "tuning": 1, "primary": {"shots": 1, "ours": "offsets in features", "features": "network"}}
+
+
+@pytest.fixture
+def few(monkeypatch):
+    """Leave three arms, and two trials of each."""
+    monkeypatch.setattr(arms, "TRIALS", 2)
+    kept = {name: arms.ARMS[name] for name in ("real only", "offsets in features", "inverted only")}
+    monkeypatch.setattr(arms, "ARMS", kept)
+
+
+def test_what_is_on_record_is_not_measured_again(few, monkeypatch):
+    first = campaign.measure_split(PLACE, SPLIT, [0, 1], ["baseline"], PLAN)
+    assert [r["name"] for r in first] == ["network-1-4-draw0-baseline", "network-1-4-draw1-baseline"]
+    assert set(first[0]["arms"]["1"]) == {"real only", "offsets in features"}
+    monkeypatch.setattr(arms, "measure", lambda *_: pytest.fail("it is on record"))
+    assert campaign.measure_split(PLACE, SPLIT, [0, 1], ["baseline"], PLAN) == first
+
+
+def test_tuning_takes_the_best_trial_and_looks_at_inner_splits_alone(few, monkeypatch):
+    asked = []
+
+    def measure(world, task, name, settings, seed):
+        asked.append(world.digest)
+        return [0.2, 0.7][: len(settings)]
+
+    monkeypatch.setattr(arms, "measure", measure)
+    found = campaign.tune(PLACE, SPLIT, "baseline", [1], 2)
+    assert found["tuned"]["real only"]["1"] == arms.trials("real only")[1]
+    assert found["scores"]["real only"]["1"] == pytest.approx(0.7)
+    assert set(asked) == {worlds.world_of(PLACE, worlds.inner(SPLIT)).digest}
+    with pytest.raises(ValueError, match="unknown group 'ablation'; known are baseline"):
+        campaign.tune(PLACE, SPLIT, "ablation", [1], 1)
+
+
+def made(accuracies: dict[str, list[list[float]]], k: int = 10) -> list[dict]:
+    """Return records of arms: for each the accuracies by split and draw."""
+    shape = next(iter(accuracies.values()))
+    return [
+        {
+            "param_unseen": f"s{s}",
+            "param_draw": d,
+            "param_features": "network",
+            "arms": {str(k): {name: values[s][d] for name, values in accuracies.items()}},
+        }
+        for s in range(len(shape))
+        for d in range(len(shape[0]))
+    ]
+
+
+def test_a_difference_has_an_interval_over_episodes_and_one_over_splits():
+    found = rows.scores(made({"SAGE": [[0.5, 0.6], [0.7, 0.6]], "real only": [[0.4, 0.5], [0.4, 0.3]]}))
+    row = rows.difference(found[10, "SAGE"], found[10, "real only"])
+    assert row["diff"] == pytest.approx(20) and row["episodes"] == 4
+    assert row["splits_high"] - row["splits_low"] == pytest.approx(2 * 12.7062 * 10, rel=1e-4)  # 10 and 30, t of 1
+    assert row["ci_low"] > row["splits_low"]
+    assert rows.difference(found[10, "SAGE"], {}) == {}
+
+
+def test_the_strongest_baseline_is_that_of_the_seen_classes():
+    tuning = {
+        "param_features": "network",
+        "param_group": "baseline",
+        "scores": {name: {"1": 0.5} for name in campaign.named("baseline")},
+    }
+    tuning["scores"]["CutMix"]["1"] = 0.6
+    few = made({"CutMix": [[0.2], [0.3]], "real only": [[0.9], [0.8]], "offsets in features": [[0.5], [0.6]]}, k=1)
+    first, *rest = rows.primary_rows([tuning, *few], PLAN)
+    assert (first["to"], first["chosen on seen classes"]) == ("CutMix", "yes")
+    assert first["diff"] == pytest.approx(30) and {row["to"] for row in rest} >= {"real only"}
+
+
+def test_claims_are_judged_by_the_interval_over_splits():
+    few = {
+        "SAGE": [[0.50], [0.51], [0.49]],
+        "SAGE-I": [[0.60], [0.62], [0.61]],
+        "AGE": [[0.40], [0.42], [0.41]],
+        "real only": [[0.70], [0.7], [0.7]],
+        "inverted, alone": [[0.60], [0.61], [0.6]],
+    }
+    found = {(row["claim"], row["what"]): row for row in claims.claim_rows(made(few), "network")}
+    assert len({number for number, _ in found}) == 9 and len(found) == len(claims.CLAIMS)
+    verdicts = {what: row["verdict"] for (_, what), row in found.items()}
+    assert verdicts["class embedding mapping helps"] == zoo_claims.CONTRADICTED
+    assert verdicts["SAGE is above AGE"] == zoo_claims.REPRODUCED
+    assert verdicts["inverted images cost 5 points"] == zoo_claims.REPRODUCED
+    assert verdicts["the gain falls as images grow"] == zoo_claims.INCOMPARABLE
+    assert found[1, "class embedding mapping helps"]["published"] == "+0.06 to +0.83 on 4 data sets"
+    assert found[7, "inverted images cost 5 points"]["published"] == "+5.81 to +26.77 on 4 data sets"
+
+
+def test_the_plan_names_splits_of_both_data_sets_and_an_arm_of_ours():
+    found = plan.read()
+    assert set(found["splits"]) == {"fashion-mnist", "mnist-5000"}
+    for dataset in found["splits"]:
+        splits = plan.splits_of(found, dataset)
+        assert len(splits) == len(set(splits)) >= 5 and all(len(split.unseen) == 4 for split in splits)
+    assert arms.ARMS[found["primary"]["ours"]].group == "ours"
+    with pytest.raises(ValueError, match="no splits of 'cifar-10'; it has some of fashion-mnist"):
+        plan.splits_of(found, "cifar-10")
+
+
+@pytest.mark.parametrize(
+    "change", [{"draws": 0}, {"primary": {"ours": "GAN", "shots": 1, "features": "network"}}, {"more": 1}]
+)
+def test_what_is_no_plan_is_refused(change, tmp_path):
+    import yaml
+
+    file = tmp_path / "plan.yaml"
+    file.write_text(yaml.safe_dump(parameters.load_yaml(plan.FILE) | change))
+    with pytest.raises(ValueError):
+        plan.read(file)
+
+
+def test_tables_are_written_of_what_is_on_record(few, results):
+    campaign.measure_split(PLACE, SPLIT, [0, 1], ["baseline"], PLAN)
+    found = tables.write(*PLACE[:2], PLAN)
+    assert {row["arm"] for row in found["few_shot"]} == {"real only", "offsets in features"}
+    assert sorted(file.name for file in results.rglob("*.csv")) == [
+        "few_shot-claims.csv",
+        "few_shot-primary.csv",
+        "few_shot.csv",
+    ]
+    assert len(records.read(*PLACE[:2], campaign.STAGE)) == 3

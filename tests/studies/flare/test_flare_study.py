@@ -1,0 +1,247 @@
+"""FLARE as a study: what is made once, what each arm trains on, what is compared and concluded."""
+
+import pytest
+import torch
+
+from sega_utils.augmenters import diffusion
+from sega_utils.core import artifacts, paths, records
+from sega_utils.data import catalogue
+from sega_utils.data.images import resize, to_uint8
+from sega_utils.studies.flare import arms, campaign, parts, tables
+from sega_utils.studies.flare.parts import Making
+from sega_utils.studies.zoo import zoo
+from sega_utils.studies.zoo.zoo import Place
+
+RUN, DATASET = "mine", "fashion-mnist"
+PLACE = Place(RUN, DATASET, per_class=4)
+MAKING = Making(restoring=0.1, sampling=2, variations=4)
+TUNED = {arm: {"batch_size": 6} for arm in ("Std Aug", "Std Aug + CutMix")}
+GROUPS = {"clothes": ["trouser"], "others": ["bag", "ankle boot"]}
+HOW = {"making": MAKING, "tuned": TUNED, "groups": GROUPS, "steps": 2}
+
+
+@pytest.fixture(autouse=True)
+def run(tiny, monkeypatch):
+    """Write a run of four of the twelve images of each class, with a denoiser and a restoration at no cost."""
+    monkeypatch.setattr(catalogue, "load", lambda dataset, split: tiny)
+    monkeypatch.setattr(catalogue, "counts", lambda dataset, fraction, labels: torch.full((3,), 4))
+    model = diffusion.build_denoiser(n_classes=3, width=8).eval().requires_grad_(False)
+    monkeypatch.setattr(parts, "denoiser", lambda *_: model)
+    monkeypatch.setattr(parts, "train_restorer", lambda *_, **__: (None, [{"step": 1}]))
+    monkeypatch.setattr(parts, "restore", lambda _, images: resize(images**1.1, 2 * images.shape[-1]))
+    monkeypatch.setattr(arms, "SHIFTED", 6)
+    zoo.real_of.cache_clear()
+    arms.shifted.cache_clear()
+    own, _ = catalogue.subset(tiny, 4, 0)
+    tensors = {"images": to_uint8(own.images), "labels": own.labels}
+    meta = {"class_names": list(tiny.class_names), "fraction": 0.1, "seed": 0}
+    artifacts.save_tensors(paths.artifact(RUN, DATASET, "real"), tensors, meta)
+    yield
+    zoo.real_of.cache_clear()
+    arms.shifted.cache_clear()
+
+
+def test_parts_are_made_once_of_training_images_alone(monkeypatch):
+    first = parts.make_once(PLACE, MAKING)
+    kept = parts.load(PLACE, MAKING)
+    assert kept["drawn"].shape == kept["redrawn restored"].shape == (5, 12, 1, 32, 32)
+    assert kept["real restored"].shape == (1, 12, 1, 32, 32) and kept["drawn psnr"].shape == (5, 12)
+    assert {"psnr_real", "ms_ssim_drawn", "passing_redrawn", "psnr_held_out_restorer", "duplicates_drawn"} <= set(first)
+    assert first["psnr_held_out_bicubic"] > 0 and 0 <= first["passing_real"] <= 1
+    monkeypatch.setattr(parts, "draw", lambda *_: pytest.fail("made again"))
+    assert parts.make_once(PLACE, MAKING) == first
+
+
+def test_the_data_set_s_own_denoiser_is_refused_where_it_has_seen_more(monkeypatch):
+    monkeypatch.undo()
+    monkeypatch.setattr(diffusion, "load_diffusion", lambda *_: None)
+    monkeypatch.setattr(catalogue, "load_real", lambda *_: (None, {}))
+    data = type("D", (), {"labels": [0] * 12})
+    monkeypatch.setattr(zoo, "real_of", lambda place: zoo.Real(data, data, data))
+    with pytest.raises(ValueError, match="not subset 1 with 4 images a class; give seconds above 0"):
+        parts.denoiser(PLACE._replace(subset=1), MAKING, data, "cpu")
+    monkeypatch.undo()  # before the run's own fixture clears what real_of keeps
+
+
+COUNTS = {  # rows for each real image, and the share of a batch that is drawn
+    "Raw_LR": (1, 0),
+    "Raw_Aug_LR": (6, 0),
+    "Raw_Aug_HR": (6, 0),
+    "T2I_Aug_HR": (5, 1),
+    "FLARE": (8, 5 / 8),
+    "FLARE alpha 0.5 beta 0.5": (6, 1 / 2),
+    "FLARE alpha 0.5 beta 0.75": (7, 4 / 7),
+    "FLARE alpha 1 beta 1": (11, 5 / 11),
+    "FLARE without I2I": (4, 5 / 8),
+    "FLARE share 0.3": (8, 0.3),
+    "Raw_Aug_LR drawn anew": (1, 0),
+    "FLARE onto CutMix": (8, 5 / 8),
+}
+
+
+def test_an_arm_trains_on_as_much_of_each_kind_as_it_says():
+    parts.make_once(PLACE, MAKING)
+    for arm, expected in COUNTS.items():
+        data, extra, share = arms.data_of(PLACE, arms.ARMS[arm], MAKING)
+        rows = len(data.labels) + (len(extra[1]) if extra else 0)
+        assert (rows / 12, share) == pytest.approx(expected), arm
+        assert data.labels.unique().tolist() == [0, 1, 2]
+
+
+def test_gates_drop_what_restoration_changed_most_and_as_many_at_random(monkeypatch):
+    parts.make_once(PLACE, MAKING)
+    kept = parts.load(PLACE, MAKING)
+    limit = MAKING._replace(limit=float(kept["drawn psnr"].median()))
+    monkeypatch.setattr(parts, "load", lambda *_: kept)
+    gate, chance = (arms.data_of(PLACE, arms.ARMS[name], limit)[0] for name in ("FLARE gate", "FLARE random gate"))
+    assert len(gate.labels) == len(chance.labels) < 8 * 12
+    pool = arms.pool_of(zoo.real_of(PLACE).few, kept, arms.ARMS["FLARE"], seed=0)
+    dropped = ~arms.gated(pool, kept, arms.ARMS["FLARE gate"], limit.limit)
+    at = next(i for i, kind in enumerate(pool.kinds) if kind == "v2" and dropped[i])
+    assert kept["drawn psnr"][2, pool.sources[at]] < limit.limit
+
+
+def test_a_classifier_is_on_record_with_its_accuracies_and_not_trained_again(monkeypatch):
+    parts.make_once(PLACE, MAKING)
+    names = ("Raw_LR", "FLARE share 0.3", "Raw_Aug_LR drawn anew", "FLARE onto CutMix")
+    first = {arm: arms.train_once(PLACE, arm, 0, **HOW) for arm in names}
+    for record in first.values():
+        assert record["accuracy_macro"] >= record["accuracy"]  # a right class is of the right macro class
+        assert set(record["shifts"]) == {"inverted", "cluttered"}
+        assert (record["n_test"], record["n_validation"]) == (36, 24)
+    monkeypatch.setattr(arms, "fit", lambda *_, **__: pytest.fail("trained again"))
+    assert {arm: arms.train_once(PLACE, arm, 0, **HOW) for arm in names} == first
+
+
+def test_macro_classes_are_trained_on_as_such():
+    record = arms.train_once(PLACE, "Raw_LR", 0, coarse=True, **HOW)
+    assert record["accuracy"] == record["accuracy_macro"] and record["param_coarse"]
+    group, names = arms.grouping(GROUPS, ("trouser", "bag", "ankle boot"))
+    assert group.tolist() == [0, 1, 1] and names == ("clothes", "others")
+
+
+@pytest.mark.parametrize(
+    ("groups", "message"),
+    [
+        ({"a": ["trouser"]}, "groups lack 'bag'"),
+        ({"a": ["trouser", "bag"], "b": ["ankle boot", "bag"]}, "groups hold twice 'bag'"),
+        ({"a": ["trouser", "bag", "ankle boot", "hat"]}, "groups hold, which is no class, 'hat'"),
+    ],
+)
+def test_groups_that_are_not_of_the_classes_are_refused(groups, message):
+    with pytest.raises(ValueError, match=message):
+        arms.grouping(groups, ("trouser", "bag", "ankle boot"))
+
+
+def test_all_arms_have_one_budget_and_a_control_that_there_is():
+    for name, arm in arms.ARMS.items():
+        assert arm.to in {"", *arms.ARMS} and name != arm.to
+        settings = arms.settings_of(arm, TUNED, 5)
+        assert (settings["steps"], settings["batch_size"], settings["classifier"]) == (5, 6, "resnet8-half")
+        assert settings["pixel"] == (arm.recipe == "best")
+
+
+# The plan
+
+
+@pytest.fixture
+def plan(tmp_path):
+    text = campaign.FILE.read_text().replace("per_class: 60", "per_class: 4").replace("steps: 1000", "steps: 2")
+    text = text[: text.index("groups:")] + f"groups: {GROUPS}\n"
+    for old, new in (("restoring: 60", "restoring: 0.1"), ("sampling: 25", "sampling: 2")):
+        text = text.replace(old, new)
+    (tmp_path / "plan.yaml").write_text(text)
+    return campaign.read(tmp_path / "plan.yaml")
+
+
+def test_the_committed_plan_names_classes_that_there_are_and_measures_the_primary_comparison_first(plan):
+    from sega_utils.data.published import FASHION_MNIST_CLASSES
+
+    committed = campaign.read()
+    assert len(arms.grouping(committed["groups"], FASHION_MNIST_CLASSES)[1]) == 4
+    first = campaign.jobs(committed)[:10]
+    assert {arm for arm, *_ in first} == {"CutMix", "FLARE onto CutMix"} and {s for _, s, _ in first} == set(range(5))
+    assert len(set(campaign.jobs(committed))) == len(campaign.jobs(committed)) == 10 + 3 * (16 + 5)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("  - FLARE gate", "  - FLARE gates", "has the arm 'FLARE gates'; known are Raw_LR"),
+        ("limit: 25", "limits: 25", "must hold primary, groups"),
+        ("strength: 0.5", "strength: 1.5", "strength is '?1.5'?; allowed is float: 0 .. 1"),
+        ("groups:", "groups: 3\nother:", "must hold primary, groups"),
+        ("  ours:", "  mine:", "it must hold ours, theirs, subsets, seeds"),
+    ],
+)
+def test_a_plan_that_is_none_is_refused(tmp_path, old, new, message):
+    (tmp_path / "plan.yaml").write_text(campaign.FILE.read_text().replace(old, new, 1))
+    with pytest.raises(ValueError, match=message):
+        campaign.read(tmp_path / "plan.yaml")
+
+
+def measured_here(monkeypatch, plan):
+    """Measure a plan in this process; return the lines."""
+    here = lambda function, jobs, **_: [function(*job) for job in jobs]
+    monkeypatch.setattr(campaign.runtime, "map_workers", here)
+    return list(campaign.measure(RUN, DATASET, plan, TUNED, 1))
+
+
+def test_a_plan_is_measured_once_and_its_tables_have_every_arm(plan, monkeypatch):
+    plan |= {"seeds": [0, 1], "arms": ["Raw_LR", "Raw_Aug_LR", "Raw_Aug_HR", "FLARE", "FLARE gate"], "macro": ["FLARE"]}
+    plan["primary"] |= {"seeds": [0, 1]}
+    assert campaign.coverage(RUN, DATASET, plan) == (0, 16)
+    lines = measured_here(monkeypatch, plan | {"limit": 0.0})
+    assert lines[1].startswith("the gate at 0 dB drops no image")
+    lines = measured_here(monkeypatch, plan | {"limit": 0.0})
+    assert "0 of 14 classifiers to train" in lines[-1]
+    assert campaign.coverage(RUN, DATASET, plan | {"limit": 0.0}) == (14, 14)
+    found = tables.write_tables(RUN, DATASET, plan | {"limit": 0.0})
+    rows = {row["arm"]: row for row in found["flare"] if row["classes"] == "fine"}
+    assert rows["FLARE"]["to"] == "Raw_Aug_HR" and rows["FLARE"]["n"] == 2 and rows["FLARE"]["diff"] != ""
+    assert rows["FLARE"]["drawn"] == pytest.approx(5 / 8) and rows["Raw_LR"]["diff"] == ""
+    assert [row["arm"] for row in found["flare-macro"]] == ["FLARE"] and found["flare-macro"][0]["over"] == "2 seeds"
+    assert found["flare-primary"][0]["arm"] == "FLARE onto CutMix" and found["flare-coverage"][0]["measured"] == 14
+    assert [row["images"] for row in found["flare-restoration"]][-1] == "held out bicubic"
+    assert artifacts.load_csv(paths.artifact(RUN, DATASET, "tables") / "flare.csv")[0]["arm"] == "Raw_LR"
+    assert not tables.primary_rows(records.read(RUN, DATASET, "flare")[:5], plan)
+
+
+# What is concluded
+
+
+def record(arm, seed, accuracy, **more):
+    params = {"arm": arm, "seed": seed, "subset": 0, "per_class": 60, "steps": 1000, "coarse": False}
+    told = {"accuracy_macro": accuracy, "accuracy_validation": accuracy, "accuracy_shifted": accuracy - 0.3}
+    told |= {"accuracy": accuracy, "drawn_share": 0.0, "n_pool": 600}
+    told |= {"run": RUN, "dataset": DATASET, "stage": "flare", "name": arm}
+    return told | {f"param_{k}": v for k, v in params.items()} | more
+
+
+def test_claims_are_judged_by_intervals_and_those_that_nothing_decides_say_why():
+    plan = campaign.read()
+    levels = {"Raw_LR": 0.70, "Raw_Aug_LR": 0.78, "Raw_Aug_HR": 0.7801, "T2I_Aug_HR": 0.6, "FLARE": 0.74}
+    found = [record(arm, s, a + s / 1000 + 1e-4 * (s == 1)) for arm, a in levels.items() for s in range(3)]
+    rows = {row["claim"]: row for row in tables.claim_rows(found, plan)}
+    assert rows["augmenting LR images adds"]["verdict"] == "reproduced"
+    assert rows["above simply augmented data"]["verdict"] == "contradicted"
+    assert rows["FLARE over Raw_LR in-domain"]["verdict"] == "not reproduced"
+    assert rows["models trained on synthetic images alone fail to generalise to raw images"]["verdict"] == "reproduced"
+    assert "named shifts of 06" in rows["FLARE over Raw_LR out-of-domain, on average"]["why"]
+    late = rows["alpha = 0.5, beta = 1 is best: over alpha = beta = 1"]
+    assert late["verdict"] == "cannot be compared" and "not measured yet" in late["why"]
+    assert all(row["verdict"] and row["why"] for row in rows.values())
+    assert [row["verdict"] for row in tables.claim_rows([], plan)] == ["cannot be compared"] * len(rows)
+
+
+def test_records_of_other_budgets_do_not_stand_in_one_table():
+    found = [record("FLARE", 0, 0.5, n_test=10), record("Raw_LR", 0, 0.5, n_test=20)]
+    with pytest.raises(artifacts.ArtifactError, match="do not belong together, n_test"):
+        tables.arm_rows(found)
+
+
+def test_no_records_make_empty_tables():
+    plan = campaign.read()
+    assert (
+        tables.arm_rows([]) == tables.macro_rows([]) == tables.quality_rows([]) == tables.primary_rows([], plan) == []
+    )
