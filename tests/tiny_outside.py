@@ -26,3 +26,21 @@ def load(name: str, device: str = "cpu", *, side: int = 0) -> Outside:
         torch.manual_seed(0)
         network = Tiny().to(device).eval().requires_grad_(False)
     return Outside(name, "none", network, side or 32, (0.5,) * 3, (0.25,) * 3, "0" * 64)
+
+
+class Patches(nn.Module):
+    """A backbone whose features are a picture's patches, weighted."""
+
+    num_features = 3 * 64
+
+    def __init__(self):
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(()))
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return nn.functional.avg_pool2d(images, 4).flatten(1) * self.weight
+
+
+def patches(name: str, *, side: int = 0) -> Outside:
+    """Return a backbone whose features are patches, as ``outside.load`` returns a network."""
+    return Outside(name, "none", Patches(), 32, (0.5,) * 3, (0.5,) * 3, "0" * 64)

@@ -94,9 +94,23 @@ def trivial(images: torch.Tensor) -> torch.Tensor:
     return torch.stack([change(image) for image in (images * 255).round().to(torch.uint8)]).float() / 255
 
 
+def turn(images: torch.Tensor) -> torch.Tensor:
+    """Turn every image by an angle of its own, of the whole circle; what comes into view is what it mirrors.
+
+    Args:
+        images: float (N, C, S, S). The randomness is torch's own generator, on the CPU.
+    """
+    angle = (2 * torch.pi * torch.rand(len(images))).to(images)
+    cos, sin, none = angle.cos(), angle.sin(), torch.zeros_like(angle)
+    rows = torch.stack([cos, -sin, none], 1), torch.stack([sin, cos, none], 1)
+    grid = F.affine_grid(torch.stack(rows, 1), list(images.shape), align_corners=False)
+    return F.grid_sample(images, grid, padding_mode="reflection", align_corners=False)
+
+
 POLICIES: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
     "none": lambda images: images,
     "trivial": trivial,
+    "turn": turn,
     "randaugment": policies.randaugment,
     "augmix": policies.augmix,
     "pixmix": policies.pixmix,

@@ -77,6 +77,17 @@ def examine(raw: bytes) -> tuple[bool, int]:
     return image.mode in {"1", "L", "LA"}, 0
 
 
+def shorter_side(raw: bytes) -> int:
+    """Return the shorter side of a PNG or JPEG file in pixels, by its header.
+
+    Raises:
+        ValueError: it is no such file, or too large.
+    """
+    image = _opened(raw)
+    _check_size(image)
+    return min(image.size)
+
+
 def bits_of(top: int) -> int:
     """Return how many bits the values of 16-bit files use, by the largest of all files: 8, 10, 12, 14 or 16."""
     return next(bits for bits in (8, 10, 12, 14, 16) if top < 2**bits) if top else 16

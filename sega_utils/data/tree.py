@@ -46,17 +46,20 @@ def ordered(root: Path) -> dict[str, list[tuple[Path, int]]]:
     }
 
 
-def find_files(root: Path) -> dict[str, dict[str, list[Path]]]:
+def find_files(root: Path, left_out: list[tuple[Path, str]] | None = None) -> dict[str, dict[str, list[Path]]]:
     """Return the files of each class folder in each split; without folders of splits, a fifth is for testing.
 
     Which files these are depends on their names alone: the same tree splits the same way everywhere.
+
+    Args:
+        left_out: takes up what is no image, or of no class, each with the reason; without it, that is an error.
 
     Raises:
         FileNotFoundError, ValueError, ArtifactError: see ``read_folder``.
     """
     if splits := splits_of(root):
         found = {
-            split: {name: _images(root, each) for name, each in folders_of(folder).items()}
+            split: {name: _images(root, each, left_out) for name, each in folders_of(folder).items()}
             for split, folder in splits.items()
         }
         if odd := found["train"].keys() ^ found["test"].keys():
@@ -67,15 +70,18 @@ def find_files(root: Path) -> dict[str, dict[str, list[Path]]]:
     else:
         found = {"train": {}, "test": {}}
         for name, folder in folders_of(root).items():
-            files = sorted(_images(root, folder), key=lambda file: _shuffled(root, file))
+            files = sorted(_images(root, folder, left_out), key=lambda file: _shuffled(root, file))
             count = max(1, round(TEST_SHARE * len(files)))
             found["test"][name], found["train"][name] = files[:count], files[count:]
     for folder in (root, *splits.values()):
-        if stray := [path.name for path in entries(folder) if is_image(path)]:
+        stray = [path for path in entries(folder) if is_image(path)]
+        if stray and left_out is None:
             raise ValueError(
-                f"{folder} holds {some(stray)} beside the class folders, so of no class; move them into one, or "
-                "elsewhere"
+                f"{folder} holds {some([path.name for path in stray])} beside the class folders, so of no class; move "
+                "them into one, or elsewhere"
             )
+        if left_out is not None:
+            left_out += [(path, "lies beside the class folders, so of no class") for path in stray]
     _check_enough(root, found)
     return found
 
@@ -178,7 +184,7 @@ def folders_of(root: Path) -> dict[str, Path]:
     return {path.name: path for path in entries(root) if path.is_dir()}
 
 
-def _images(root: Path, folder: Path) -> list[Path]:
+def _images(root: Path, folder: Path, left_out: list[tuple[Path, str]] | None) -> list[Path]:
     """Return the image files of a class folder and the folders in it.
 
     Raises:
@@ -186,6 +192,10 @@ def _images(root: Path, folder: Path) -> list[Path]:
         ArtifactError: a link leads nowhere or in a circle, or a file is none.
     """
     files = list(_walk(folder, ()))
+    if left_out is not None:
+        said = {file: _unusable(file) for file in files}
+        left_out += [(file, why) for file, why in said.items() if why]
+        return [file for file, why in said.items() if not why]
     lost = [
         f"{inside(root, file)} -> {os.readlink(file)}"
         for file in files
@@ -204,6 +214,13 @@ def _images(root: Path, folder: Path) -> list[Path]:
             "delete or move others"
         )
     return files
+
+
+def _unusable(file: Path) -> str:
+    """Return why a file cannot be an image, in words; of one that may be, nothing."""
+    if not os.path.isfile(file):
+        return "is a link that leads nowhere, or in a circle" if file.is_symlink() else "is no file"
+    return "" if is_named_image(file) else f"does not end in {', '.join(SUFFIXES)}"
 
 
 def _walk(folder: Path, above: tuple[str, ...]) -> Iterator[Path]:

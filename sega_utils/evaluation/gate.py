@@ -14,7 +14,7 @@ What is asked of synthetic images comes from what real ones reach that were not 
 The rules are about the middle of many images: to reject a single one is the filters' part.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 
@@ -79,6 +79,7 @@ def gate(
     held_out_labels: torch.Tensor,
     features: Callable,
     predict: Callable,
+    names: Sequence[str] = (),
 ) -> dict:
     """Judge whether synthetic images are real enough, and new enough, to be trained on.
 
@@ -87,6 +88,7 @@ def gate(
             classifier were trained on, and others of the same kind, that neither has seen.
         labels, real_labels, held_out_labels: int64 (N,).
         features: float (N, d) of images; predict: int64 (N,) of images, the classes.
+        names: of the classes, for the reasons; their numbers without.
 
     Returns:
         ``passed``, ``reasons`` (a sentence for each rule that is broken, see above), ``n``; and of each rule the
@@ -111,7 +113,7 @@ def gate(
     )
     share = held_out_labels.bincount().max().item() / len(held_out_labels)
     numbers = limits(ours, theirs, chance=share, n=len(held_out), spread=spread_within(seen, real_labels))
-    reasons = broken(numbers)
+    reasons = broken(numbers, names)
     return {"passed": not reasons, "reasons": reasons, "n": len(synthetic)} | numbers
 
 
@@ -158,8 +160,9 @@ def limits(ours: dict, theirs: dict, *, chance: float, n: int, spread: float) ->
     }
 
 
-def broken(at: dict[str, float]) -> list[str]:
+def broken(at: dict[str, float], names: Sequence[str] = ()) -> list[str]:
     """Return a sentence for each rule that is broken; what is not a number breaks it."""
+    worst = names[at["worst_class"]] if names else at["worst_class"]
     say = lambda name, what, limit: f"{what}: {name} is {at[name]:.3g}, real images' {at[limit]:.3g} is the limit"
     rules = (
         (
@@ -177,7 +180,7 @@ def broken(at: dict[str, float]) -> list[str]:
         ),
         (
             at["distance_worst"] <= at["distance_most"],
-            say("distance_worst", f"unlike real images of class {at['worst_class']}", "distance_most"),
+            say("distance_worst", f"unlike real images of class {worst}", "distance_most"),
         ),
         (at["distance"] > at["distance_least"], say("distance", "copies of training images", "distance_least")),
         (at["spread"] >= at["spread_least"], say("spread", "one image over and over", "spread_least")),

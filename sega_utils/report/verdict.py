@@ -1,6 +1,7 @@
 """The judge's verdict for people: two sentences, the text below them, and a page with pictures."""
 
 import base64
+from collections.abc import Iterable
 from html import escape
 from pathlib import Path
 
@@ -8,6 +9,7 @@ from sega_utils.core import artifacts, numbers
 from sega_utils.report import layout
 
 PICTURES = 12  # on the page, of each kind
+ROWS = 10  # of each table in the terminal
 
 
 def lines(found: dict) -> list[str]:
@@ -85,8 +87,25 @@ def text(found: dict) -> str:
     """Return what the terminal shows: the verdict first, then the tables."""
     parts = [*lines(found), *notes(found)]
     for heading, note, rows in tables(found):
-        parts += ["", f"{heading}. {note}".strip(), numbers.aligned(rows[:10])]
+        parts += ["", f"{heading}. {note}".strip(), numbers.aligned(rows[:ROWS])]
+        parts += [f"and {len(rows) - ROWS} more in verdict.html"] if len(rows) > ROWS else []
     return "\n".join(parts)
+
+
+def gate_rows(gates: Iterable[dict]) -> list[dict]:
+    """Return what the gate found of each augmenter, in brackets the same of held-out real images; none of none."""
+    beside = lambda row, name: f"{numbers.cell(row[name])} ({numbers.cell(row[f'{name}_real'])})"
+    return [
+        {"augmenter": row["augmenter"], "passed": row["passed"]}
+        | {name: beside(row, name) for name in ("agreement", "precision", "distance")}
+        | {"copies": f"{row['copies']:.0%}"}
+        for row in gates
+    ]
+
+
+def refused_rows(gates: list[dict]) -> list[dict]:
+    """Return a row for each rule of the gate that an augmenter has broken."""
+    return [{"augmenter": row["augmenter"], "refused because": why} for row in gates for why in row["reasons"]]
 
 
 def notes(found: dict) -> list[str]:
@@ -129,10 +148,15 @@ def tables(found: dict) -> list[tuple[str, str, list[dict]]]:
             name = f"the same + {inside['augmenter']}"
             block.append({"arm": name, "cross-validation (%)": "", "test (%)": arm["test_synthetic"]})
     knew = f"Another block: this network has seen {outside.get('images', '')}, maybe some like these."
+    beside = [row | {"augmenter": f"{row['augmenter']}, beside"} for row in outside.get("gates", ())]
+    again = f"The same in features of {outside.get('backbone')}, beside; it refuses nothing."
     made = [
         ("Accuracy", "Chosen by cross-validation inside the training images; the test is read once.", accuracy),
         ("With outside images", knew, block),
-        ("The gate", "Beside held-out real images; what fails never reaches a classifier.", inside["gates"]),
+        ("The gate", "In brackets real images'. What fails never reaches a classifier.", gate_rows(inside["gates"])),
+        ("What the gate refused", "", refused_rows([*inside["gates"], *beside])),
+        ("The gate with outside images", again, gate_rows(outside.get("gates", ()))),
+        ("Possible twins", "Nearer than an image usually is to its mirror image; see each.", outside.get("twins", ())),
         ("More photographs", "Accuracy inside the training images, of the chosen arm.", found["curve"]),
         ("By class", "Accuracy on test images in percent.", found["by_class"]),
         ("Confusions", "On test images, the mean over the seeds.", found["confusion"]),

@@ -164,3 +164,16 @@ def test_trivial_changes_most_images_each_in_its_own_way():
 def test_trivial_takes_colour_and_no_policy_changes_nothing(images):
     assert augment.trivial(torch.rand(4, 3, 32, 32, generator=runtime.generator(0))).shape == (4, 3, 32, 32)
     assert torch.equal(augment.POLICIES["none"](images), images)
+
+
+def test_turn_turns_every_image_by_an_angle_of_its_own_and_mirrors_what_comes_into_view(images, monkeypatch):
+    torch.manual_seed(0)
+    turned = augment.turn(images[:1].expand(20, -1, -1, -1))
+    assert turned.shape[0] == 20
+    assert float(images[0].min()) - 1e-5 <= float(turned.min()) and float(turned.max()) <= float(images[0].max()) + 1e-5
+    assert len({tuple(image.flatten().tolist()) for image in turned}) == 20
+    torch.testing.assert_close(augment.turn(torch.full((3, 1, 9, 9), 0.7)), torch.full((3, 1, 9, 9), 0.7))
+    monkeypatch.setattr(torch, "rand", lambda n: torch.tensor([0.0, 0.25])[torch.arange(n) % 2])
+    turned = augment.turn(images[:2])
+    torch.testing.assert_close(turned[0], images[0], atol=1e-5, rtol=0)
+    torch.testing.assert_close(turned[1], images[1].rot90(1, (1, 2)), atol=1e-5, rtol=0)

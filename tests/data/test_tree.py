@@ -125,6 +125,30 @@ def test_a_pipe_is_no_image(tmp_path):
         tree.find_files(tmp_path)
 
 
+# what somebody else takes up
+
+
+def test_what_is_no_image_or_of_no_class_is_left_out_with_the_reason_where_it_is_asked_for(tmp_path):
+    root = make(tmp_path / "own", "train/ants", "train/bees", "test/ants", "test/bees")
+    for name in ("train/ants/read me.txt", "train/bees/a.webp", "test/b.png", "lost.jpg"):
+        (root / name).touch()
+    (root / "test/bees/5.png").symlink_to("nowhere.png")
+    os.mkfifo(root / "test/ants/5.png")
+    left_out = []
+    found = tree.find_files(root, left_out)
+    assert {len(files) for part in found.values() for files in part.values()} == {5}
+    assert {file.relative_to(root).as_posix(): why for file, why in left_out} == {
+        "train/ants/read me.txt": "does not end in .png, .jpg, .jpeg",
+        "train/bees/a.webp": "does not end in .png, .jpg, .jpeg",
+        "test/ants/5.png": "is no file",
+        "test/bees/5.png": "is a link that leads nowhere, or in a circle",
+        "lost.jpg": "lies beside the class folders, so of no class",
+        "test/b.png": "lies beside the class folders, so of no class",
+    }
+    with pytest.raises(ValueError, match="holds read me.txt; allowed are"):
+        tree.find_files(root)
+
+
 # names of files and of PATH
 
 

@@ -64,6 +64,8 @@ def test_noise_in_one_class_alone_is_refused_by_its_name(judge, sets):
     images[labels == 7] = torch.rand(20, 1, 32, 32, generator=rng())
     found = judge(images, labels)
     said(found, "unlike real images of class 7")
+    name = sets[0].class_names[7]
+    said(judge(images, labels, names=sets[0].class_names), f"unlike real images of class {name}: distance_worst")
     assert found["worst_class"] == 7
 
 

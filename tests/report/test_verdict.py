@@ -1,11 +1,18 @@
 import pytest
 from PIL import Image
 
+from sega_utils.core import numbers
 from sega_utils.report import verdict
 
 
 def difference(value: float, low: float, high: float) -> dict:
     return {"difference": value, "ci_low": low, "ci_high": high}
+
+
+def gate(name: str, passed: str, *reasons: str) -> dict:
+    of = {"agreement": 0.2, "precision": 0.9, "distance": 3.0, "copies": 0.01}
+    real = {"agreement_real": 0.26, "precision_real": 0.94, "distance_real": 2.96}
+    return {"augmenter": name, "passed": passed, "reasons": list(reasons)} | of | real
 
 
 @pytest.fixture
@@ -19,7 +26,7 @@ def found() -> dict:
         "answer": "no",
         "difference": difference(-0.4, -1.6, 0.8),
         "needed": {"images": 1200, "seeds": 4},
-        "gates": [{"augmenter": "glico", "passed": "yes"}, {"augmenter": "gan", "passed": "no"}],
+        "gates": [gate("glico", "yes"), gate("gan", "no", "the classifier sees other classes", "copies")],
         "cv": {"CutMix": 70.0},
         "test": {"CutMix": 71.9, "CutMix + glico": 71.5},
     }
@@ -92,6 +99,25 @@ def test_the_second_line_says_what_outside_images_are_worth_or_how_to_try_them(f
     ]
     headings = [heading for heading, *_ in verdict.tables(found)]
     assert headings.index("With outside images") == headings.index("Accuracy") + 1, "a block of its own"
+
+
+def test_the_gate_fits_a_screen_and_every_reason_has_a_row(found):
+    tables = {heading: rows for heading, _, rows in verdict.tables(found)}
+    assert tables["The gate"][1] == {
+        "augmenter": "gan", "passed": "no", "agreement": "0.20 (0.26)", "precision": "0.90 (0.94)",
+        "distance": "3.00 (2.96)", "copies": "1%",
+    }  # fmt: skip
+    assert [row["refused because"] for row in tables["What the gate refused"]] == [
+        "the classifier sees other classes", "copies",
+    ]  # fmt: skip
+    assert "The gate with outside images" not in tables and "Possible twins" not in tables
+    assert max(map(len, numbers.aligned(tables["The gate"]).splitlines())) <= 120
+
+
+def test_a_long_table_says_in_the_terminal_that_it_goes_on(found):
+    found["by_class"] = [{"class": f"class {i}", "tested": 3} for i in range(25)]
+    text = verdict.text(found)
+    assert "class 9 " in text and "class 10" not in text and "and 15 more in verdict.html" in text
 
 
 def test_text_and_page_begin_with_the_verdict_and_escape_what_is_the_users(found, tmp_path):

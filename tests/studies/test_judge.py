@@ -55,7 +55,7 @@ def test_copies_and_noise_never_reach_a_classifier_and_the_answer_is_no(folder, 
     monkeypatch.setitem(registry.AUGMENTERS, "copies", registry.Augmenter(drawn.keep, drawn.first_of))
     monkeypatch.setitem(registry.AUGMENTERS, "noise", registry.Augmenter(drawn.keep, noise))
     found = judged(folder, augmenters={"copies": {}, "noise": {}})
-    failed = {row["augmenter"]: row["refused because"] for row in found["inside"]["gates"]}
+    failed = {row["augmenter"]: "; ".join(row["reasons"]) for row in found["inside"]["gates"]}
     assert "copies of training images" in failed["copies"] and "sees other classes" in failed["noise"]
     assert trained and all(options.get("synthetic") is None for options in trained)
     assert (found["inside"]["answer"], found["inside"]["augmenter"]) == ("no", "")

@@ -18,6 +18,7 @@ def test_the_snippet_of_torchvision_runs_and_does_what_the_arm_does(arm):
     assert mixed.shape == batch.shape and 0 <= float(batch.min()) <= float(batch.max()) <= 1
     assert (targets.ndim == 2) == ("CutMix" in arm)
     assert ("Trivial" in arm) == ("Trivial" in str(found["steps"])) and "Flip" not in str(found["steps"])
+    assert ("turn" in arm) == ("RandomRotation" in str(found["steps"]))
 
 
 def test_the_classifier_is_handed_out_with_its_temperature_and_as_onnx_where_that_is_installed(tmp_path):

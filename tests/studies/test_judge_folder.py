@@ -3,6 +3,7 @@ import shutil
 import judged_folders as drawn
 import pytest
 import torch
+from PIL import Image
 
 from sega_utils.core import artifacts
 from sega_utils.studies.judge import folder as judge_folder, plan as judge_plan
@@ -31,6 +32,42 @@ def test_twins_and_images_under_two_labels_are_left_out_with_both_paths(shapes):
         "train/bar/half.png": ("", "cannot be read"),
     }
     assert len(pictures.files) == 36 - 2 + 1 - 1 + 1
+
+
+def test_what_is_no_image_or_not_wanted_is_left_out_and_the_rest_is_read(tmp_path):
+    root = tmp_path / "my photos, Äpfel"
+    drawn.write(root, "", 10, seed=0)
+    (root / "bar").rename(root / "Bär (wild)")
+    (root / "Bär (wild)" / "read me.txt").touch()
+    (root / "cross" / "a.webp").touch()
+    (root / "cross" / "lost.png").symlink_to(tmp_path / "nowhere.png")
+    (root / "ring" / "text.png").write_text("no picture")
+    (root / "stray.jpg").touch()
+    Image.new("1", (20_000, 10_001)).save(root / "ring" / "huge.png")
+    pictures = judge_folder.look(root)
+    reasons = {row["file"]: row["reason"] for row in pictures.left_out}
+    assert reasons.pop("ring/huge.png").startswith("cannot be read: is too large with 20,000 x 10,001 pixels")
+    assert reasons == {
+        "Bär (wild)/read me.txt": "does not end in .png, .jpg, .jpeg",
+        "cross/a.webp": "does not end in .png, .jpg, .jpeg",
+        "cross/lost.png": "is a link that leads nowhere, or in a circle",
+        "stray.jpg": "lies beside the class folders, so of no class",
+        "ring/text.png": "cannot be read: is no image",
+    }
+    assert pictures.names == ("Bär (wild)", "cross", "ring") and pictures.labels.bincount().tolist() == [10] * 3
+
+
+def test_transparent_drawings_stay_different_and_one_class_is_refused(tmp_path):
+    for split, n in (("train", 8), ("test", 3)):
+        drawn.write(tmp_path, split, n, seed=len(split))
+    for i in range(3):  # black on transparent, which on black would be one image
+        image = Image.new("RGBA", (40, 40), (0, 0, 0, 0))
+        image.paste((0, 0, 0, 255), (5, 5, 15 + 8 * i, 30))
+        image.save(tmp_path / "train" / "ring" / f"clear{i}.png")
+    assert len(judge_folder.look(tmp_path).files) == 36 and not judge_folder.look(tmp_path).left_out
+    (tmp_path / "one" / "alone").mkdir(parents=True)
+    with pytest.raises(ValueError, match="needed are two classes"):
+        judge_folder.look(tmp_path / "one")
 
 
 def test_too_small_classes_are_refused_before_anything_is_trained(tmp_path):

@@ -1,8 +1,8 @@
 import judged_folders as drawn
 import numpy as np
 import pytest
+import tiny_outside
 import torch
-from torch import nn
 
 from sega_utils.core import paths
 from sega_utils.data import outside
@@ -34,25 +34,14 @@ def test_wrong_synthetic_images_are_heard_but_never_held_out():
 
 
 def test_the_record_holds_test_logits_and_those_out_of_fold(tmp_path, monkeypatch):
-    class Pixels(nn.Module):
-        num_features = 3 * 64
-
-        def __init__(self):
-            super().__init__()
-            self.weight = nn.Parameter(torch.ones(()))
-
-        def forward(self, images):
-            return nn.functional.avg_pool2d(images, 4).flatten(1) * self.weight
-
-    network = outside.Outside("pixels", "none", Pixels(), 32, (0.5,) * 3, (0.5,) * 3, "0" * 64)
-    monkeypatch.setattr(outside, "load", lambda name: network)
+    monkeypatch.setattr(outside, "load", tiny_outside.patches)
     drawn.write(tmp_path / "shapes", "train", 9, seed=0)
     drawn.write(tmp_path / "shapes", "test", 4, seed=1)
-    dataset, plan = f"{paths.OWN}{tmp_path / 'shapes'}", drawn.TINY._replace(backbone="pixels")
+    dataset, plan = f"{paths.OWN}{tmp_path / 'shapes'}", drawn.TINY._replace(backbone="patches")
     pictures, folder = judge_folder.look(tmp_path / "shapes"), judge_folder.place("judge", dataset)
     judge_folder.store(folder, pictures, *judge_folder.split(folder / "split.csv", pictures), 32)
     record, tensors = judge_outside.measure("judge", dataset, plan, pictures)
     assert tensors["test"].shape == (1, 12, 3) and tensors["training"].shape == (27, 3)
-    assert record["param_backbone"] == "pixels" and record["input_network"] == "0" * 64 and record["images"] == "none"
+    assert record["param_backbone"] == "patches" and record["input_network"] == "0" * 64 and record["images"] == "none"
     monkeypatch.setattr(judge_outside, "fit_all", lambda *args: pytest.fail("it is on record"))
     assert torch.equal(judge_outside.measure("judge", dataset, plan, pictures)[1]["test"], tensors["test"])

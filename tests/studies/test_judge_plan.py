@@ -71,6 +71,18 @@ def test_a_plan_once_made_stays_for_a_killed_run(pictures, speed, tmp_path):
     assert len(other.spared) < len(made.spared)
 
 
+def test_a_few_photos_more_make_no_other_plan_and_many_do(pictures, speed, tmp_path):
+    speed(0.1)
+    choose = lambda looked: judge_plan.choose(tmp_path / "plan.json", looked, quick=True, backbone="none")
+    more = lambda n: pictures._replace(
+        files=pictures.files + pictures.files[:n], tests=torch.arange(900 + n) >= 360 + n,
+        labels=torch.cat([pictures.labels, pictures.labels[:n]]),
+    )  # fmt: skip
+    first = choose(pictures)
+    assert choose(more(80)) == first != judge_plan.make(more(80), quick=True, backbone="none")
+    assert choose(more(300)).steps > first.steps
+
+
 def test_the_plan_of_a_moment_is_small(pictures, speed):
     speed(1)
     assert judge_plan.minutes(judge_plan.moment(pictures), pictures) < 3

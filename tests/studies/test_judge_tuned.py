@@ -1,7 +1,7 @@
 import judged_folders as drawn
 import pytest
+import tiny_outside
 import torch
-from torch import nn
 
 from sega_utils.core import artifacts, paths
 from sega_utils.data import outside
@@ -9,24 +9,10 @@ from sega_utils.studies.judge import arms as judge_arms, folder as judge_folder,
 from sega_utils.training import finetuning
 
 
-class Patches(nn.Module):
-    """A backbone whose features are a picture's patches, weighted."""
-
-    num_features = 3 * 64
-
-    def __init__(self):
-        super().__init__()
-        self.weight = nn.Parameter(torch.ones(()))
-
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
-        return nn.functional.avg_pool2d(images, 4).flatten(1) * self.weight
-
-
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
     """Return the name of a data set of shapes that the judge has looked at, with a pool of copies, and its pictures."""
-    network = outside.Outside("patches", "none", Patches(), 32, (0.5,) * 3, (0.5,) * 3, "0" * 64)
-    monkeypatch.setattr(outside, "load", lambda name, side=0: network)
+    monkeypatch.setattr(outside, "load", tiny_outside.patches)
     drawn.write(tmp_path / "shapes", "train", 9, seed=0)
     drawn.write(tmp_path / "shapes", "test", 4, seed=1)
     dataset = f"{paths.OWN}{tmp_path / 'shapes'}"
@@ -60,8 +46,8 @@ def test_a_trial_is_chosen_on_one_fold_and_the_test_images_are_left_to_the_end(f
     dataset, pictures = folder
     record, logits = judge_tuned.measure("judge", dataset, PLAN, pictures, "copies")
     assert len(tuned) == judge_tuned.count(PLAN) == len(judge_arms.ARMS) + 2 + 2 * 2, "as many trials as arms"
-    assert [options["n"] for options in tuned] == [18] * 6 + [27] * 4
-    assert [options["synthetic"] is None for options in tuned] == [True] * 8 + [False] * 2
+    assert [options["n"] for options in tuned] == [18] * 7 + [27] * 4
+    assert [options["synthetic"] is None for options in tuned] == [True] * 9 + [False] * 2
     assert logits["training"].shape == (27, 3) and logits["training"].isfinite().all()
     assert logits["test"].shape == logits["with_pools"].shape == (2, 12, 3)
     assert record["lr"] in {trial["lr"] for trial in judge_tuned.TRIALS} and 0 <= record["cv_accuracy"] <= 100

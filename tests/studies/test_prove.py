@@ -44,7 +44,13 @@ def judged(monkeypatch, tmp_path):
         counted = {"n_training": int((~tests).sum()), "n_test": int(tests.sum()), "left_out": 0, "minutes": 0.1}
         return counted | {"inside": dict(says)}
 
-    wrong = {"crop and flip": 0.3, "TrivialAugment": 0.1, "CutMix": 0.4, "TrivialAugment + CutMix": 0.4}
+    wrong = {
+        "crop and flip": 0.3,
+        "any turn": 0.4,
+        "TrivialAugment": 0.1,
+        "CutMix": 0.4,
+        "TrivialAugment + CutMix": 0.4,
+    }
     monkeypatch.setattr(judge, "judge", stub)
     monkeypatch.setattr(runtime, "map_workers", lambda f, jobs, **_: [f(*job) for job in jobs])
     error = lambda job: 0.0 if job.augmenter else wrong[job.arm]
@@ -60,8 +66,9 @@ def test_what_is_right_by_construction_is_asked_of_the_verdict(judged, tmp_path)
     says, seen = judged
     colours, turned = run(tmp_path, "colours", "turned", changes={"steps": 5})
     assert (colours["agrees"], turned["agrees"]) == (1, 1) and seen[0][1].steps == 5
-    assert turned["truth"]["right"] == "best with TrivialAugment" and turned["n_training"] == 80
+    assert turned["truth"]["right"] == "best with any turn or TrivialAugment" and turned["n_training"] == 80
     assert prove.known("no", {"answer": "undecided", "best": ""})["agrees"] == 0
+    assert prove.known("turns", {"answer": "no", "best": "any turn"})["agrees"] == 1
     assert prove.known("turns", {"answer": "no", "best": "CutMix"})["agrees"] == 0
 
 
@@ -105,7 +112,12 @@ def test_the_table_has_a_row_for_each_folder_and_seed(judged, tmp_path, capsys):
         ("colours", "0", "1", ""),
         ("colours", "1", "1", ""),
     ]
-    assert prove.agreement(prove.rows("mine")) == [{"folder": "colours", "agrees": 2, "of": 2}]
+    (row,) = prove.agreement(prove.rows("mine"))
+    assert row == {
+        "folder": "colours", "right": "no (2)", "answer": "no (2)", "best": "TrivialAugment (2)",
+        "augmenter": "none (2)", "agrees": 2, "of": 2,
+    }  # fmt: skip
+    assert prove.agreement([]) == []
     assert judged[1][0][1].augmenters == {"glico": {"seconds": 3.0}}
 
 

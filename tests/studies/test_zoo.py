@@ -358,4 +358,6 @@ def test_what_knows_other_images_is_called_outside_and_can_be_asked_for_but_not_
     plan |= {"seconds": 600, "shares": [0.3]}
     (row,) = zoo_rows.primary_rows(real + drawn, plan)
     assert row["augmenter"] == "vae"
+    closed, beyond = zoo_rows.apart(zoo_rows.augmenter_rows(real + drawn))
+    assert [row["augmenter"] for row in closed] == ["CutMix", "vae"] and {row["augmenter"] for row in beyond} == {name}
     assert [row["augmenter"] for row in zoo_rows.augmenter_rows(real + drawn)][-1] == name

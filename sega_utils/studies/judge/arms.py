@@ -20,6 +20,7 @@ STAGE = "judge"
 PLAIN = "crop and flip"
 ARMS = {  # on real images alone; what differs from the defaults of train_classifier
     PLAIN: {},
+    "any turn": {"policy": "turn"},  # in no policy of all trades: TrivialAugment turns one image in fourteen
     "CutMix": {"mixing": "cutmix"},
     "TrivialAugment": {"policy": "trivial"},
     "TrivialAugment + CutMix": {"policy": "trivial", "mixing": "cutmix"},
@@ -164,9 +165,9 @@ def restore(file: Path) -> nn.Module:
 
 
 @torch.no_grad()
-def logits(model: nn.Module, images: torch.Tensor) -> torch.Tensor:
-    """Return the logits float32 (N, K) of images, 500 at a time."""
-    return torch.cat([model(part) for part in images.split(500)])
+def logits(model: nn.Module, images: torch.Tensor, *, batch: int = 500) -> torch.Tensor:
+    """Return the logits float32 (N, K) of images, some at a time."""
+    return torch.cat([model(part) for part in images.split(batch)])
 
 
 def draw(run: str, dataset: str, plan: Plan, augmenter: str, part: str, seed: int) -> dict:

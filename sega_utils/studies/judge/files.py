@@ -111,7 +111,9 @@ def transform(arm: str, *, side: int, n: int, mirrors: bool) -> str:
     """Return a snippet of torchvision that augments as an arm does."""
     own = judge_arms.ARMS[arm]
     steps = [f"v2.RandomCrop({side}, padding={side // 16})", *(["v2.RandomHorizontalFlip()"] if mirrors else [])]
-    steps += ["v2.TrivialAugmentWide()"] if own.get("policy") == "trivial" else []
+    turned = [f'v2.Pad({side // 2}, padding_mode="reflect")', "v2.RandomRotation(180, v2.InterpolationMode.BILINEAR)"]
+    policy = {"none": [], "trivial": ["v2.TrivialAugmentWide()"], "turn": [*turned, f"v2.CenterCrop({side})"]}
+    steps += policy[own.get("policy", "none")]
     batch = f"v2.CutMix(alpha=1.0, num_classes={n})" if own.get("mixing") == "cutmix" else "v2.Identity()"
     return TRANSFORM.format(arm=arm, side=side, steps=", ".join(steps), batch=batch)
 

@@ -1,14 +1,13 @@
 """The judge looks at a folder: what is left out and why, which images are for testing, and what all trainings read."""
 
 import hashlib
-import io
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import torch
-from PIL import Image
 
 from sega_utils.core import artifacts, paths
 from sega_utils.core.artifacts import ArtifactError
@@ -50,20 +49,21 @@ class Pictures(NamedTuple):
 
 
 def look(root: Path) -> Pictures:
-    """Read a folder, leave out what is damaged, twice there or under two labels, and refuse what cannot be judged.
+    """Read a folder, leave out what is no image, damaged, twice there or under two labels; refuse classes too small.
 
     Raises:
         FileNotFoundError, ValueError, ArtifactError: as ``tree.find_files``, or a class has too few images left.
     """
-    found, told, own_split = tree.find_files(root), folders.about(root), bool(tree.splits_of(root))
+    strays: list[tuple[Path, str]] = []
+    found, told, own_split = tree.find_files(root, strays), folders.about(root), bool(tree.splits_of(root))
     pairs = [
         (file, label, split == "test")
         for split, classes in found.items()
         for label, files in enumerate(classes.values())
         for file in files
     ]
-    header = lambda raw: (*decoding.examine(raw), min(Image.open(io.BytesIO(raw)).size))
-    seen, left_out = _attempted(root, pairs, header)
+    header = lambda raw: (*decoding.examine(raw), decoding.shorter_side(raw))
+    seen, unread = _attempted(root, pairs, header)
     bits = decoding.bits_of(max((top for *_, (_, top, _) in seen), default=0))
     pixels, damaged = _attempted(
         root, [pair for *pair, _ in seen], lambda raw: decoding.decode(raw, size=LOOK, bits=bits)
@@ -89,7 +89,7 @@ def look(root: Path) -> Pictures:
         bits=bits,
         tests=tests[kept] if own_split else None,
         shorter=torch.tensor(shorter)[kept],
-        left_out=left_out + damaged + rows,
+        left_out=[_left_out(root, file, reason) for file, reason in strays] + unread + damaged + rows,
     )
     check(pictures)
     return pictures
@@ -169,24 +169,31 @@ def split(file: Path, pictures: Pictures) -> tuple[torch.Tensor, torch.Tensor]:
     An image keeps its part for good: ``file`` remembers it, and a new image goes where its class has fewest.
     """
     known = {row["digest"]: row for row in artifacts.load_csv(file)} if file.exists() else {}
-    rows = {d: known[d] for d in pictures.digests if d in known and known[d]["class"] == _class_of(pictures, d)}
+    called = {d: pictures.names[label] for d, label in zip(pictures.digests, pictures.labels.tolist(), strict=True)}
+    rows = {d: known[d] for d, name in called.items() if d in known and known[d]["class"] == name}
     columns = [f"fold{r}" for r in range(REPEATS)]
-    new = sorted(
-        (i for i, digest in enumerate(pictures.digests) if digest not in rows), key=lambda i: pictures.digests[i]
-    )
+    count: Counter = Counter()  # of each class: images, test images, and training images in each fold
+
+    def tally(row: dict) -> None:
+        count.update([row["class"], (row["class"], row["test"])])
+        if row["test"] == "no":
+            count.update((row["class"], column, int(row[column])) for column in columns)
+
+    for row in rows.values():
+        tally(row)
+    new = sorted((i for i, d in enumerate(pictures.digests) if d not in rows), key=lambda i: pictures.digests[i])
     for i in new:
-        name = pictures.names[pictures.labels[i]]
-        mine = [row for row in rows.values() if row["class"] == name]
+        name = called[pictures.digests[i]]
         if pictures.tests is None:
-            test = sum(row["test"] == "yes" for row in mine) < TEST_SHARE * (len(mine) + 1) - 0.5
+            test = count[name, "yes"] < TEST_SHARE * (count[name] + 1) - 0.5
         else:
             test = bool(pictures.tests[i])
         row = {"digest": pictures.digests[i], "class": name, "test": "yes" if test else "no"}
         for r, column in enumerate(columns):
-            sizes = [sum(other["test"] == "no" and int(other[column]) == f for other in mine) for f in range(FOLDS)]
             tie = int(hashlib.sha256(f"{r} {pictures.digests[i]}".encode()).hexdigest(), 16)
-            row[column] = min(range(FOLDS), key=lambda f: (sizes[f], (tie >> 8 * f) & 255, f))
+            row[column] = min(range(FOLDS), key=lambda f: (count[name, column, f], (tie >> 8 * f) & 255, f))
         rows[pictures.digests[i]] = row
+        tally(row)
     if pictures.tests is not None:
         for digest, test in zip(pictures.digests, pictures.tests.tolist(), strict=True):
             rows[digest] = rows[digest] | {"test": "yes" if test else "no"}
@@ -195,10 +202,6 @@ def split(file: Path, pictures: Pictures) -> tuple[torch.Tensor, torch.Tensor]:
     return torch.tensor([row["test"] == "yes" for row in mine]), torch.tensor(
         [[int(row[column]) for row in mine] for column in columns]
     )
-
-
-def _class_of(pictures: Pictures, digest: str) -> str:
-    return pictures.names[pictures.labels[pictures.digests.index(digest)]]
 
 
 class Judged(NamedTuple):
@@ -240,7 +243,11 @@ def _attempted(root: Path, pairs: list[tuple], function: Callable) -> tuple[list
     for file, *rest in pairs:
         try:
             made.append((file, *rest, folders.decode_all(root, [file], function)[0]))
-        except (ArtifactError, Image.DecompressionBombError) as error:
+        except ArtifactError as error:
             reason = str(error).partition("no whole PNG or JPEG: ")[2].partition("; replace")[0] or str(error)
-            rows.append({"file": tree.inside(root, file), "same as": "", "reason": f"cannot be read: {reason}"})
+            rows.append(_left_out(root, file, f"cannot be read: {reason}"))
     return made, rows
+
+
+def _left_out(root: Path, file: Path, reason: str) -> dict[str, str]:
+    return dict(zip(LEFT_OUT, (tree.inside(root, file), "", reason), strict=True))

@@ -1,5 +1,8 @@
 """The judge's gate: its instruments are a classifier of real images and real images which that has not seen."""
 
+from collections.abc import Callable
+from functools import lru_cache, partial
+
 import torch
 from torch import nn
 from torch.nn import functional as F
@@ -49,19 +52,26 @@ def pass_or_refuse(
         What ``gate`` returns, ``passed`` as 1 or 0 (0, too, if a class has only copies); ``copies``, their share; and
         of each image ``predicted`` and ``sure`` (the classifier's class and probability).
     """
-    found = gate(
+    look = lru_cache(partial(outputs, model))
+    found = at_the_gate(look, seen, held, images, labels)
+    left = labels[nearest < 0].bincount(minlength=len(seen.class_names))
+    if not found["reasons"] and bool((left == 0).any()):
+        found["reasons"] = ["of a class there are only copies of training images"]
+    sure, predicted = F.softmax(look(images)[1], 1).max(1)
+    found |= {"passed": int(not found["reasons"]), "copies": float((nearest >= 0).double().mean())}
+    return found | {"predicted": predicted, "sure": sure}
+
+
+def at_the_gate(look: Callable, seen: Dataset, held: Dataset, images: torch.Tensor, labels: torch.Tensor) -> dict:
+    """Return what ``gate`` says of drawn images and labels, by what ``look`` makes of images: features and logits."""
+    return gate(
         images,
         labels,
         real=seen.images,
         real_labels=seen.labels,
         held_out=held.images,
         held_out_labels=held.labels,
-        features=lambda x: outputs(model, x)[0],
-        predict=lambda x: outputs(model, x)[1].argmax(1),
+        features=lambda x: look(x)[0],
+        predict=lambda x: look(x)[1].argmax(1),
+        names=seen.class_names,
     )
-    left = labels[nearest < 0].bincount(minlength=len(seen.class_names))
-    if not found["reasons"] and bool((left == 0).any()):
-        found["reasons"] = ["of a class there are only copies of training images"]
-    sure, predicted = F.softmax(outputs(model, images)[1], 1).max(1)
-    found |= {"passed": int(not found["reasons"]), "copies": float((nearest >= 0).double().mean())}
-    return found | {"predicted": predicted, "sure": sure}

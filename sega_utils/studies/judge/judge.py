@@ -13,6 +13,7 @@ from sega_utils.studies.judge import (
     details as judge_details,
     files as judge_files,
     folder as judge_folder,
+    instruments as judge_instruments,
     outside as judge_outside,
     plan as judge_plan,
     tuned as judge_tuned,
@@ -162,15 +163,25 @@ class Judgement:
         if passing:
             self.train([job for name in passing for job in self.cross(arm, name)], "synthetic images, cross-validation")
         scores = {name: self.cv_score(arm, name) for name in passing}
-        rows = [{"augmenter": name} | gate_row(gate) for (name, *_), gate in zip(first, gates, strict=True)]
-        for row in rows:
-            row["in all folds"] = "no" if row["augmenter"] in refused else row["passed"]
-        best = max(scores, key=scores.get) if scores else ""
-        if best:
-            final = [(best, judge_arms.WHOLE, seed) for seed in range(self.plan.seeds)]
-            if not all(g["passed"] for g in judge_arms.draw_all(self.run, self.dataset, self.plan, final, "pools")):
-                best = ""
+        best = self.best_that_passes(scores, refused)
+        rows = [
+            {"augmenter": name} | gate_row(gate, in_part=name in refused)
+            for (name, *_), gate in zip(first, gates, strict=True)
+        ]
         return best, rows, {f"{arm} + {name}": score for name, score in scores.items()}
+
+    def best_that_passes(self, scores: dict[str, float], refused: set[str]) -> str:
+        """Return the augmenter of the highest score whose final pools pass the gate, too, or an empty name.
+
+        Args:
+            refused: takes up those whose pools do not.
+        """
+        for best in sorted(scores, key=scores.get, reverse=True):
+            final = [(best, judge_arms.WHOLE, seed) for seed in range(self.plan.seeds)]
+            if all(gate["passed"] for gate in judge_arms.draw_all(self.run, self.dataset, self.plan, final, "pools")):
+                return best
+            refused.add(best)
+        return ""
 
     def final(self, arm: str, augmenter: str) -> dict[str, torch.Tensor]:
         """Return the logits (S, N_test, K) on the test images, which are read here and nowhere before."""
@@ -204,7 +215,16 @@ class Judgement:
             arms.append(self.outside_arm("fine-tuned", tuned, logits["fine-tuned"], best))
         chosen = max(arms, key=lambda arm: arm["cv"])
         self.known = logits[chosen["how"]]
-        return {"backbone": self.plan.backbone, "images": record["images"], "arms": arms} | chosen
+        found = {"backbone": self.plan.backbone, "images": record["images"], "arms": arms}
+        return found | self.instruments() | chosen
+
+    def instruments(self) -> dict:
+        """Return what the backbone's features say of each augmenter's first pool, and which pictures may be twins."""
+        gates = judge_instruments.gates(self.run, self.dataset, self.plan)
+        rows = [{"augmenter": name} | gate_row(gate) for name, gate in gates.items()]
+        twins = judge_instruments.twins(self.run, self.dataset, self.plan, self.pictures)
+        artifacts.save_csv(self.folder / "possible-twins.csv", twins, judge_instruments.TWINS)
+        return {"gates": rows, "twins": twins}
 
     def outside_arm(self, how: str, record: dict, logits: dict[str, torch.Tensor], best: torch.Tensor) -> dict:
         """Return what an arm with outside images reaches, beside the best without, and what synthetic images add to it.
@@ -298,8 +318,12 @@ class Judgement:
         return self.pictures.files[places[i]].relative_to(self.pictures.root).as_posix()
 
 
-def gate_row(record: dict) -> dict:
-    """Return what the gate found of an augmenter, for people."""
+def gate_row(record: dict, *, in_part: bool = False) -> dict:
+    """Return what the gate found of an augmenter, for people.
+
+    Args:
+        in_part: its first pool has passed, and a later one has not.
+    """
     names = ("agreement", "agreement_real", "precision", "precision_real", "distance", "distance_real", "copies")
-    kept = {name: record[name] for name in names}
-    return kept | {"passed": "yes" if record["passed"] else "no", "refused because": "; ".join(record["reasons"])}
+    passed = "not in every part" if in_part else "yes" if record["passed"] else "no"
+    return {name: record[name] for name in names} | {"passed": passed, "reasons": record["reasons"]}

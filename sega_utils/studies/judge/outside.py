@@ -139,9 +139,7 @@ def fit_all(
         pools: of synthetic images and their labels, by seed; as many are used as there are training images.
         folder: that keeps the features.
     """
-    read = lambda places: from_uint8(torch.from_numpy(np.stack(list(read_all(pictures, places, network.side)))))
-    cache = folder / f"features-{slug(plan.backbone)}.safetensors"
-    known = outside.cached(cache, network, pictures.digests, read).numpy()
+    known = features_of(folder, pictures, network).numpy()
     labels, train = judged.data.labels.numpy(), (~judged.tests).numpy()
     own = (known[train], labels[train], judged.folds[0].numpy()[train])
     model, training, score = fit(*own, balanced=plan.balanced)
@@ -153,6 +151,16 @@ def fit_all(
         extra = (drawn, classes[: int(train.sum())].numpy())
         more.append(fit(*own, balanced=plan.balanced, extra=extra)[0].logits(known[~train]))
     return tensors | ({"with_pools": torch.stack(more)} if more else {}), model.strength, score
+
+
+def features_of(folder: Path, pictures: judge_folder.Pictures, network: outside.Outside) -> torch.Tensor:
+    """Return the features float32 (N, d) of all pictures, read from their files at the network's side, and keep them.
+
+    Args:
+        folder: of the judge, that keeps them.
+    """
+    read = lambda places: from_uint8(torch.from_numpy(np.stack(list(read_all(pictures, places, network.side)))))
+    return outside.cached(folder / f"features-{slug(network.name)}.safetensors", network, pictures.digests, read)
 
 
 def read_all(pictures: judge_folder.Pictures, places: Iterable[int], side: int) -> Iterator[np.ndarray]:

@@ -11,7 +11,12 @@ import torch
 from sega_utils.core import artifacts
 from sega_utils.data import outside
 from sega_utils.data.images import Dataset
-from sega_utils.studies.judge import arms as judge_arms, folder as judge_folder, tuned as judge_tuned
+from sega_utils.studies.judge import (
+    arms as judge_arms,
+    folder as judge_folder,
+    instruments as judge_instruments,
+    tuned as judge_tuned,
+)
 from sega_utils.studies.judge.arms import RATE, Plan
 from sega_utils.training import classifiers, finetuning
 
@@ -24,7 +29,9 @@ MARGIN = 0.9  # of the limit; what the estimate knows nothing of has the rest
 # CPU seconds, measured on the clip art: a process until it can train, a pool drawn and put to the gate, what is fitted
 # to features.
 PROCESS, GATE, LAYER = 8.0, 5.0, 8.0
+SMALL = 0.2  # of the time that features of a whole image take, those of one at the side of fine-tuning
 CALLS = 6  # how often processes are started
+SAME = 0.1  # of the images; so many more or fewer make no other plan
 LEAST_STEPS = 250  # of a classifier; fewer say nothing, so a machine too slow for these takes longer than it should
 
 
@@ -64,26 +71,30 @@ def make(
 def moment(pictures: judge_folder.Pictures, *, backbone: str = outside.NONE) -> Plan:
     """Return a plan of a minute, which shows how a verdict comes about and decides nothing."""
     augmenters = {"glico": {"seconds": 3.0}} | AT_ONCE
-    small = {"steps": 50, "seeds": 2, "augmenters": augmenters, "pool": 20 * len(pictures.names)}
+    small = {"steps": 30, "batch_size": 48, "seeds": 2, "augmenters": augmenters, "pool": 20 * len(pictures.names)}
     return make(pictures, quick=True, backbone=backbone, workers=0)._replace(**small)
 
 
 def choose(file: Path, pictures: judge_folder.Pictures, *, quick: bool, backbone: str) -> Plan:
-    """Return the plan that keeps its minutes on this machine; the first one made stays, so that a killed run goes on.
+    """Return the plan that keeps its minutes on this machine; the first one made stays.
+
+    So a killed run goes on, and one with a few images more or fewer repeats only what depends on these.
 
     Args:
-        file: remembers what was spared, by the plan that it was taken from.
+        file: remembers the plans, each with the number of images that it was made for.
 
     Raises:
         ArtifactError: the file is damaged.
     """
-    whole = make(pictures, quick=quick, backbone=backbone)
-    key = artifacts.digest_json(whole._asdict())
+    whole, n = make(pictures, quick=quick, backbone=backbone), len(pictures.files)
+    of_number = {"steps": 0, "pool": 0, "tuned": bool(whole.tuned)}
+    key = artifacts.digest_json([whole._replace(**of_number)._asdict(), len(pictures.names)])
     known = artifacts.load_json(file) if file.exists() else {}
-    if key not in known:
-        known[key] = within(whole, pictures, limit=LIMITS[quick])._asdict()
+    if key not in known or abs(known[key]["images"] - n) > SAME * n:
+        known[key] = {"images": n, "plan": within(whole, pictures, limit=LIMITS[quick])._asdict()}
         artifacts.save_json(file, known)
-    return Plan(**known[key] | {"spared": tuple(known[key]["spared"])})
+    kept = known[key]["plan"]
+    return Plan(**kept | {"spared": tuple(kept["spared"])})
 
 
 def within(plan: Plan, pictures: judge_folder.Pictures, *, limit: float) -> Plan:
@@ -118,6 +129,8 @@ def reductions(plan: Plan) -> Iterator[tuple[str, Callable[[Plan], dict]]]:
         yield "the learning curve's second seed", lambda plan: {"curve": 1}
     if plan.seeds > 3:
         yield f"{plan.seeds - 3} of {plan.seeds} seeds", lambda plan: {"seeds": 3}
+    if plan.curve:
+        yield "the learning curve", lambda plan: {"curve": 0}
 
 
 def trainings(plan: Plan) -> dict[str, int]:
@@ -152,8 +165,9 @@ def cpu_seconds(plan: Plan, pictures: judge_folder.Pictures) -> dict[str, float]
     }
     if plan.backbone != outside.NONE:
         pools = plan.seeds if plan.augmenters else 0
-        seen = n + pools * min(plan.pool, n_training)
-        spent["outside images"] = seen * feature_seconds(plan.backbone) + (1 + pools) * LAYER
+        seen = n + pools * min(plan.pool, n_training) + judge_instruments.MIRRORED
+        seen += SMALL * n_training * (1 + len(plan.augmenters))  # at the gate
+        spent["outside images"] = seen * feature_seconds(plan.backbone) + (2 + pools) * LAYER
     if plan.tuned:
         spent["fine-tuning"] = count["fine-tunings"] * plan.tuned * tuning_seconds(plan.backbone)
     return spent

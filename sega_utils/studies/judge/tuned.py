@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from sega_utils.core import artifacts, records
 from sega_utils.data import outside
-from sega_utils.data.images import Dataset, from_uint8, resize, take
+from sega_utils.data.images import from_uint8, resize, take
 from sega_utils.studies.judge import (
     arms as judge_arms,
     folder as judge_folder,
@@ -26,6 +26,7 @@ TRIALS = (  # as many as there are arms on real images alone
     {"lr": 5e-4, "policy": "none"},
     {"lr": 1e-4, "policy": "trivial"},
     {"lr": 5e-4, "policy": "trivial"},
+    {"lr": 5e-4, "policy": "turn"},
 )
 BATCH, SEEDS = 32, 3  # images of a step; of the final trainings, as one takes minutes
 STRENGTH = 1e-2  # of the layer that it begins with
@@ -111,7 +112,8 @@ def tune(run: str, dataset: str, plan: Plan, job: Tuning) -> dict:
     """
     folder, known = judge_folder.place(run, dataset), outside.load(plan.backbone, side=side_of(plan.backbone))
     judged, file = judge_folder.load(folder), logits_file(folder, job)
-    data = judged.data._replace(images=from_uint8(load_images(folder)))
+    kept = load_images(folder)
+    data = judged.data._replace(images=from_uint8(kept["images"]))
     train, held = judge_arms.part_of(judged, job.part)
     real, tested, synthetic = take(data, train), take(data, held), None
     inputs = {"network": known.sha256, "images": judge_arms.digest_of(real), "held_out": judge_arms.digest_of(tested)}
@@ -123,9 +125,9 @@ def tune(run: str, dataset: str, plan: Plan, job: Tuning) -> dict:
     settings = TRIALS[job.trial] | {"steps": plan.tuned, "batch_size": BATCH, "ratio": plan.ratio}
 
     def made() -> dict:
-        layer = first_layer(known, real, balanced=plan.balanced)
+        layer = first_layer(kept["features"][train], real.labels, balanced=plan.balanced)
         model = finetuning.fine_tune(known, real, layer=layer, synthetic=synthetic, seed=job.seed, **settings)
-        tensors = {"logits": judge_arms.logits(model, tested.images)}
+        tensors = {"logits": judge_arms.logits(model, tested.images, batch=BATCH)}
         return {"n": len(train), "logits": artifacts.save_tensors(file, tensors, job._asdict())}
 
     return records.once(
@@ -141,11 +143,11 @@ def tune(run: str, dataset: str, plan: Plan, job: Tuning) -> dict:
     )
 
 
-def first_layer(known: outside.Outside, real: Dataset, *, balanced: bool) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return weight (K, d) and bias (K,) of logistic regression on the frozen features of real images."""
-    features, labels = outside.features(known, real.images).numpy(), real.labels.numpy()
-    weights = 1 / np.bincount(labels)[labels] if balanced else np.ones(len(labels))
-    weight, bias = judge_outside.Linear(features, labels, weights / weights.mean(), STRENGTH).parts()
+def first_layer(features: torch.Tensor, labels: torch.Tensor, *, balanced: bool) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return weight (K, d) and bias (K,) of logistic regression on frozen features (N, d) of real images."""
+    counts = labels.bincount()[labels].numpy()
+    weights = 1 / counts if balanced else np.ones(len(labels))
+    weight, bias = judge_outside.Linear(features.numpy(), labels.numpy(), weights / weights.mean(), STRENGTH).parts()
     return torch.from_numpy(weight).float(), torch.from_numpy(bias).float()
 
 
@@ -160,17 +162,19 @@ def logits_of(folder: Path, job: Tuning) -> torch.Tensor:
 
 
 def store_images(folder: Path, plan: Plan, pictures: judge_folder.Pictures) -> None:
-    """Read the pictures at the side of fine-tuning, once, for all its processes."""
-    side = outside.load(plan.backbone, side=side_of(plan.backbone)).side
-    meta, file = {"digests": pictures.digests, "side": side}, folder / "tuning-images.safetensors"
+    """Read the pictures at the side of fine-tuning, and their frozen features, once for all its processes."""
+    known = outside.load(plan.backbone, side=side_of(plan.backbone))
+    meta = {"digests": pictures.digests, "side": known.side, "network": known.sha256}
+    file = folder / "tuning-images.safetensors"
     if file.exists():
-        known = artifacts.load_tensors(file)[1]
-        if all(known.get(name) == value for name, value in meta.items()):
+        kept = artifacts.load_tensors(file)[1]
+        if all(kept.get(name) == value for name, value in meta.items()):
             return
-    images = np.stack(list(judge_outside.read_all(pictures, range(len(pictures.files)), side)))
-    artifacts.save_tensors(file, {"images": torch.from_numpy(images)}, meta)
+    images = torch.from_numpy(np.stack(list(judge_outside.read_all(pictures, range(len(pictures.files)), known.side))))
+    artifacts.save_tensors(file, {"images": images, "features": outside.features(known, from_uint8(images))}, meta)
 
 
-def load_images(folder: Path) -> torch.Tensor:
-    """Return the images uint8 (N, 3, S, S) that ``store_images`` wrote, in the order of the judge's."""
-    return artifacts.load_tensors(folder / "tuning-images.safetensors")[0]["images"]
+def load_images(folder: Path) -> dict[str, torch.Tensor]:
+    """Return what ``store_images`` wrote, in the order of the judge's images: ``images`` uint8 (N, 3, S, S), and
+    ``features`` float32 (N, d)."""
+    return artifacts.load_tensors(folder / "tuning-images.safetensors")[0]

@@ -1,6 +1,7 @@
 """Is the judge right? Its verdicts on folders whose right answer is known, or is decided by images it has never had."""
 
 import resource
+from collections import Counter
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -22,7 +23,8 @@ from sega_utils.studies.judge.arms import Job
 from sega_utils.studies.prove import folders as prove_folders
 
 DATASET, STAGE = "proof-folders", "proof"  # under which the records of all folders stand
-TURNING = "TrivialAugment"  # the operations among which is to turn an image (Mueller and Hutter 2021, table 1)
+# Arms among whose operations is to turn an image; TrivialAugment's are in Mueller and Hutter 2021, table 1.
+TURNING = ("any turn", "TrivialAugment")
 COLUMNS = (
     *("folder", "seed", "answer", "best", "augmenter", "difference", "ci_low", "ci_high", "right", "agrees", "lost"),
     *("lost_low", "lost_high", "n_deciding", "minutes", "minutes_of_work", "memory_gb", "n_training", "n_test"),
@@ -99,7 +101,8 @@ def once(root: Path, name: str, seed: int, *, run: str, quick: bool, backbone: s
 def judged(name: str, seed: int, folder: Path, *, run: str, quick: bool, backbone: str, changes: dict) -> dict:
     """Return the judge's verdict on a folder, whether it is right, and what it cost."""
     pictures = judge_folder.look(folder)
-    plan = judge_plan.make(pictures, quick=quick, backbone=backbone)._replace(**changes)
+    plan = judge_plan.make(pictures, quick=quick, backbone=backbone)
+    plan = plan._replace(curve=0)._replace(**changes)  # on whose curve no verdict depends
     found = judge.judge(folder, run=run, quick=quick, backbone=backbone, plan=plan, say=lambda line: None)
     inside, dataset = found["inside"], f"{paths.OWN}{folder.resolve()}"
     said = {"answer": inside["answer"], "best": inside["best"], "augmenter": inside["augmenter"] or "none"}
@@ -127,7 +130,7 @@ def known(proof: str, said: dict) -> dict:
     """
     if proof == "no":
         return {"right": "no", "agrees": int(said["answer"] == "no")}
-    return {"right": f"best with {TURNING}", "agrees": int(TURNING in said["best"])}
+    return {"right": f"best with {' or '.join(TURNING)}", "agrees": int(any(arm in said["best"] for arm in TURNING))}
 
 
 def decided(name: str, seed: int, inside: dict, seeds: int, *, place: Path) -> dict:
@@ -183,10 +186,16 @@ def rows(run: str) -> list[dict]:
 
 
 def agreement(found: list[dict]) -> list[dict]:
-    """Return for each folder among ``rows`` on how many of its seeds the verdict agrees with what is right."""
+    """Return a row for each folder among ``rows``: what is right and what was said, with counts."""
     names = dict.fromkeys(row["folder"] for row in found)
-    mine = {name: [row["agrees"] for row in found if row["folder"] == name] for name in names}
-    return [{"folder": name, "agrees": sum(own), "of": len(own)} for name, own in mine.items()]
+    mine = {name: [row for row in found if row["folder"] == name] for name in names}
+    count = lambda own, key: ", ".join(f"{x} ({n})" for x, n in Counter(row[key] for row in own).most_common())
+    return [
+        {"folder": name}
+        | {key: count(own, key) for key in ("right", "answer", "best", "augmenter")}
+        | {"agrees": sum(row["agrees"] for row in own), "of": len(own)}
+        for name, own in mine.items()
+    ]
 
 
 def write_table(run: str) -> Path:

@@ -129,6 +129,12 @@ def augmenter_rows(found: list[dict]) -> list[dict]:
     return rows
 
 
+def apart(rows: list[dict]) -> tuple[list[dict], list[dict]]:
+    """Return the rows of what knows the training images alone, and those of what has learnt from others, too."""
+    is_outside = lambda row: row["augmenter"] in zoo.OUTSIDE
+    return [row for row in rows if not is_outside(row)], [row for row in rows if is_outside(row)]
+
+
 def finalists(found: list[dict], plan: dict) -> tuple[list[str], list[str]]:
     """Return the augmenters and the arms on real images that are best on validation images where the plan screens.
 

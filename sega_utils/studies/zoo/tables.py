@@ -11,9 +11,11 @@ def write_tables(run: str, dataset: str, plan: dict) -> dict[str, list[dict]]:
         ArtifactError: as ``zoo_rows.grouped``.
     """
     found, judged = records.read(run, dataset, "zoo"), records.read(run, dataset, "augmenters")
-    tables = {"augmenters": zoo_rows.augmenter_rows(found)}
-    tables["augmenters-quality"] = zoo_rows.quality_rows(judged)
-    tables["augmenters-prediction"] = zoo_rows.prediction_rows(*tables.values())
+    rows, rows_outside = zoo_rows.apart(zoo_rows.augmenter_rows(found))
+    qualities, qualities_outside = zoo_rows.apart(zoo_rows.quality_rows(judged))
+    tables = {"augmenters": rows, "augmenters-quality": qualities}
+    tables |= {"augmenters-outside": rows_outside, "augmenters-quality-outside": qualities_outside}
+    tables["augmenters-prediction"] = zoo_rows.prediction_rows(rows, qualities)
     tables["augmenters-primary"] = zoo_rows.primary_rows(found, plan)
     tables["augmenters-claims"] = zoo_claims.claim_rows(found, judged, plan)
     tables["augmenters-questions"] = zoo_questions.question_rows(found)
