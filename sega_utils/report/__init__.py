@@ -5,5 +5,5 @@ comparisons.accuracy_bars, comparisons.attack_curves, comparisons.low_data_curve
 figures.curves, figures.effects, figures.growth_curves, figures.heatmap, figures.histograms, figures.prompt_map,
 figures.worth, glance.at_a_glance, page.provenance, page.report_html, page.told, pictures.grid,
 pictures.reasons_gallery, pictures.save, tables.beside_poster, tables.claimed, tables.summary, tables.write_tables,
-verdict.lines, verdict.notes.
+verdict.gate_rows, verdict.lines, verdict.notes, verdict.refused_rows, verdict.tables.
 """

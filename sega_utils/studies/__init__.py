@@ -12,10 +12,10 @@ flare.parts.denoiser, flare.parts.load, flare.parts.make_once, flare.tables.arm_
 flare.tables.macro_rows, flare.tables.primary_rows, flare.tables.quality_rows, groups.arms.train_once,
 groups.fills.gallery, groups.plan.asked, groups.plan.read, groups.plan.scene_of, groups.plan.scenes_of,
 groups.rows.arm_rows, groups.rows.tables, groups.scenes.real_of, groups.scenes.tested, judge.folder.firsts,
-judge.folder.look, judge.folder.named, judge.judge.judge, judge.plan.moment, robust.arms.Task, robust.arms.gradients,
-robust.arms.train, robust.plan.LISTS, robust.plan.read, robust.tables.read, shards.growth_rows, steering.followed,
-zoo.arms.jobs, zoo.arms.train_job, zoo.claims.claim_rows, zoo.plan.read, zoo.questions.fewer_rows,
-zoo.questions.question_rows, zoo.rows.augmenter_rows, zoo.rows.prediction_rows, zoo.rows.primary_rows,
-zoo.rows.quality_rows, zoo.states.drawn, zoo.zoo.Fitting, zoo.zoo.Place, zoo.zoo.ZOO, zoo.zoo.fit_once,
-zoo.zoo.gallery, zoo.zoo.judge_of, zoo.zoo.load_drawn, zoo.zoo.real_of.
+judge.folder.look, judge.folder.named, judge.judge.judge, judge.plan.moment, prove.prove.agreement, prove.prove.rows,
+robust.arms.Task, robust.arms.gradients, robust.arms.train, robust.plan.LISTS, robust.plan.read, robust.tables.read,
+shards.growth_rows, steering.followed, zoo.arms.jobs, zoo.arms.train_job, zoo.claims.claim_rows, zoo.plan.read,
+zoo.questions.fewer_rows, zoo.questions.question_rows, zoo.rows.apart, zoo.rows.augmenter_rows,
+zoo.rows.prediction_rows, zoo.rows.primary_rows, zoo.rows.quality_rows, zoo.states.drawn, zoo.zoo.Fitting,
+zoo.zoo.Place, zoo.zoo.ZOO, zoo.zoo.fit_once, zoo.zoo.gallery, zoo.zoo.judge_of, zoo.zoo.load_drawn, zoo.zoo.real_of.
 """
