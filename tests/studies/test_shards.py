@@ -295,7 +295,7 @@ def test_the_estimate_follows_the_records(run, capsys):
     shards.merge(*RUN, of=1, n=60)
     assert main(arguments) == 0
     out = capsys.readouterr().out.splitlines()
-    assert len(out) == 2 and out[1].startswith("1000000")
+    assert out[1].startswith("1000000") and out[2:] == ["", "none on record"], "no search in parts is on record"
     table = artifacts.load_csv(tables.write_tables(*RUN)["scale"])
     assert [(row["candidates"], row["device"]) for row in table] == [
         (n, records.read(*RUN, "shards")[0]["device"]) for n in ("1000000", "100000000")
