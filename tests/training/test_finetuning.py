@@ -59,5 +59,5 @@ def test_synthetic_images_are_learnt_from_too_and_wrong_options_are_refused(know
     swapped = F.one_hot(1 - coloured.labels, 2).float()
     model = finetuning.fine_tune(known, coloured, steps=30, lr=0.02, synthetic=(coloured.images, swapped), ratio=0.9)
     assert float((model(coloured.images).argmax(1) == coloured.labels).double().mean()) < 0.1
-    with pytest.raises(ValueError, match="policy is 'turn'"):
-        finetuning.fine_tune(known, coloured, steps=1, lr=0.1, policy="turn")
+    with pytest.raises(ValueError, match="policy is 'spin'"):
+        finetuning.fine_tune(known, coloured, steps=1, lr=0.1, policy="spin")

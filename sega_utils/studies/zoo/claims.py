@@ -98,13 +98,13 @@ RULES: dict[str, dict[str, Rule | str] | str] = {
     "HingeRLC-GAN": HINGE_RLC,
     "GM-GAN": GM,
     "NCDS": "it is about a loss of the classifier, and the zoo compares generators",
-    "CFTS-GAN": "it is about a generator's new classes of few images; no chapter on these is written yet",
+    "CFTS-GAN": "it is about a generator's new classes of few images; its adaptation is not built yet",
     "task-oriented IQA": "it is about how far a score agrees with people's, which we do not have",
     "double descent": "it is about shape and texture in classifiers, and no generator",
     "mango": "it is about photographs of mangoes and pretrained classifiers, and no generator",
     "well log": "it is about measurements in wells, which are no images",
     "FLARE": "chapter 11 judges it from records of its own",
-    "SAGE": "no chapter on few images of new classes is written yet",
+    "SAGE": "chapter 12 judges it from records of its own",
 }
 
 
