@@ -65,6 +65,8 @@ def _values(parameter: parameters.Parameter) -> dict[str, tuple[object, object]]
     }
     if isinstance(default, int):
         found |= {"fraction": (1.5, None), "exponent": ("1e3", None)}
+    if allowed.startswith("one of: "):
+        return found | {"unknown": (12345, None)}
     low, _, high = allowed.partition(" .. ")
     for what, limit, step in (("below", low, -1), ("above", high, 1)):
         if limit:

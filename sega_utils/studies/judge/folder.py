@@ -245,7 +245,8 @@ def _attempted(root: Path, pairs: list[tuple], function: Callable) -> tuple[list
             made.append((file, *rest, folders.decode_all(root, [file], function)[0]))
         except ArtifactError as error:
             reason = str(error).partition("no whole PNG or JPEG: ")[2].partition("; replace")[0] or str(error)
-            rows.append(_left_out(root, file, f"cannot be read: {reason}"))
+            name = f"{file.relative_to(root).as_posix()} "  # which stands in the row already
+            rows.append(_left_out(root, file, f"cannot be read: {reason.removeprefix(name)}"))
     return made, rows
 
 
