@@ -46,9 +46,7 @@ def test_what_is_no_image_or_not_wanted_is_left_out_and_the_rest_is_read(tmp_pat
     Image.new("1", (20_000, 10_001)).save(root / "ring" / "huge.png")
     pictures = judge_folder.look(root)
     reasons = {row["file"]: row["reason"] for row in pictures.left_out}
-    assert reasons.pop("ring/huge.png").startswith(
-        "cannot be read: is too large with 20,000 x 10,001 pixels"
-    )
+    assert reasons.pop("ring/huge.png").startswith("cannot be read: is too large with 20,000 x 10,001 pixels")
     assert reasons == {
         "Bär (wild)/read me.txt": "does not end in .png, .jpg, .jpeg",
         "cross/a.webp": "does not end in .png, .jpg, .jpeg",
