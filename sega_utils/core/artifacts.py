@@ -276,6 +276,13 @@ def save_csv(path: Path, rows: Iterable[dict], columns: Iterable[str]) -> None:
             writer.writerow({k: f"{v:.6g}" if isinstance(v, float) else v for k, v in row.items()})
 
 
+def save_tables(folder: Path, tables: dict[str, list[dict]]) -> None:
+    """Write each table that has rows as ``NAME.csv`` in a folder, with the columns of its first row."""
+    for name, rows in tables.items():
+        if rows:
+            save_csv(folder / f"{name}.csv", rows, rows[0])
+
+
 def load_csv(path: Path) -> list[dict[str, str]]:
     """Read a CSV file as a list of rows; every value is text. One that comes with the project must be ``listed``.
 

@@ -11,7 +11,5 @@ def write(run: str, dataset: str, plan: dict) -> dict[str, list[dict]]:
     tables["few_shot-claims"] = [
         {"features": kind} | row for kind in worlds.FEATURES for row in claims.claim_rows(found, kind)
     ]
-    for name, part in tables.items():
-        if part:
-            artifacts.save_csv(paths.artifact(run, dataset, "tables") / f"{name}.csv", part, part[0])
+    artifacts.save_tables(paths.artifact(run, dataset, "tables"), tables)
     return tables

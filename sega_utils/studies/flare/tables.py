@@ -210,8 +210,6 @@ def write_tables(run: str, dataset: str, plan: dict) -> dict[str, list[dict]]:
     tables = {"flare": arm_rows(found), "flare-macro": macro_rows(found), "flare-primary": primary_rows(found, plan)}
     tables["flare-restoration"] = quality_rows(records.read(run, dataset, parts.STAGE))
     tables["flare-claims"] = claim_rows(found, plan)
-    for name, rows in tables.items():
-        if rows:
-            artifacts.save_csv(paths.artifact(run, dataset, "tables") / f"{name}.csv", rows, rows[0])
+    artifacts.save_tables(paths.artifact(run, dataset, "tables"), tables)
     done, total = campaign.coverage(run, dataset, plan)
     return tables | {"flare-coverage": [{"measured": done, "planned": total}]}

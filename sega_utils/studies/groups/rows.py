@@ -172,8 +172,5 @@ def tables(run: str, planned: dict) -> dict[str, list[dict]]:
 def write_tables(run: str, planned: dict) -> dict[str, list[dict]]:
     """Write those of ``tables`` that have rows, below the first data set of the plan, and return all."""
     made = tables(run, planned)
-    folder = paths.artifact(run, plan.scenes_of(run, planned)[0].dataset, "tables")
-    for name, rows in made.items():
-        if rows:
-            artifacts.save_csv(folder / f"{name}.csv", rows, rows[0])
+    artifacts.save_tables(paths.artifact(run, plan.scenes_of(run, planned)[0].dataset, "tables"), made)
     return made

@@ -179,7 +179,5 @@ def read(run: str, dataset: str, plan: dict) -> tuple[dict[str, list[dict]], str
 def write(run: str, dataset: str, plan: dict) -> tuple[dict[str, list[dict]], str]:
     """Write those of a run's tables that have rows, and return what ``read`` does."""
     tables, answer = read(run, dataset, plan)
-    for name, rows in tables.items():
-        if rows:
-            artifacts.save_csv(paths.artifact(run, dataset, "tables") / f"{name}.csv", rows, rows[0])
+    artifacts.save_tables(paths.artifact(run, dataset, "tables"), tables)
     return tables, answer

@@ -20,7 +20,5 @@ def write_tables(run: str, dataset: str, plan: dict) -> dict[str, list[dict]]:
     tables["augmenters-claims"] = zoo_claims.claim_rows(found, judged, plan)
     tables["augmenters-questions"] = zoo_questions.question_rows(found)
     tables["augmenters-fewer"] = zoo_questions.fewer_rows(found)
-    for name, rows in tables.items():
-        if rows:
-            artifacts.save_csv(paths.artifact(run, dataset, "tables") / f"{name}.csv", rows, rows[0])
+    artifacts.save_tables(paths.artifact(run, dataset, "tables"), tables)
     return tables
