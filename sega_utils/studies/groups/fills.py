@@ -74,7 +74,6 @@ def kept_of(scene: Scene, budget: dict, images: torch.Tensor, labels: torch.Tens
     return pools.judge({"images": to_uint8(images), "class_ids": labels}, known, RECIPE)[0]
 
 
-@torch.no_grad()
 def moved(scene: Scene, budget: dict, labels: torch.Tensor) -> torch.Tensor:
     """Return real images plus what tells two real images of another class apart, in an autoencoder's latents.
 
@@ -94,7 +93,8 @@ def moved(scene: Scene, budget: dict, labels: torch.Tensor) -> torch.Tensor:
     one_of = lambda mask, classes: mask.nonzero()[:, 0][base.rotation(train.labels[mask], classes, scene.subset)]
     plus, minus = one_of(shows, other), one_of(~shows, other)
     start = base.rotation(train.labels, labels, scene.subset)
-    return bank.decode(bank.codes[start] + bank.codes[plus] - bank.codes[minus], labels)
+    with torch.no_grad():  # not the whole function: the autoencoder may still have to be trained
+        return bank.decode(bank.codes[start] + bank.codes[plus] - bank.codes[minus], labels)
 
 
 # name: how it is made; repeated is re-weighting of what is nearest, or re-sampling of rare classes

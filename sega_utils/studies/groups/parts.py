@@ -141,10 +141,10 @@ def projector_of(scene: Scene, budget: dict) -> tuple[nn.Module, torch.Tensor]:
 
 
 def fit_all(scene: Scene, budget: dict) -> None:
-    """Train all parts of a scene that are not there yet.
+    """Train what prompts of a scene need and is not there yet: its CLIP, GAN and projector.
 
     Args:
-        budget: ``clip_steps``, ``seconds`` (of the CPU, for the GAN), ``projector_steps``, ``autoencoder_seconds``.
+        budget: ``clip_steps``, ``seconds`` (of the CPU, for the GAN), ``projector_steps``; for the fill by offsets also
+            ``autoencoder_seconds``.
     """
     projector_of(scene, budget)
-    network_of(scene, AUTOENCODER, budget["autoencoder_seconds"])

@@ -1,5 +1,6 @@
 """What is planned: the scenes, what is compared in each, and the budget, as it was fixed beforehand."""
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from sega_utils.core import parameters, paths
@@ -12,6 +13,7 @@ from sega_utils.text import attributes
 FILE = paths.PARAMS / "groups.yaml"
 THIRDS = {words[third]: (name, third) for name, words in attributes.WORDS.items() for third in ENDS}
 KINDS = ("missing", "rare")
+PRIMARY = KINDS[0], (fills.REAL, fills.OURS[KINDS[0]])  # of the primary comparison: the kind of its scenes, the fills
 BUDGET = {
     "steps": Parameter(600, "of each classifier", "1 .. 1000000"),
     "seconds": Parameter(300.0, "of the CPU, for each GAN", "0.01 .. 1000000"),
@@ -86,9 +88,13 @@ def scenes_of(run: str, plan: dict) -> list[Scene]:
     return found + [Scene(run, name, subset=s, **sizes) for s in rare["subsets"] for name in rare["datasets"]]
 
 
-def asked(scene: Scene, plan: dict) -> list[tuple[str, int]]:
-    """Return what is trained in a scene, each with every seed: the policy or the fill, and the seed."""
-    names = [*plan["policies"][scene.kind], *fills.FILLS[scene.kind]]
+def asked(scene: Scene, plan: dict, filled: Iterable[str] = ()) -> list[tuple[str, int]]:
+    """Return what is trained in a scene, each with every seed: the policy or the fill, and the seed.
+
+    Args:
+        filled: only these fills, none for all of them.
+    """
+    names = [*plan["policies"][scene.kind], *(filled or fills.FILLS[scene.kind])]
     return [(name, seed) for seed in plan["seeds"] for name in names]
 
 

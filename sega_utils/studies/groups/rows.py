@@ -109,11 +109,19 @@ def _over(pairs: dict) -> dict:
 
 
 def primary_rows(found: list[dict], planned: dict) -> list[dict]:
-    """Return the row of the primary comparison once every classifier of the scenes in which looks miss is on record."""
-    if any(row["on record"] < row["planned"] for row in progress_rows(found, planned) if row["kind"] == "missing"):
+    """Return the row of the primary comparison once every classifier that it needs is on record."""
+    kind, compared = plan.PRIMARY
+    scenes = [scene for scene in plan.scenes_of("", planned) if scene.kind == kind]
+    wanted = {(s.dataset, s.name, *what) for s in scenes for what in plan.asked(s, planned, compared)}
+    if wanted - set(map(key_of, found)):
         return []
-    named = ("missing", "best on real images", PRIMARY["missing"])
+    named = (kind, "best on real images", PRIMARY[kind])
     return [row for row in compared_rows(found) if (row["kind"], row["theirs"], row["metric"]) == named]
+
+
+def key_of(record: dict) -> tuple[str, str, str, int]:
+    """Return what a classifier's record is of: data set, scene, policy or fill, and seed."""
+    return record["dataset"], record["param_scene"], record["param_fill"] or record["param_arm"], record["param_seed"]
 
 
 def progress_rows(found: list[dict], planned: dict) -> list[dict]:
@@ -122,10 +130,7 @@ def progress_rows(found: list[dict], planned: dict) -> list[dict]:
     for kind in plan.KINDS:
         asked = [(s, what) for s in plan.scenes_of("", planned) if s.kind == kind for what in plan.asked(s, planned)]
         wanted = {(s.dataset, s.name, *what) for s, what in asked}
-        mine = {
-            (r["dataset"], r["param_scene"], r["param_fill"] or r["param_arm"], r["param_seed"]): r["seconds"] / 60
-            for r in found
-        }
+        mine = {key_of(r): r["seconds"] / 60 for r in found}
         done = wanted & mine.keys()
         row = {"kind": kind, "planned": len(wanted), "on record": len(done)}
         row["minutes"] = sum(mine[key] for key in done)
