@@ -25,10 +25,11 @@ class BasicBlock(nn.Module):
         self.stride, self.extra = stride, outputs - inputs
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        h = self.norm2(self.conv2(F.relu(self.norm1(self.conv1(x)))))
+        h = self.norm2(self.conv2(F.relu(self.norm1(self.conv1(x)), inplace=True)))  # spares a walk through memory
         if self.stride > 1:
             x = F.max_pool2d(x, 1, self.stride)  # a slice's gradient would not be channels last
-        return F.relu(h + (F.pad(x, (0, 0, 0, 0, 0, self.extra)) if self.extra else x))
+        h = h + (F.pad(x, (0, 0, 0, 0, 0, self.extra)) if self.extra else x)
+        return F.relu(h, inplace=True)
 
 
 class ResNet(nn.Module):
@@ -52,7 +53,7 @@ class ResNet(nn.Module):
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Map images float32 (N, C, S, S) in [0, 1] to logits (N, n_classes)."""
         x = (images * 2 - 1).contiguous(memory_format=torch.channels_last)
-        x = self.blocks(F.relu(self.norm(self.stem(x))))
+        x = self.blocks(F.relu(self.norm(self.stem(x)), inplace=True))
         return self.head(x.mean((2, 3)))
 
 
