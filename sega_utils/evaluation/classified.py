@@ -69,7 +69,7 @@ def evaluate(
 
 
 STAGES = (*paths.BEFORE, "training")  # whose records must belong together
-UNSAID = {f"param_{name}": value for name, value in recipes.SPEED.items()}  # in records that do not say it
+UNSAID = {f"param_{name}": value for name, value in recipes.UNSAID.items()}  # in records that do not say it
 
 
 def belonging(run: str, dataset: str) -> dict[str, list[dict]]:

@@ -52,7 +52,7 @@ def train_entry(run: str, dataset: str, entry: Entry, seed: int) -> dict:
             f"{classified.file_of(reference)} of run {run} is of other files than those "
             "there now; run 05_training again"
         )
-    known = recipes.SETTINGS | recipes.SPEED
+    known = recipes.SETTINGS | recipes.UNSAID
     base = {name: reference[f"param_{name}"] for name in known if f"param_{name}" in reference}
     in_settings, in_recipe = entries.ABLATIONS[entry.name][1](entry.value, base)
     settings, recipe = base | in_settings, own | in_recipe

@@ -9,7 +9,8 @@ from sega_utils import filters
 from sega_utils.core import numbers, parameters, paths
 from sega_utils.data import augment
 from sega_utils.evaluation import classified
-from sega_utils.training import recipes
+from sega_utils.studies import sift
+from sega_utils.training import mixture, recipes
 
 # The rows of the poster's table, which defines none of them. GAN: the generator is told the class. LLM: the latents
 # come from the prompts. Without either: a generator of the average class, and latents of the prior.
@@ -24,6 +25,9 @@ COMPONENTS = {
 FILTER_ROWS = {f"only {name}": {"use": name} for name in filters.FILTERS}
 FILTER_ROWS |= {f"random as {name}": {"use": name, "choice": "random"} for name in filters.FILTERS}
 FILTER_ROWS |= {"random as all": {"choice": "random"}}
+# after the filters, another choice among what they keep, see ``sift``
+SIFT_ROWS = {name: {"sift": name} for name in sift.SIFTS}
+SIFT_ROWS |= {f"random as {name}": {"sift": name, "sift_choice": "random"} for name in sift.SIFTS}
 NO_SYNTHETIC = {"synthetic": "none", "labels": "class"}  # the real images keep their labels
 
 
@@ -53,6 +57,9 @@ ABLATIONS = {
     "m": (range(1, 21), lambda value, own: ({}, {"m": value})),
     "n_prompts": (range(1, 101), lambda value, own: ({}, {"n_prompts": value})),
     "prompts": (("own", "shuffled"), lambda value, own: ({}, {"prompts": value})),
+    "batches": (mixture.BATCHES, lambda value, own: ({"batches": value}, {})),
+    "weight": ([0.001, 1000], lambda value, own: ({"weight": value}, {})),
+    "sift": (tuple(SIFT_ROWS), lambda value, own: ({}, SIFT_ROWS[value])),
 }
 REAL = "_real"  # ends the name of an entry's control: the same without synthetic images
 # An arm at another fraction of the real data is another run, with its own CLIP and GAN; only its records are read.

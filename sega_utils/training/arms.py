@@ -24,7 +24,7 @@ from sega_utils.data.images import from_uint8
 from sega_utils.text.clip import embed
 from sega_utils.training import classifiers, recipes
 from sega_utils.training.classifiers import train_classifier
-from sega_utils.training.recipes import SPEED, settings_of, slug
+from sega_utils.training.recipes import SPEED, UNSAID, settings_of, slug
 
 
 def fit(inputs: dict, settings: dict, seed: int, device: str = "cpu") -> torch.nn.Module:
@@ -43,14 +43,16 @@ def fit(inputs: dict, settings: dict, seed: int, device: str = "cpu") -> torch.n
         clip, temperature = inputs["clip"], inputs["clip"].temperature * settings["temperature"]
         classes = inputs["class_embeddings"].T.to(clip.device)
         targets_of = lambda x, y: (embed(clip, x) @ classes / temperature).softmax(1)
-    names = ("classifier", "steps", "batch_size", "lr", "weight_decay", "pixel", "policy", "mixing", "ratio", *SPEED)
+    settings = UNSAID | settings
+    names = ("classifier", "steps", "batch_size", "lr", "weight_decay", "pixel", "policy", "mixing", "ratio")
     return train_classifier(
         real,
-        synthetic=None if images is None else (images, targets_of(images, labels)),
+        # the loss is linear in the targets, so that their sum is an image's weight
+        synthetic=None if images is None else (images, settings["weight"] * targets_of(images, labels)),
         real_targets=targets_of(real.images, real.labels) if images is None else None,
         seed=seed,
         device=device,
-        **{name: (SPEED | settings)[name] for name in names},
+        **{name: settings[name] for name in (*names, "batches", *SPEED)},
     )
 
 

@@ -2,7 +2,8 @@
 
 import copy
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import nn
@@ -11,6 +12,7 @@ from torch.nn import functional as F
 from sega_utils.core import learning, runtime
 from sega_utils.data import augment
 from sega_utils.data.images import Dataset
+from sega_utils.training import mixture
 
 
 class BasicBlock(nn.Module):
@@ -121,6 +123,7 @@ CLASSIFIERS: dict[str, Callable[..., nn.Module]] = {
     "vit-tiny": vit_tiny,
 }
 WRONG = "the loss is {loss} at step {step}; lower the learning rate"
+SGD = {"momentum": 0.9, "nesterov": True}
 TRANSFORMERS = {"vit-tiny"}  # SGD trains these badly; they get AdamW, and they are made for one side
 
 
@@ -182,6 +185,7 @@ def train_classifier(
     policy: str = "none",
     mixing: str = "none",
     ratio: float = 0.3,
+    batches: str = "mixed",
     precision: str = "float32",
     compile: bool = False,
     averaging: float = 0.0,
@@ -193,76 +197,49 @@ def train_classifier(
 
     Args:
         real: the run's training subset; ``real_targets`` float32 (N, n_classes) replace its labels.
-        synthetic: images float32 (M, C, S, S) and targets float32 (M, n_classes), each row a distribution.
+        synthetic: images float32 (M, C, S, S), targets float32 (M, n_classes): distributions times an image's weight.
         batch_size: images a step sees, real and synthetic together: arms of one batch size cost the same.
         lr: peak of ``learning.one_cycle``, for SGD with Nesterov momentum 0.9 (AdamW for a transformer).
         pixel, policy, mixing: see ``augmented``. precision, compile, averaging, objective: see ``prepare``.
-        ratio: synthetic share of every batch, 0 .. 1 exclusive; the poster's is 0.3.
+        ratio: synthetic share of what is seen, 0 .. 1 exclusive; batches: how it is spread, of ``mixture.BATCHES``.
         device: where images, augmentation and mixing stay for all steps.
 
     Raises:
-        ValueError: an unknown option, a ratio outside its range, or as ``runtime.autocast``.
-        FloatingPointError: the loss is not finite.
+        ValueError: an unknown option, a wrong ratio, or as ``prepare``. FloatingPointError: the loss is not finite.
 
-    Source: poster, Robust Training with Augmentation (70:30, pixel-based and mixing-based augmentation).
+    Source: poster, Robust Training with Augmentation, whose ratio is 0.3.
     """
-    check_options(pixel=pixel, policy=policy, mixing=mixing, ratio=ratio)
+    check_options(pixel=pixel, policy=policy, mixing=mixing, ratio=ratio, batches=batches)
+    real_share = mixture.real_of(batch_size, ratio) if synthetic is not None and batches == mixture.APART else 0
     setting = {"precision": precision, "compile": compile, "averaging": averaging, "seed": seed, "device": device}
-    setting |= {"objective": objective, "weight_decay": weight_decay}
+    setting |= {"objective": objective, "weight_decay": weight_decay, "real_share": real_share}
     model, optimise = prepare(real, classifier=classifier, steps=steps, lr=lr, **setting)
     real_targets = F.one_hot(real.labels, len(real.class_names)).float() if real_targets is None else real_targets
-    rng = runtime.generator(seed, device)
-    drawn = batches((real.images, real_targets), synthetic, size=batch_size, ratio=ratio, rng=rng)
-    run = learning.Steps(steps, every=100, wrong=f"{WRONG} ({lr})")
-    for _, batch in zip(run, drawn):
-        batch = augmented(*batch, pixel=pixel, policy=policy, mixing=mixing, mirrors=real.mirrors, rng=rng)
-        run.note(loss=optimise(*batch))
-    return model.eval()
+    rng, alone = runtime.generator(seed, device), round(ratio * steps) * (batches == mixture.ALONE)
+    drawn = mixture.batches((real.images, real_targets), synthetic, size=batch_size, ratio=ratio, rng=rng, alone=alone)
+    change = partial(augmented, pixel=pixel, policy=policy, mixing=mixing, mirrors=real.mirrors, rng=rng)
+    for _, batch in zip(run := learning.Steps(steps, every=100, wrong=f"{WRONG} ({lr})"), drawn, strict=False):
+        run.note(loss=optimise(*(mixture.apart(change, batch, real_share) if real_share else change(*batch))))
+    return mixture.join_norms(model).eval()
 
 
-def check_options(*, pixel: bool, policy: str, mixing: str, ratio: float) -> None:
+def check_options(*, pixel: bool, policy: str, mixing: str, ratio: float, batches: str = "mixed") -> None:
     """Refuse options of ``train_classifier`` that are unknown, or a ratio outside its range.
 
     Raises:
         ValueError: the message lists what is allowed.
     """
-    if policy not in augment.POLICIES:
-        raise ValueError(f"policy is {policy!r}; allowed are {', '.join(augment.POLICIES)}")
-    if mixing not in augment.MIXING:
-        raise ValueError(f"mixing is {mixing!r}; allowed are {', '.join(augment.MIXING)}")
+    for name, value, allowed in (
+        ("policy", policy, augment.POLICIES),
+        ("mixing", mixing, augment.MIXING),
+        ("batches", batches, mixture.BATCHES),
+    ):
+        if value not in allowed:
+            raise ValueError(f"{name} is {value!r}; allowed are {', '.join(allowed)}")
     if not isinstance(pixel, bool):
         raise ValueError(f"pixel is {pixel!r}; allowed are true and false")
     if not 0 < ratio < 1:
         raise ValueError(f"ratio is {ratio}; allowed is 0 .. 1, both excluded; leave synthetic away for none")
-
-
-def batches(
-    real: tuple[torch.Tensor, torch.Tensor],
-    synthetic: tuple[torch.Tensor, torch.Tensor] | None,
-    *,
-    size: int,
-    ratio: float,
-    rng: torch.Generator,
-) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-    """Yield batches of images and targets, real and synthetic, on the device of ``rng``, where all images stay.
-
-    Raises:
-        ValueError: a ratio that leaves no room for one of both kinds, or no images to draw from.
-    """
-    sources = [(*real, size)]
-    if synthetic is not None:
-        extra = round(ratio * size)
-        if extra in {0, size}:
-            raise ValueError(
-                f"ratio {ratio} puts {extra} synthetic images into a batch of {size}; choose one "
-                "that leaves room for both kinds"
-            )
-        sources = [(*real, size - extra), (*synthetic, extra)]
-    streams = [(x.to(rng.device), y.to(rng.device), learning.shuffled(len(x), n, rng)) for x, y, n in sources]
-    while True:
-        picked = [(x[i], y[i]) for x, y, stream in streams for i in [next(stream)]]
-        images, targets = (torch.cat(parts) for parts in zip(*picked, strict=True))
-        yield images, targets
 
 
 def augmented(
@@ -302,6 +279,7 @@ def prepare(
     compile: bool,
     seed: int,
     device: torch.device | str,
+    real_share: int = 0,
     averaging: float = 0.0,
     objective: Callable[[nn.Module, torch.Tensor, torch.Tensor], torch.Tensor] = cross_entropy,
 ) -> tuple[nn.Module, Callable[[torch.Tensor, torch.Tensor], torch.Tensor]]:
@@ -313,6 +291,7 @@ def prepare(
         precision: of the classifier's forward and backward pass, see ``runtime.autocast``; loss, optimiser, and the
             model that is returned are float32.
         compile: fuse the classifier's operations with torch.compile, which takes minutes at first and rounds otherwise.
+        real_share: the first images of each batch, whose norms are split from those of all others; 0 splits none.
         averaging: decay of the running average of weights and statistics that is returned instead; 0 takes the last.
         objective: takes the classifier in train mode, a batch and its targets, and returns the loss, float32.
 
@@ -322,10 +301,10 @@ def prepare(
     autocast = runtime.autocast(precision, device)
     torch.manual_seed(seed)
     model = build(classifier, **real.shape()).to(device)
-    if classifier in TRANSFORMERS:
-        optimiser = torch.optim.AdamW(model.parameters(), lr, weight_decay=weight_decay)
-    else:
-        optimiser = torch.optim.SGD(model.parameters(), lr, momentum=0.9, nesterov=True, weight_decay=weight_decay)
+    if real_share:
+        mixture.split_norms(model, real_share)
+    kind, more = (torch.optim.AdamW, {}) if classifier in TRANSFORMERS else (torch.optim.SGD, SGD)
+    optimiser = kind(model.parameters(), lr, weight_decay=weight_decay, **more)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: learning.one_cycle(step / steps))
     forward = torch.compile(model) if compile else model
     average, count = copy.deepcopy(model) if averaging else model, itertools.count()

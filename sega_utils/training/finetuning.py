@@ -10,7 +10,7 @@ from sega_utils.core import learning, runtime
 from sega_utils.data import outside
 from sega_utils.data.images import Dataset
 from sega_utils.data.outside import Outside
-from sega_utils.training import classifiers
+from sega_utils.training import classifiers, mixture
 
 
 class Tuned(nn.Module):
@@ -68,7 +68,7 @@ def fine_tune(
     optimiser = torch.optim.AdamW(model.parameters(), lr, weight_decay=weight_decay)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: learning.one_cycle(step / steps))
     rng, targets = runtime.generator(seed), F.one_hot(real.labels, len(real.class_names)).float()
-    drawn = classifiers.batches((real.images, targets), synthetic, size=batch_size, ratio=ratio, rng=rng)
+    drawn = mixture.batches((real.images, targets), synthetic, size=batch_size, ratio=ratio, rng=rng)
     wrong = f"the loss is {{loss}} at step {{step}}; lower the learning rate ({lr})"
     for _, (images, wanted) in zip(run := learning.Steps(steps, wrong=wrong), drawn, strict=False):
         seen = classifiers.augmented(

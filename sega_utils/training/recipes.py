@@ -39,8 +39,11 @@ SETTINGS = {
     "amount": 1,
     "temperature": 1.0,
 }
-# How a step is computed, for those who ask for it; at these defaults it is no part of the settings, and of no record.
+# How a step is computed, and what else may be done with synthetic images (weight: of their loss), for those who ask
+# for it; at these defaults it is no part of the settings, and of no record.
 SPEED = {"precision": "float32", "compile": False}
+USE = {"batches": "mixed", "weight": 1.0}
+UNSAID = SPEED | USE
 # what a number among them may be, ends included; a text or a switch has its values where it is used
 LIMITS = {
     "steps": (1, 10**8),
@@ -50,6 +53,7 @@ LIMITS = {
     "ratio": (0, 0.99),
     "amount": (0.001, 1e6),
     "temperature": (1e-6, 1e6),
+    "weight": (1e-3, 1e3),
 }
 
 
@@ -61,12 +65,12 @@ def settings_of(arm: str, tuned: dict | None = None) -> dict:
     """
     if arm not in ARMS:
         raise ValueError(f"unknown arm {arm!r}; known are {', '.join(ARMS)}")
-    if unknown := set(tuned or {}) - set(SETTINGS | SPEED):
-        raise ValueError(f"unknown settings {sorted(map(str, unknown))}; known are {', '.join(SETTINGS | SPEED)}")
+    if unknown := set(tuned or {}) - set(SETTINGS | UNSAID):
+        raise ValueError(f"unknown settings {sorted(map(str, unknown))}; known are {', '.join(SETTINGS | UNSAID)}")
     for name, value in (tuned or {}).items():
         check_setting(arm, name, value)
     settings = SETTINGS | (tuned or {}) | ARMS[arm]
-    return {name: value for name, value in settings.items() if name in SETTINGS or value != SPEED[name]}
+    return {name: value for name, value in settings.items() if name in SETTINGS or value != UNSAID[name]}
 
 
 def check_setting(arm: str, name: str, value: object) -> None:
@@ -75,7 +79,7 @@ def check_setting(arm: str, name: str, value: object) -> None:
     Raises:
         ValueError: the message says what is allowed.
     """
-    default = (SETTINGS | SPEED)[name]
+    default = (SETTINGS | UNSAID)[name]
     if name in LIMITS:
         low, high = LIMITS[name]
         kinds, allowed = {int} if name in {"steps", "batch_size"} else {int, float}, f"{low} .. {high}"

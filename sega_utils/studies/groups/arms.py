@@ -9,7 +9,7 @@ from sega_utils.data import augment
 from sega_utils.data.images import Dataset, batched, to_uint8
 from sega_utils.studies.groups import fills, scenes
 from sega_utils.studies.groups.scenes import Scene
-from sega_utils.training import classifiers, recipes
+from sega_utils.training import classifiers, mixture, recipes
 
 # name: the arm of 05_training whose tuned settings it has, and what differs
 POLICIES: dict[str, tuple[str, dict]] = {
@@ -118,7 +118,7 @@ def train_cmo(real: Dataset, *, seed: int, pixel: bool, policy: str, mixing: str
     model, optimise = classifiers.prepare(real, precision="float32", compile=False, seed=seed, device="cpu", **settings)
     targets = F.one_hot(real.labels, len(real.class_names)).float()
     weight = 1 / real.labels.bincount(minlength=len(real.class_names))[real.labels]
-    stream = classifiers.batches((real.images, targets), None, size=size, ratio=0.5, rng=rng)
+    stream = mixture.batches((real.images, targets), None, size=size, ratio=0.5, rng=rng)
     run = learning.Steps(settings["steps"], every=100, wrong="the loss is {loss} at step {step}; lower the rate")
     changed = {"pixel": pixel, "policy": policy, "mixing": "none", "mirrors": real.mirrors, "rng": rng}
     for _, batch in zip(run, stream):
