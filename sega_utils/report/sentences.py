@@ -84,40 +84,6 @@ def answer(trained: list[dict], verdicts: list[dict]) -> str:
     return " ".join([*parts, counted(verdicts)])
 
 
-def of_subsets(rows: list[dict], trained: list[dict]) -> str:
-    """Return SEGA-Net's leads over all subsets; empty where one was measured.
-
-    Args:
-        rows: of ``subsets.subset_rows``; trained: records of the stage training, of the first subset.
-    """
-    best = best_real(trained)
-    leads = {row["arm"]: row for row in rows if row["arm"] in (BASELINE, best, "GAN-only")}
-    if not leads:
-        return ""
-    said = [f"{gained(row)} points beside {arm}: {told(row, 'subsets')}" for arm, row in leads.items()]
-    n = max(row["subsets"] for row in leads.values())
-    own = "each with a CLIP, a GAN and a projector of its own"
-    return f"Over {n} subsets of that size, {own}, {OURS} has {'; '.join(said)}."
-
-
-def of_zoo(primary: list[dict], plan: dict) -> str:
-    """Return what the primary comparison of all augmenters says; empty before it is complete.
-
-    Args:
-        primary: rows of ``zoo_rows.primary_rows``; plan: as ``zoo_plan.read`` returns it.
-    """
-    if not primary:
-        return ""
-    (row,) = primary
-    lead = gained(row | {"difference": row["diff"]})
-    few, many = plan["primary"]["per_class"], len(plan["augmenters"])
-    return (
-        f"With {few} images a class and {many} augmenters of {plan['seconds']:g} seconds, the best of these by "
-        f"validation, {row['augmenter']}, changes the best arm on real images alone, {row['to']}, by {lead} points "
-        f"({row['over']}): a gain of more than {row['rules_out_above']:.2f} points is ruled out."
-    )
-
-
 def kept(found: dict[str, list[dict]]) -> str:
     """Return how many candidates the filters keep; empty if none were drawn."""
     if not found["synthesis"]:

@@ -35,7 +35,8 @@ def row_of(question: str, chapter: str, drawn: str, beside: str, found: dict) ->
     """Return the row of a comparison; ``found`` holds ``diff``, ``ci_low``, ``ci_high`` and ``over``, or nothing."""
     row = {"question": question, "synthetic images": drawn, "beside": beside, "chapter": chapter}
     if found:
-        verdict = "a gain" if found["ci_low"] > 0 else "a loss" if found["ci_high"] < 0 else "no difference shown"
+        none = f"no difference shown; a gain above {found['ci_high']:.2f} is ruled out"
+        verdict = "a gain" if found["ci_low"] > 0 else "a loss" if found["ci_high"] < 0 else none
         row |= {"points": interval(*(found[k] for k in ("diff", "ci_low", "ci_high"))), "over": found["over"]}
         row |= {"says": verdict}
     else:
@@ -55,7 +56,8 @@ def of_zoo(run: str, dataset: str) -> dict[str, str]:
     """Return the row of all augmenters, the best of them by validation."""
     plan = zoo_plan.read()
     found = next(iter(zoo_rows.primary_rows(records.read(run, dataset, "zoo"), plan)), {})
-    question = f"every augmenter, {plan['primary']['per_class']} images a class"
+    each = f"{len(plan['augmenters'])} augmenters of {plan['seconds']:g} seconds"
+    question = f"the best of {each} by validation, {plan['primary']['per_class']} images a class"
     return row_of(question, "10_augmenters", found.get("augmenter", ""), found.get("to", ""), found)
 
 

@@ -12,7 +12,7 @@ from sega_utils.evaluation.classified import ACCURACY, accuracy_rows, belonging,
 from sega_utils.report import claims, poster, sentences, settled, subsets
 from sega_utils.studies import benchmark, efficiency, entries
 from sega_utils.studies.scale import plan as scale_plan
-from sega_utils.studies.zoo import claims as zoo_claims, plan as zoo_plan, rows as zoo_rows
+from sega_utils.studies.zoo import claims as zoo_claims, plan as zoo_plan
 from sega_utils.training import recipes
 
 README = paths.ROOT / "README.md"
@@ -221,12 +221,9 @@ def update_readme(run: str, dataset: str, readme: Path = README) -> Path:
     """
     rows, caption = summary(run, dataset)
     shown = [markdown(found) for found in (rows, ahead(run, dataset)) if found]
-    plan, answered = zoo_plan.read(), sentences.answer(belonging(run, dataset)["training"], claimed(run, dataset))
-    primary = zoo_rows.primary_rows(records.read(run, dataset, "zoo"), plan)
-    over = sentences.of_subsets(subsets.subset_rows(run, dataset), belonging(run, dataset)["training"])
-    every = f"{PRIMARIES}\n\n{markdown(settled_by(run, dataset))}"
-    said = "\n\n".join(filter(None, [answered, over, sentences.of_zoo(primary, plan), every]))
-    return fill(readme, {"answer": said, "results": "\n\n".join([*shown, caption])})
+    answered = sentences.answer(belonging(run, dataset)["training"], claimed(run, dataset))
+    said = [answered, PRIMARIES, markdown(settled_by(run, dataset))]
+    return fill(readme, {"answer": "\n\n".join(said), "results": "\n\n".join([*shown, caption])})
 
 
 def update_faults(page: Path = FAULTS) -> Path:

@@ -73,13 +73,3 @@ def test_verdicts_are_counted():
     assert sentences.counted(rows) == (
         "Of 3 claims of the poster: 0 reproduced, 0 not reproduced, 1 undecided, 2 cannot be compared."
     )
-
-
-def test_the_zoos_sentence_gives_the_difference_and_what_it_rules_out():
-    row = {"augmenter": "vae", "onto": "CutMix", "share": 0.1, "to": "CutMix", "chosen among": "2 and 2"}
-    row |= {"diff": -0.25, "over": "5 subsets", "ci_low": -0.75, "ci_high": 0.25, "rules_out_above": 0.25}
-    plan = {"primary": {"per_class": 30}, "augmenters": ["vae", "glico"], "seconds": 60.0}
-    said = sentences.of_zoo([row], plan)
-    assert "With 30 images a class and 2 augmenters of 60 seconds" in said and "vae, changes" in said
-    assert "CutMix, by -0.25 [-0.75, +0.25] points (5 subsets): a gain of more than 0.25 points is ruled out." in said
-    assert sentences.of_zoo([], plan) == ""

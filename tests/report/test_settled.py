@@ -9,7 +9,8 @@ from sega_utils.studies.robust import tables as robust_tables
 
 
 @pytest.mark.parametrize(
-    "low, high, says", [(0.1, 2.0, "a gain"), (-2.0, -0.1, "a loss"), (-0.1, 0.2, "no difference shown")]
+    ("low", "high", "says"),
+    [(0.1, 2.0, "a gain"), (-2.0, -0.1, "a loss"), (-0.1, 0.2, "no difference shown; a gain above 0.20 is ruled out")],
 )
 def test_an_interval_is_said_in_words(low, high, says):
     row = settled.row_of(
