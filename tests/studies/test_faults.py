@@ -3,11 +3,11 @@ import warnings
 
 import pytest
 
-from sega_utils import __main__ as commands
 from sega_utils.core import artifacts, paths
 from sega_utils.report import tables
 from sega_utils.studies.faults import faults, judge as faults_judge
 from sega_utils.studies.faults.judge import Fault, Refused, Told, judge
+from sega_utils.verbs import faults as verb
 
 
 def fails(error):
@@ -59,7 +59,7 @@ def test_a_fault_that_does_not_end_is_told(monkeypatch):
 
 def test_a_sample_of_each_kind_is_refused_clearly_or_harmless():
     kinds = {row["kind"] for row in artifacts.load_csv(faults.table_path())}
-    rows = faults.measure(commands.doors(), sample=2)
+    rows = faults.measure(verb.doors(), sample=2)
     assert {row["kind"] for row in rows} | {"all"} == kinds
     assert faults.bad(rows) == []
 
