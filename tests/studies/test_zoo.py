@@ -179,7 +179,7 @@ def test_unknown_names_are_answered_with_what_there_is(tmp_path):
         zoo_arms.train_once(PLACE, "vea", 0, TUNED)
     file = tmp_path / "plan.yaml"
     file.write_text(zoo_plan.FILE.read_text().replace("bs-vae", "vea"))
-    with pytest.raises(ValueError, match="'vea' among its augmenters"):
+    with pytest.raises(ValueError, match="augmenters has 'vea'; known are"):
         zoo_plan.read(file)
 
 
@@ -194,7 +194,7 @@ def test_unknown_names_are_answered_with_what_there_is(tmp_path):
         ("  seeds: [0, 1, 2]\n", "", "primary lacks seeds; it must hold"),
         ("shares: [0.1]", "shares: [2]", "shares is"),
         ("  arms: [", "  arms: 5 #", "exploratory: arms is 5; allowed is list"),
-        ("onto: CutMix", "onto: Mix", "'Mix' among its arms"),
+        ("onto: CutMix", "onto: Mix", "arms has 'Mix'; known are"),
     ],
 )
 def test_a_plan_with_a_value_that_is_not_allowed_is_refused(line, wrong, message, tmp_path):
@@ -349,7 +349,7 @@ def test_what_knows_other_images_is_called_outside_and_can_be_asked_for_but_not_
     zoo.check(name)
     text = zoo_plan.FILE.read_text().replace("[hinge, ", f"[hinge, {name}, ")
     (tmp_path / "plan.yaml").write_text(text)
-    with pytest.raises(ValueError, match="has 'projected .outside.' among its augmenters"):
+    with pytest.raises(ValueError, match="augmenters has 'projected .outside.'"):
         zoo_plan.read(tmp_path / "plan.yaml")
     plan = zoo_plan.read() | {"primary": {"per_class": 30, "protocol": "A", "subsets": [0, 1], "seeds": [0, 1]}}
     real = everywhere("CutMix", (0.7, 0.7, 0.8, 0.8), 0.6)

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from sega_utils.core import parameters, paths
+from sega_utils.core import paths, plans
 from sega_utils.core.parameters import Parameter
 from sega_utils.studies.few_shot import arms, worlds
 
@@ -32,16 +32,9 @@ def read(file: Path = FILE) -> dict:
     Raises:
         FileNotFoundError: no such file. ValueError: not such a file, or an arm that there is not.
     """
-    plan, shown = parameters.load_yaml(file), paths.shown(file)
-    if not isinstance(plan, dict) or set(plan) != {"primary", "splits", *RULES}:
-        raise ValueError(f"{shown} must hold {', '.join(['primary', 'splits', *RULES])}")
-    primary, splits = plan.pop("primary"), plan.pop("splits")
-    if not isinstance(primary, dict) or set(primary) != set(PRIMARY):
-        raise ValueError(f"{shown}: primary must hold {', '.join(PRIMARY)}")
-    found = parameters.check(plan, RULES) | {"primary": parameters.check(primary, PRIMARY), "splits": splits}
-    if found["primary"]["ours"] not in arms.ARMS:
-        raise ValueError(f"{shown}: ours is {found['primary']['ours']!r}; known are {', '.join(arms.ARMS)}")
-    return found
+    plan = plans.read(file, RULES, {"primary": PRIMARY}, others=["splits"])
+    plans.known([plan["primary"]["ours"]], arms.ARMS, f"{paths.shown(file)}: ours")
+    return plan
 
 
 def place_of(plan: dict, run: str, dataset: str, features: str) -> worlds.Place:

@@ -3,29 +3,27 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from sega_utils.core import parameters, paths, records, runtime
+from sega_utils.core import paths, plans, records, runtime
 from sega_utils.core.parameters import Parameter
 from sega_utils.studies.flare import arms, parts
 from sega_utils.studies.flare.parts import Making
 from sega_utils.studies.zoo.zoo import Place
 
 FILE = paths.PARAMS / "flare.yaml"
-SEEDS, NAMES = Parameter([0], "each once", "list of: 0 .. 1000000"), Parameter(["x"], "names", "list of: any text")
 RULES = {
-    "per_class": Parameter(60, "real images of each class", "1 .. 1000000"),
-    "steps": Parameter(1000, "of each classifier", "1 .. 1000000"),
+    "per_class": plans.PER_CLASS,
+    "steps": plans.STEPS,
     "seconds": Parameter(0.0, "CPU seconds of the denoiser; 0 takes the data set's own", "0 .. 1000000"),
     "restoring": Parameter(60.0, "CPU seconds of the restoration", "0.1 .. 1000000"),
     "sampling": Parameter(25, "steps of DDIM", "1 .. 1000"),
     "strength": Parameter(0.5, "of variations", "0 .. 1"),
     "variations": Parameter(4, "of each drawn image", "0 .. 100"),
     "limit": Parameter(25.0, "of the gate, in dB", "0 .. 100"),
-    "seeds": SEEDS,
-    "arms": NAMES,
-    "macro": NAMES,
+    "seeds": plans.SEEDS,
+    "arms": plans.NAMES,
+    "macro": plans.NAMES,
 }
-PRIMARY = {"ours": Parameter("x", "an arm", "any text"), "theirs": Parameter("x", "an arm", "any text")}
-PRIMARY |= {"subsets": SEEDS, "seeds": SEEDS}
+PRIMARY = {"ours": plans.NAME, "theirs": plans.NAME, "subsets": plans.SEEDS, "seeds": plans.SEEDS}
 PARTIES = ("theirs", "ours")  # of the primary comparison, the control first
 Job = tuple[str, int, bool]  # arm, seed, whether it is trained on macro classes
 
@@ -37,22 +35,13 @@ def read(file: Path = FILE) -> dict:
         FileNotFoundError: no such file.
         ValueError: not such a file, or an arm that there is not.
     """
-    plan, shown = parameters.load_yaml(file), paths.shown(file)
-    if not isinstance(plan, dict) or set(plan) != {*RULES, "primary", "groups"}:
-        raise ValueError(f"{shown} must hold {', '.join(['primary', 'groups', *RULES])}")
-    groups, primary = plan.pop("groups"), plan.pop("primary")
+    plan, shown = plans.read(file, RULES, {"primary": PRIMARY}, others=["groups"]), paths.shown(file)
+    groups = plan["groups"]
     if not isinstance(groups, dict) or not all(isinstance(names, list) and names for names in groups.values()):
         raise ValueError(f"{shown} has groups {groups!r}; they must be lists of class names by macro class")
-    if not isinstance(primary, dict) or set(primary) != set(PRIMARY):
-        raise ValueError(f"{shown} has primary {primary!r}; it must hold {', '.join(PRIMARY)}")
-    try:
-        plan, primary = parameters.check(plan, RULES), parameters.check(primary, PRIMARY)
-    except ValueError as error:
-        raise ValueError(f"{shown}: {error}") from error
-    asked = [*plan["arms"], *plan["macro"], primary["ours"], primary["theirs"]]
-    if unknown := [name for name in asked if name not in arms.ARMS]:
-        raise ValueError(f"{shown} has the arm {unknown[0]!r}; known are {', '.join(arms.ARMS)}")
-    return plan | {"primary": primary, "groups": groups}
+    compared = map(plan["primary"].get, PARTIES)
+    plans.known([*plan["arms"], *plan["macro"], *compared], arms.ARMS, f"{shown}: arms")
+    return plan
 
 
 def making_of(plan: dict) -> Making:

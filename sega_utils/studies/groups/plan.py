@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from pathlib import Path
 
-from sega_utils.core import parameters, paths
+from sega_utils.core import paths, plans
 from sega_utils.core.parameters import Parameter
 from sega_utils.data import catalogue
 from sega_utils.studies.groups import arms, fills
@@ -15,18 +15,17 @@ THIRDS = {words[third]: (name, third) for name, words in attributes.WORDS.items(
 KINDS = ("missing", "rare")
 PRIMARY = KINDS[0], (fills.REAL, fills.OURS[KINDS[0]])  # of the primary comparison: the kind of its scenes, the fills
 BUDGET = {
-    "steps": Parameter(600, "of each classifier", "1 .. 1000000"),
+    "steps": plans.STEPS,
     "seconds": Parameter(300.0, "of the CPU, for each GAN", "0.01 .. 1000000"),
     "clip_steps": Parameter(1000, "of each CLIP", "1 .. 1000000"),
     "projector_steps": Parameter(200, "of each projector", "1 .. 1000000"),
     "autoencoder_seconds": Parameter(60.0, "of the CPU, for each autoencoder", "0.01 .. 1000000"),
 }
-SEEDS = Parameter([0], "each once", "list of: 0 .. 1000000")
 RARE = {
-    "datasets": Parameter(["x"], "names", "list of: any text"),
+    "datasets": plans.NAMES,
     "images": Parameter(400, "of the most frequent class", "2 .. 1000000"),
     "ratio": Parameter(100.0, "to the rarest", "1.01 .. 100000"),
-    "subsets": SEEDS,
+    "subsets": plans.SEEDS,
 }
 
 
@@ -38,22 +37,13 @@ def read(file: Path = FILE) -> dict:
         FileNotFoundError: no such file.
         ValueError: not such a file; the message names the part and what is allowed.
     """
-    plan, shown = parameters.load_yaml(file), paths.shown(file)
-    keys = {*KINDS, "policies", "seeds", "budget"}
-    if not isinstance(plan, dict) or set(plan) != keys:
-        raise ValueError(f"{shown} must hold {', '.join(sorted(keys))}")
-    for name, rules in (("rare", RARE), ("budget", BUDGET)):
-        part = plan[name]
-        if not isinstance(part, dict) or set(part) != set(rules):
-            raise ValueError(f"{shown}: {name} must hold {', '.join(rules)}")
-        plan[name] = parameters.check(part, rules)
-    plan |= parameters.check({"seeds": plan["seeds"]}, {"seeds": SEEDS})
+    parts = {"rare": RARE, "budget": BUDGET}
+    plan = plans.read(file, {"seeds": plans.SEEDS}, parts, others=["missing", "policies"])
+    shown, policies = paths.shown(file), plan["policies"]
     _check_missing(plan["missing"], shown)
-    policies = plan["policies"]
     if not isinstance(policies, dict) or set(policies) != set(KINDS):
         raise ValueError(f"{shown}: policies must hold {' and '.join(KINDS)}")
-    if wrong := [name for names in policies.values() for name in names if name not in arms.POLICIES]:
-        raise ValueError(f"{shown} has the policy {wrong[0]!r}; known are {', '.join(arms.POLICIES)}")
+    plans.known([name for names in policies.values() for name in names], arms.POLICIES, f"{shown}: policies")
     return plan
 
 

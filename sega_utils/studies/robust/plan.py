@@ -2,16 +2,16 @@
 
 from pathlib import Path
 
-from sega_utils.core import parameters, paths
+from sega_utils.core import paths, plans
 from sega_utils.core.parameters import Parameter
-from sega_utils.studies.zoo.plan import checked
+from sega_utils.core.plans import COUNT, SEED, SEEDS
 
 FILE = paths.PARAMS / "robust.yaml"
 REAL, SYNTHETIC = "real", "synthetic"  # the two sides, as records name them in param_arm
 # how a classifier is trained: what a trial may change, and what it is where nobody says otherwise
 SETTINGS = {
     "classifier": Parameter("resnet8-half", "see training/classifiers.py", "any text"),
-    "steps": Parameter(1000, "of each classifier", "1 .. 1000000"),
+    "steps": plans.STEPS,
     "batch_size": Parameter(96, "images of a step", "1 .. 1000000"),
     "lr": Parameter(0.1, "peak of the rate", "1e-9 .. 1000"),
     "weight_decay": Parameter(0.002, "of the weights", "0 .. 1000"),
@@ -29,16 +29,10 @@ SETTINGS = {
     "augmenter": Parameter("none", "of the zoo, that drew them", "any text"),
     "labels": Parameter("class", "of synthetic images", "one of: class | filtered | random | teacher"),
 }
-SEED, COUNT = Parameter(0, "a seed", "0 .. 1000000"), Parameter(1, "how many", "1 .. 1000000")
-SEEDS = Parameter([0], "each once", "list of: 0 .. 1000000")
 PARTS = {
-    "primary": {
-        "per_class": Parameter(60, "real images of each class", "1 .. 1000000"),
-        "subsets": SEEDS,
-        "seeds": SEEDS,
-        "images": COUNT,  # test images attacked, others for each subset
-    },
-    "drawn": {"seconds": Parameter(60.0, "of the CPU, for each augmenter", "0.01 .. 1000000"), "images": COUNT},
+    # images: test images that are attacked, others for each subset
+    "primary": {"per_class": plans.PER_CLASS, "subsets": SEEDS, "seeds": SEEDS, "images": COUNT},
+    "drawn": {"seconds": plans.SECONDS, "images": COUNT},
     "tuning": {"subset": SEED, "seed": SEED, "images": COUNT, "steps": COUNT},
     "checks": {"images": COUNT, "restarts": COUNT, "steps": COUNT},
 }
@@ -52,16 +46,12 @@ def read(file: Path = FILE) -> dict:
         FileNotFoundError: no such file.
         ValueError: not such a file, or one side has more trials than the other.
     """
-    plan, shown = parameters.load_yaml(file), paths.shown(file)
-    if not isinstance(plan, dict) or set(plan) != {*PARTS, "settings", *LISTS}:
-        raise ValueError(f"{shown} must hold {', '.join([*PARTS, 'settings', *LISTS])}")
-    found = {name: checked(plan[name], rules, f"{shown}: {name}") for name, rules in PARTS.items()}
-    changes = {name: [_changes(part, f"{shown}: {name}") for part in plan[name] or []] for name in LISTS}
-    settings = {name: rule.default for name, rule in SETTINGS.items()} | _changes(
-        plan["settings"], f"{shown}: settings"
-    )
+    plan, shown = plans.read(file, {}, PARTS, others=["settings", *LISTS]), paths.shown(file)
+    changed = lambda part, name: plans.checked(part, SETTINGS, f"{shown}: {name}", whole=False)
+    changes = {name: [changed(part, name) for part in plan[name] or []] for name in LISTS}
+    settings = {name: rule.default for name, rule in SETTINGS.items()} | changed(plan["settings"], "settings")
     check(changes, settings, shown)
-    return found | changes | {"settings": settings}
+    return plan | changes | {"settings": settings}
 
 
 def check(changes: dict[str, list[dict]], settings: dict, shown: str) -> None:
@@ -82,12 +72,3 @@ def check(changes: dict[str, list[dict]], settings: dict, shown: str) -> None:
                 raise ValueError(
                     f"{shown}: {name} has {part}; synthetic trials have a share and an augmenter, others not"
                 )
-
-
-def _changes(part: object, where: str) -> dict:
-    if not isinstance(part, dict):
-        raise ValueError(f"{where} is {part!r}; it must hold settings by name, {{}} for none")
-    try:
-        return parameters.check(part, SETTINGS)
-    except ValueError as error:
-        raise ValueError(f"{where}: {error}") from error

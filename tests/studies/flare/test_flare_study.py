@@ -167,11 +167,11 @@ def test_the_committed_plan_names_classes_that_there_are_and_measures_the_primar
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("  - FLARE gate", "  - FLARE gates", "has the arm 'FLARE gates'; known are Raw_LR"),
+        ("  - FLARE gate", "  - FLARE gates", "arms has 'FLARE gates'; known are Raw_LR"),
         ("limit: 25", "limits: 25", "must hold primary, groups"),
         ("strength: 0.5", "strength: 1.5", "strength is '?1.5'?; allowed is float: 0 .. 1"),
         ("groups:", "groups: 3\nother:", "must hold primary, groups"),
-        ("  ours:", "  mine:", "it must hold ours, theirs, subsets, seeds"),
+        ("  ours:", "  mine:", "primary: unknown parameter 'mine'; known are"),
     ],
 )
 def test_a_plan_that_is_none_is_refused(tmp_path, old, new, message):

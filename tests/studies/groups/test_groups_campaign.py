@@ -139,5 +139,5 @@ def test_the_committed_plan_is_read_and_mistakes_are_named(tmp_path):
     ):
         file = tmp_path / "plan.yaml"
         artifacts.save_text(file, yaml.safe_dump(planned | {name: change}))
-        with pytest.raises(ValueError, match=name if name != "policies" else "policy 'None'"):
+        with pytest.raises(ValueError, match=name if name != "policies" else "policies has 'None'"):
             plan.read(file)

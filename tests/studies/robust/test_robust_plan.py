@@ -25,7 +25,7 @@ def test_the_committed_plan_gives_both_sides_as_many_trials():
         ({"settings": {"loss": "mart"}}, "settings: loss is 'mart'; allowed is text: one of: none . pgd . trades"),
         ({"settings": {"pace": 1}}, "settings: unknown parameter 'pace'"),
         ({"checks": {"images": 1}}, "checks lacks restarts, steps"),
-        ({"base": [3]}, "base is 3; it must hold settings by name"),
+        ({"base": [3]}, "base is 3; it must hold classifier, steps"),
         ({"more": 1}, "must hold primary, drawn, tuning, checks, settings, base, real, synthetic, exploratory"),
     ],
 )
