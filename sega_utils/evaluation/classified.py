@@ -198,7 +198,15 @@ def file_of(record: dict) -> str:
 ACCURACY = ("arm", "classifier", "fraction", "mean", "std", "n", "diff_to_std_aug", "ci_low", "ci_high")
 
 
-def accuracy_rows(run: str, dataset: str, names: Iterable[str] = recipes.ARMS) -> list[dict]:
+def of_arms(run: str, dataset: str, names: Iterable[str], seeds: Iterable[int] | None = None) -> list[dict]:
+    """Return the training records of some arms and, where they are given, of some seeds; as ``belonging``."""
+    found = [r for r in belonging(run, dataset)["training"] if r["param_arm"] in names]
+    return found if seeds is None else [r for r in found if r["param_seed"] in seeds]
+
+
+def accuracy_rows(
+    run: str, dataset: str, names: Iterable[str] = recipes.ARMS, seeds: Iterable[int] | None = None
+) -> list[dict]:
     """Return a row (columns ``ACCURACY``) for each of the named arms that has records, in percent.
 
     ``std`` is the sample standard deviation over the seeds; ``diff_to_std_aug`` is paired by seed, with its 95 %
@@ -209,7 +217,7 @@ def accuracy_rows(run: str, dataset: str, names: Iterable[str] = recipes.ARMS) -
         ArtifactError: records that do not belong together, see ``belonging``.
         ValueError: an arm and Std Aug were trained with different seeds.
     """
-    trained, rows = [r for r in belonging(run, dataset)["training"] if r["param_arm"] in names], []
+    trained, rows = of_arms(run, dataset, names, seeds), []
     scores: dict[str, dict[int, float]] = {arm: {} for arm in recipes.ARMS}
     for record in trained:
         scores[record["param_arm"]][record["param_seed"]] = 100 * record["accuracy"]

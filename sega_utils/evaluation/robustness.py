@@ -167,7 +167,8 @@ def measure_attacks(
 def attack_rows(found: Iterable[dict]) -> list[dict]:
     """Return a row (``COLUMNS``) for each arm, attack, epsilon (in 1/255) and seed on record; accuracy in percent.
 
-    Some seeds may lack AutoAttack, which takes as long as all other attacks together.
+    Some seeds may lack AutoAttack, which takes as long as all other attacks together; of these its row of epsilon zero
+    is left out, too, so that a curve is of the same seeds at every epsilon.
 
     Raises:
         ArtifactError: the records are of different runs, parameters, test images or library versions.
@@ -185,6 +186,7 @@ def attack_rows(found: Iterable[dict]) -> list[dict]:
         {name: row[name] for name in COLUMNS}
         for record in found
         for attacked in record["attacked"]
+        if attacked["attack"] != AUTOATTACK or record["param_autoattack_epsilons"]
         for row in [
             attacked
             | {"arm": record["param_arm"], "seed": record["param_seed"], "accuracy": 100 * attacked["accuracy"]}

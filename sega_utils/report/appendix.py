@@ -59,7 +59,7 @@ def page(run: str, dataset: str, tolerances: Sequence[dict] = ()) -> str:
         .format(
             run=run,
             dataset=dataset,
-            reference=paths.shown(paths.artifact(run, dataset, "records").parent),
+            seeds=",".join(map(str, sorted({r["param_seed"] for r in found["training"]}))),
             version=tomllib.loads((paths.ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"],
             devices=", ".join(sorted({record["device"] for record in everything})),
             memory=f"{max(record['peak_memory_gb'] for record in everything):.1f}",

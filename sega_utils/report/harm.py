@@ -104,7 +104,7 @@ def said(rows: Sequence[dict], name: Callable[[dict], str]) -> str:
     if unclear := sum(row["verdict"] == harm.UNCLEAR for row in rows):
         sentences.append(f"At {unclear} of {len(rows)} values, the interval contains zero.")
     missing = " or ".join(word for word, mine in groups.items() if not mine)
-    return " ".join([*sentences, f"At none is it {missing} beyond doubt."] if missing else sentences)
+    return " ".join([*sentences, f"At none does the interval show it {missing}."] if missing else sentences)
 
 
 def short(groups: dict[str, list[dict]]) -> str:
@@ -141,12 +141,12 @@ def shown(row: dict) -> dict:
 
 
 def controlled(rows: Sequence[dict]) -> str:
-    """Return a sentence on which changes cost accuracy beyond doubt."""
+    """Return a sentence on which changes cost accuracy, by their intervals."""
     named = lambda mine: ", ".join(f"*{row['name']}: {row['value']}*" for row in mine)
     costly, free = ([row for row in rows if (row["ci_high"] < 0) is bad] for bad in (True, False))
     sentences = [
-        f"Beyond doubt, accuracy falls with {named(costly)}." if costly else "",
-        f"No loss is beyond doubt with {named(free)}." if free else "",
+        f"The interval lies below zero with {named(costly)}." if costly else "",
+        f"It does not with {named(free)}." if free else "",
     ]
     return " ".join(filter(None, sentences)) or "Not measured yet."
 
@@ -157,5 +157,6 @@ def limits(found: Sequence[dict]) -> str:
     seeds = {record["param_seed"] for record in found}
     return (
         f"One data set ({first['dataset']}), one training subset a fraction, one generator of each, "
-        f"one small classifier ({first['param_classifier']}), {len(seeds)} seeds, {len(found):,} records."
+        f"one small classifier ({first['param_classifier']}), {len(seeds)} seeds, {len(found):,} records. Each "
+        "interval is taken alone, at 95 %: of many, one in twenty leaves zero out where there is nothing to find."
     )

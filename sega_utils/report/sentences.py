@@ -1,5 +1,6 @@
 """What a run found, in three sentences that are computed from its records."""
 
+from collections.abc import Callable
 from statistics import mean
 
 from sega_utils.core import paths
@@ -40,12 +41,12 @@ def counted(verdicts: list[dict], whose: str = "the poster", kinds: tuple[str, .
     return f"Of {len(verdicts)} claims of {whose}: {', '.join(said)}."
 
 
-def best_real(trained: list[dict]) -> str | None:
-    """Return the arm on real images alone of the highest mean accuracy; ``None`` if there is none."""
+def best_real(found: list[dict], score: Callable[[dict], float] = claims.clean) -> str | None:
+    """Return the arm on real images alone of the highest mean score; ``None`` if there is none."""
     scores: dict[str, list[float]] = {}
-    for record in trained:
+    for record in found:
         if "synthetic" not in ARMS[record["param_arm"]]:
-            scores.setdefault(record["param_arm"], []).append(record["accuracy"])
+            scores.setdefault(record["param_arm"], []).append(score(record))
     return max(scores, key=lambda arm: mean(scores[arm]), default=None)
 
 
@@ -72,15 +73,21 @@ def gain(trained: list[dict]) -> str:
     return f"{text[0].upper()}{text[1:]}."
 
 
-def answer(trained: list[dict], verdicts: list[dict]) -> str:
+def answer(trained: list[dict], shifted: list[dict], verdicts: list[dict]) -> str:
     """Return what README answers: the leads over arms on real images and over GAN-only, and the verdicts' counts.
 
     Args:
-        trained: records of the stage training; verdicts: rows of ``claims.claim_rows``.
+        trained, shifted: records of the stages training and shift; verdicts: rows of ``claims.claim_rows``.
     """
     lead, parts = paired(trained, claims.clean, "GAN-only"), [gain(trained)]
     if lead:
         parts.append(f"Beside GAN-only, it has {gained(lead)} points ({lead['of']}): {told(lead)}.")
+    rival = best_real(shifted, claims.corrupted)
+    if lead := rival and paired(shifted, claims.corrupted, rival):
+        parts.append(
+            f"On corrupted test images it has {gained(lead)} points beside {rival}, the best there on real images "
+            f"alone: {told(lead)}."
+        )
     return " ".join([*parts, counted(verdicts)])
 
 

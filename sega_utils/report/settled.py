@@ -9,8 +9,9 @@ from sega_utils.studies.flare import campaign as flare_campaign, tables as flare
 from sega_utils.studies.groups import plan as groups_plan, rows as groups_rows
 from sega_utils.studies.robust import plan as robust_plan, tables as robust_tables
 from sega_utils.studies.zoo import plan as zoo_plan, rows as zoo_rows
+from sega_utils.training.recipes import OURS
 
-COLUMNS = ("question", "synthetic images", "beside", "points", "over", "says", "chapter")
+COLUMNS = ("question", "method", "beside", "points", "over", "says", "chapter")
 
 
 def settled_rows(run: str, dataset: str) -> list[dict[str, str]]:
@@ -33,7 +34,7 @@ def settled_rows(run: str, dataset: str) -> list[dict[str, str]]:
 
 def row_of(question: str, chapter: str, drawn: str, beside: str, found: dict) -> dict[str, str]:
     """Return the row of a comparison; ``found`` holds ``diff``, ``ci_low``, ``ci_high`` and ``over``, or nothing."""
-    row = {"question": question, "synthetic images": drawn, "beside": beside, "chapter": chapter}
+    row = {"question": question, "method": drawn, "beside": beside, "chapter": chapter}
     if found:
         none = f"no difference shown; a gain above {found['ci_high']:.2f} is ruled out"
         verdict = "a gain" if found["ci_low"] > 0 else "a loss" if found["ci_high"] < 0 else none
@@ -45,19 +46,29 @@ def row_of(question: str, chapter: str, drawn: str, beside: str, found: dict) ->
 
 
 def of_recipe(run: str, dataset: str) -> dict[str, str]:
-    """Return SEGA-Net's row, beside the best arm on real images alone, over subsets."""
-    best = best_real(records.read(run, dataset, "training")) or ""
+    """Return SEGA-Net's row, beside the arm on real images alone of the highest mean on test images, over subsets.
+
+    This comparison alone has no plan that was written beforehand.
+    """
+    trained = records.read(run, dataset, "training")
+    best = best_real(trained) or ""
     found = next((row for row in subsets.subset_rows(run, dataset) if row["arm"] == best), {})
     found = found and found | {"diff": found["difference"], "over": f"{found['subsets']} subsets"}
-    return row_of("the poster's recipe, 60 images a class", "05_training", "SEGA-Net", best, found)
+    ours = next((r for r in trained if r["param_arm"] == OURS), {})
+    share = f", {ours['param_ratio']:.0%} of a batch synthetic" if ours else ""
+    return row_of(f"the poster's recipe as tuned{share}, 60 images a class", "05_training", OURS, best, found)
 
 
 def of_zoo(run: str, dataset: str) -> dict[str, str]:
     """Return the row of all augmenters, the best of them by validation."""
     plan = zoo_plan.read()
     found = next(iter(zoo_rows.primary_rows(records.read(run, dataset, "zoo"), plan)), {})
-    each = f"{len(plan['augmenters'])} augmenters of {plan['seconds']:g} seconds"
-    question = f"the best of {each} by validation, {plan['primary']['per_class']} images a class"
+    first, names = plan["primary"], plan["augmenters"]
+    how = {"param_per_class": first["per_class"], "param_protocol": first["protocol"], "param_seconds": plan["seconds"]}
+    drawn = [r for r in records.read(run, dataset, "augmenters") if r.items() >= how.items() and r["gate_passed"]]
+    real = len({r["param_augmenter"] for r in drawn} & set(names))
+    each = f"{len(names)} augmenters of {plan['seconds']:g} seconds, {real} of which pass the gate of realism"
+    question = f"the best by validation of {each}, {first['per_class']} images a class"
     return row_of(question, "10_augmenters", found.get("augmenter", ""), found.get("to", ""), found)
 
 

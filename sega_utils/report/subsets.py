@@ -19,8 +19,8 @@ def runs(run: str, dataset: str) -> list[str]:
 def subset_rows(run: str, dataset: str) -> list[dict]:
     """Return SEGA-Net's lead over each other arm, in points, as a mean over subsets with its 95 % interval.
 
-    A subset's lead is the mean over its seeds; the interval is Student's t over the subsets, so it holds what the
-    subset, its CLIP, its generator and its projector change.
+    A subset's lead is the mean over the seeds that all subsets have; the interval is Student's t over the subsets, so
+    it holds what the subset, its CLIP, its generator and its projector change.
 
     Returns:
         Rows of ``COLUMNS``; ``each`` is the lead on each subset. None where fewer than two subsets are measured.
@@ -29,6 +29,8 @@ def subset_rows(run: str, dataset: str) -> list[dict]:
         ArtifactError: as ``classified.belonging``.
     """
     found = [belonging(name, dataset)["training"] for name in runs(run, dataset)]
+    seeds = set.intersection(*({r["param_seed"] for r in trained} for trained in found))
+    found = [[r for r in trained if r["param_seed"] in seeds] for trained in found]
     rows = []
     for arm in (arm for arm in ARMS if arm != OURS and len(found) > 1):
         leads = [lead["difference"] for trained in found if (lead := paired(trained, clean, arm))]

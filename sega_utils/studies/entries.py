@@ -209,7 +209,8 @@ def time_left(run: str, dataset: str, wanted: list[Entry], seeds: list[int], *, 
     """Return, for each name and in all, how many (entry, seed) there are, how many are on record, and minutes left.
 
     A record counts while the SEGA-Net that it was paired with is the run's present one. The time is the mean of the
-    records' seconds, or of SEGA-Net's own training before there are any. Entries of other runs take none.
+    records' seconds, or of SEGA-Net's own training before there are any. Entries of other runs have no time, as they
+    are read once these runs are made.
 
     Raises:
         FileNotFoundError: SEGA-Net was not trained with one of the seeds.
@@ -225,14 +226,7 @@ def time_left(run: str, dataset: str, wanted: list[Entry], seeds: list[int], *, 
     rows = []
     for name in dict.fromkeys(entry.name for entry in wanted):
         asked = {(*entry, seed) for entry in wanted for seed in seeds if entry.name == name}
-        left = 0 if name == FRACTION else len(asked - done)
-        rows.append(
-            {
-                "name": name,
-                "asked": len(asked),
-                "on record": len(asked & done),
-                "minutes left": left * seconds / workers / 60,
-            }
-        )
-    total = {key: sum(row[key] for row in rows) for key in ("asked", "on record", "minutes left")}
+        left = "" if name == FRACTION else len(asked - done) * seconds / workers / 60
+        rows.append({"name": name, "asked": len(asked), "on record": len(asked & done), "minutes left": left})
+    total = {key: sum(row[key] or 0 for row in rows) for key in ("asked", "on record", "minutes left")}
     return [*rows, {"name": "all"} | total]

@@ -58,8 +58,9 @@ def test_corruption_is_the_mean_over_severities_and_shifts_are_apart():
     assert claims.corrupted(record | {"corruptions": {}}) is None
 
 
-def test_attacks_count_every_epsilon_above_zero():
-    rows = [{"epsilon": eps, "accuracy": accuracy} for eps, accuracy in ((0, 1.0), (0.25, 0.5), (8, 0.1))]
+def test_attacks_count_every_epsilon_above_zero_and_leave_autoattack_out():
+    rows = [{"attack": "PGD", "epsilon": eps, "accuracy": a} for eps, a in ((0, 1.0), (0.25, 0.5), (8, 0.1))]
+    rows.append({"attack": "AutoAttack", "epsilon": 8, "accuracy": 0.0})
     assert claims.attacked({"attacked": rows}) == pytest.approx(0.3)
 
 

@@ -175,7 +175,7 @@ def test_sentences_follow_the_rows():
     text = harm.said([row, unclear], harm.share)
     assert text == (
         "*With* is behind at 50 % (-1.00 [-2.00, -0.50]). At 1 of 2 values, the interval contains zero. "
-        "At none is it ahead beyond doubt."
+        "At none does the interval show it ahead."
     )
     assert harm.said([], harm.share) == "Not measured yet."
 

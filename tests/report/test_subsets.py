@@ -26,7 +26,7 @@ def test_the_lead_over_subsets_is_that_of_their_means(three):
 
 def test_readmes_tables_have_the_subsets(three):
     row = next(row for row in settled.settled_rows(RUN, DATASET) if row["chapter"] == "05_training")
-    assert row["over"] == "3 subsets" and row["synthetic images"] == "SEGA-Net"
+    assert row["over"] == "3 subsets" and row["method"] == "SEGA-Net"
     assert next(iter(tables.ahead(RUN, DATASET)))["clean images, 3 subsets"].startswith("+")
 
 

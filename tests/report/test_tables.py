@@ -15,7 +15,7 @@ from sega_utils.training import recipes
 
 COLUMNS = {
     "accuracy": ["arm", "classifier", "fraction", "mean", "std", "n", "diff_to_std_aug", "ci_low", "ci_high"],
-    "settled": ["question", "synthetic images", "beside", "points", "over", "says", "chapter"],
+    "settled": ["question", "method", "beside", "points", "over", "says", "chapter"],
     "subsets": ["arm", "difference", "ci_low", "ci_high", "subsets", "each"],
     "alignment": ["stage", "median", "iqr", "n"],
     "steering": ["attribute", "effect", "ci_low", "ci_high", "n"],

@@ -79,7 +79,8 @@ def _arm_rows(table: dict[tuple[int, str], Episodes]) -> list[dict]:
             row = {"shots": k, "group": arms.ARMS[name].group, "arm": name, "mean": mean(table[k, name].values())}
             if rival and (k, rival) in table and rival != name:
                 row |= {"to": rival} | difference(table[k, name], table[k, rival])
-            if len(row) > 4 or name == PLAIN:
+            if "to" in row or name == rival:
+                row.setdefault("episodes", len(table[k, name]))
                 out.append({column: row.get(column, "") for column in COLUMNS[1:]})
     return out
 

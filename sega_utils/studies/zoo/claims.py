@@ -121,6 +121,18 @@ class Evidence(NamedTuple):
         best = zoo_rows.best(mine) if whole else None
         return best, mine.get(best, [])
 
+    def undrawn(self, name: str, sizes: tuple[int, ...]) -> bool:
+        """Return whether an augmenter's images passed the gate of realism on no subset of one of the sizes."""
+        passed = {size: [] for size in sizes}
+        for r in self.qualities:
+            if r["param_augmenter"] == name and r["param_per_class"] in passed:
+                passed[r["param_per_class"]].append(r["gate_passed"])
+        return any(mine and not any(mine) for mine in passed.values())
+
+    def known(self, names: tuple[str, ...], sizes: tuple[int, ...]) -> bool:
+        """Return whether there is a classifier of each augmenter at each size."""
+        return {(n, s) for n in names for s in sizes} <= {(k.augmenter, k.per_class) for k in self.groups}
+
     def real(self, per_class: int) -> tuple[Key | None, list[dict]]:
         """Return the same of the arms on real images alone, as many as were measured."""
         mine = [k.augmenter for k in self.groups if (k.protocol, k.per_class) == ("none", per_class)]
@@ -208,6 +220,7 @@ def prediction(have: Evidence, rule: Rule) -> dict:
     )
 
 
+OF_ACCURACY = ("gain", "lead", "growth")
 QUANTITIES: dict[str, Callable[[Evidence, Rule], dict]] = {
     "gain": gain,
     "lead": lead,
@@ -259,14 +272,24 @@ def claim_row(published: dict[str, str], have: Evidence) -> dict[str, object]:
         return row | {"verdict": INCOMPARABLE, "why": rule}
     found = QUANTITIES[rule.quantity](have, rule)
     if not found:
-        names, sizes = ", ".join((rule.ours, *rule.rivals)), " and ".join(map(str, rule.per_class))
-        return row | {"verdict": INCOMPARABLE, "why": f"not measured yet: {names}, at {sizes} images a class"}
+        return row | {"verdict": INCOMPARABLE, "why": unmeasured(have, rule)}
     ends = sorted(rule.direction * found[end] for end in ("ci_low", "ci_high"))
     at_least = float(published["claimed"]) if rule.at_least is None else rule.at_least
     verdict, says = judge(*ends, at_least)
     note = f" ({rule.note})" if rule.note else ""
     row |= {"ours": found["difference"], "interval": f"{found['ci_low']:+.3g} to {found['ci_high']:+.3g}"}
+    if rule.quantity in OF_ACCURACY and have.undrawn(rule.ours, rule.per_class):
+        short = f"{found['what']}{note}: trained for too short a time, its images pass the gate of realism nowhere"
+        return row | {"n": found["n"], "verdict": INCOMPARABLE, "why": short}
     return row | {"n": found["n"], "verdict": verdict, "why": f"{found['what']}{note}: {says}"}
+
+
+def unmeasured(have: Evidence, rule: Rule) -> str:
+    """Return why a quantity has no interval."""
+    names = () if rule.quantity == "prediction" else (rule.ours, *rule.rivals)
+    what = f"{', '.join((rule.ours, *rule.rivals))}, at {' and '.join(map(str, rule.per_class))} images a class"
+    once = rule.quantity in (*OF_ACCURACY, "prediction") and have.known(names, rule.per_class)
+    return f"{'measured on one subset alone, which gives no interval' if once else 'not measured yet'}: {what}"
 
 
 def published() -> list[dict[str, str]]:
