@@ -88,7 +88,7 @@ def check_verb(words: list[str]) -> None:
     if not words or words[0] in commands.VERBS and len(words) == 1:
         return  # names a verb, among words
     try:
-        commands.parser().parse_args(words)
+        commands.check(commands.parser().parse_args(words))
     except SystemExit as end:
         assert end.code == 0, f"refused: {words}"
 
@@ -163,6 +163,7 @@ def test_commands_can_be_run(page, command, monkeypatch):
         "make rnu",
         "make run DATSET=mnist",
         "python -m sega_utils tabels",
+        "python -m sega_utils verify --reference results/reference/embedded",
         "python -m sega_utils.execute notebooks/03_projector.ipynb -p SIGMAS 0.5",
         ".venv/bin/snakemake --snakefile shards.smk --workflow-profile profiles/paper --config canditates=10",
         ".venv/bin/uv sync --group slrum",
@@ -171,7 +172,7 @@ def test_commands_can_be_run(page, command, monkeypatch):
     ],
 )
 def test_a_wrong_command_is_noticed(command, monkeypatch):
-    with pytest.raises(AssertionError):
+    with pytest.raises((AssertionError, ValueError)):
         check(command, monkeypatch)
 
 
