@@ -5,15 +5,12 @@ from statistics import mean
 from typing import NamedTuple
 
 from sega_utils.core import artifacts, numbers, paths, records
-from sega_utils.evaluation import classified
 from sega_utils.studies.flare import arms, campaign, parts
 from sega_utils.studies.zoo import claims as zoo_claims, rows as zoo_rows
 from sega_utils.studies.zoo.claims import COLUMNS, INCOMPARABLE
 
 ROWS = ("arm", "classes", "per_class", "steps", "n_pool", "drawn", "mean", "std", "n", "validation", "shifted")
 ROWS += ("to", "diff", "ci_low", "ci_high", "over")
-OF_A_RUN = {"param_seed", "param_subset"}  # what the records of one row may differ in
-BUDGET = {"param_batch_size", "param_classifier", "n_test", "n_validation"}  # what all rows share
 MACRO = ("arm", "mean", "collapsed", "n", "diff", "ci_low", "ci_high", "over")
 QUALITY = ("images", "psnr", "ms_ssim", "passing", "duplicates", "n")
 
@@ -33,13 +30,7 @@ def grouped(found: list[dict]) -> dict[Key, list[dict]]:
     Raises:
         ArtifactError: rows have other batches, classifiers or images to test, or one row has other settings.
     """
-    classified.check_same(found, lambda key: key in BUDGET)
-    groups: dict[Key, list[dict]] = {}
-    for r in found:
-        key = Key(r["param_arm"], r["param_coarse"], r["param_per_class"], r["param_steps"])
-        groups.setdefault(key, []).append(r)
-    for mine in groups.values():
-        classified.check_same(mine, lambda key: key.startswith("param_") and key not in OF_A_RUN)
+    groups = zoo_rows.grouped_by(found, lambda r: Key(*(r[f"param_{name}"] for name in Key._fields)))
     order = list(arms.ARMS)
     return {key: groups[key] for key in sorted(groups, key=lambda key: (key[1:], order.index(key.arm)))}
 

@@ -4,7 +4,7 @@ The best are chosen by the mean accuracy on validation images, differences are o
 several subsets are averaged over the seeds of each first: seeds of one subset share their images.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from itertools import product
 from statistics import mean
 from typing import NamedTuple
@@ -48,23 +48,35 @@ class Key(NamedTuple):
 
 
 def grouped(found: list[dict]) -> dict[Key, list[dict]]:
-    """Return records of the stage zoo by what their row is of, after checking that they can be compared.
+    """Return records of the stage zoo by what their row is of, see ``grouped_by``.
+
+    Raises:
+        ArtifactError: as ``grouped_by``.
+    """
+
+    def key_of(r: dict) -> Key:
+        names = ("arm", "share", "per_class", "protocol", "seconds")
+        arm, share, size, protocol, seconds = (r[f"param_{name}"] for name in names)
+        return Key(arm, share, size, r["param_steps"] // r["param_longer"], protocol, seconds, r.get("param_onto", ""))
+
+    groups = grouped_by(found, key_of)
+    order = [*zoo_arms.REAL, *zoo.ZOO, *zoo.COMBINED, *zoo.OUTSIDE, *zoo.OF_RUN]
+    return {key: groups[key] for key in sorted(groups, key=lambda key: (key.per_class, order.index(key[0]), key))}
+
+
+def grouped_by(found: list[dict], key_of: Callable[[dict], tuple]) -> dict[tuple, list[dict]]:
+    """Return classifiers' records by what their row is of, after checking that they can be compared.
 
     Raises:
         ArtifactError: rows have other batches, classifiers or images to test, or one row has other settings.
     """
     classified.check_same(found, lambda key: key in BUDGET)
-    groups: dict[Key, list[dict]] = {}
+    groups: dict[tuple, list[dict]] = {}
     for r in found:
-        arm, share, size, protocol, seconds = (
-            r[f"param_{name}"] for name in ("arm", "share", "per_class", "protocol", "seconds")
-        )
-        key = Key(arm, share, size, r["param_steps"] // r["param_longer"], protocol, seconds, r.get("param_onto", ""))
-        groups.setdefault(key, []).append(r)
+        groups.setdefault(key_of(r), []).append(r)
     for mine in groups.values():
         classified.check_same(mine, lambda key: key.startswith("param_") and key not in OF_A_RUN)
-    order = [*zoo_arms.REAL, *zoo.ZOO, *zoo.COMBINED, *zoo.OUTSIDE, *zoo.OF_RUN]
-    return {key: groups[key] for key in sorted(groups, key=lambda key: (key.per_class, order.index(key[0]), key))}
+    return groups
 
 
 def validated(mine: Iterable[dict]) -> float:
