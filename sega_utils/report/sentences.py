@@ -41,13 +41,15 @@ def counted(verdicts: list[dict], whose: str = "the poster", kinds: tuple[str, .
     return f"Of {len(verdicts)} claims of {whose}: {', '.join(said)}."
 
 
-def best_real(found: list[dict], score: Callable[[dict], float] = claims.clean) -> str | None:
-    """Return the arm on real images alone of the highest mean score; ``None`` if there is none."""
+def best_real(
+    found: list[dict], score: Callable[[dict], float] = claims.clean, of: Callable[[list[float]], float] = mean
+) -> str | None:
+    """Return the arm on real images alone of the highest mean score, or another ``of`` them; ``None`` without any."""
     scores: dict[str, list[float]] = {}
     for record in found:
         if "synthetic" not in ARMS[record["param_arm"]]:
             scores.setdefault(record["param_arm"], []).append(score(record))
-    return max(scores, key=lambda arm: mean(scores[arm]), default=None)
+    return max(scores, key=lambda arm: of(scores[arm]), default=None)
 
 
 def size(trained: list[dict], lead: dict) -> str:

@@ -1,6 +1,6 @@
 """The primary comparison of each study, each written down before it was measured, side by side."""
 
-from sega_utils.core import records
+from sega_utils.core import artifacts, paths, records
 from sega_utils.core.numbers import interval
 from sega_utils.report import subsets
 from sega_utils.report.sentences import best_real
@@ -46,12 +46,14 @@ def row_of(question: str, chapter: str, drawn: str, beside: str, found: dict) ->
 
 
 def of_recipe(run: str, dataset: str) -> dict[str, str]:
-    """Return SEGA-Net's row, beside the arm on real images alone of the highest mean on test images, over subsets.
+    """Return SEGA-Net's row over subsets, beside the arm on real images alone that was best in the search of settings.
 
     This comparison alone has no plan that was written beforehand.
     """
     trained = records.read(run, dataset, "training")
-    best = best_real(trained) or ""
+    tried, has = artifacts.load_csv(paths.PARAMS / "tuning.csv"), {r["param_arm"] for r in trained}
+    of_run = [{"param_arm": row["arm"]} | row for row in tried if row["arm"] in has]
+    best = best_real(of_run, lambda row: float(row["accuracy"]), max) or ""
     found = next((row for row in subsets.subset_rows(run, dataset) if row["arm"] == best), {})
     found = found and found | {"diff": found["difference"], "over": f"{found['subsets']} subsets"}
     ours = next((r for r in trained if r["param_arm"] == OURS), {})

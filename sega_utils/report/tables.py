@@ -26,9 +26,8 @@ from sega_utils.training import recipes
 README = paths.ROOT / "README.md"
 MARKERS = {name: (f"<!-- {name}:begin -->", f"<!-- {name}:end -->") for name in ("answer", "results")}
 PRIMARIES = (
-    "What each study says in its primary comparison. All but the first were written down before they were measured; "
-    "the first is beside the arm on real images of the highest mean on test images, which favours that arm. *Ruled "
-    "out* is what lies above the 95 % interval:"
+    "What each study says in its primary comparison. All but the first were written down before they were measured, "
+    "and what stands beside a method was chosen without test images. *Ruled out* is what lies above the 95 % interval:"
 )
 FAULTS = paths.ROOT / "docs" / "faults.md"
 

@@ -10,7 +10,8 @@ from sega_utils.studies.zoo import claims as zoo_claims, rows as zoo_rows
 from sega_utils.studies.zoo.claims import COLUMNS, INCOMPARABLE
 
 ROWS = ("arm", "classes", "per_class", "steps", "n_pool", "drawn", "mean", "std", "n", "validation", "shifted")
-ROWS += ("to", "diff", "ci_low", "ci_high", "over")
+ROWS += ("to", "diff", "ci_low", "ci_high", "over", "shifted_diff", "shifted_low", "shifted_high")
+SHIFTED_ENDS = (("diff", "diff"), ("low", "ci_low"), ("high", "ci_high"))
 MACRO = ("arm", "mean", "collapsed", "n", "diff", "ci_low", "ci_high", "over")
 QUALITY = ("images", "psnr", "ms_ssim", "passing", "duplicates", "n")
 
@@ -56,6 +57,8 @@ def arm_rows(found: list[dict]) -> list[dict]:
             row["shifted"] = 100 * mean(r["accuracy"] for r in moved)
         if theirs := groups.get(key._replace(arm=to)):
             row |= zoo_rows.difference(mine, theirs)
+            if moved and (apart := zoo_rows.difference(moved, by(theirs, "accuracy_shifted"))):
+                row |= {f"shifted_{end}": apart[name] for end, name in SHIFTED_ENDS}
         rows.append({column: row.get(column, "") for column in ROWS})
     return rows
 
