@@ -1,7 +1,8 @@
-"""The verb that tunes the arms of a run's classifiers."""
+"""Verbs about the classifiers of a run: how they are tuned, and how sure they are."""
 
 import argparse
 
+from sega_utils.core import paths
 from sega_utils.training import recipes
 from sega_utils.verbs import RUN, verb
 
@@ -32,3 +33,18 @@ def tune_arms(args: argparse.Namespace) -> None:
             workers=args.workers,
         )
         print(f"{arm}: {found}", flush=True)
+
+
+@verb("calibration", *RUN)
+def measure_calibration(args: argparse.Namespace) -> None:
+    """Measure how well each classifier that 05_training trained is calibrated, and print and write the table."""
+    from sega_utils.core import artifacts, records
+    from sega_utils.core.numbers import aligned
+    from sega_utils.evaluation import calibration
+
+    for trained in records.read(args.run, args.dataset, "training"):
+        calibration.measure_calibration(args.run, args.dataset, trained["param_arm"], trained["param_seed"])
+    table = calibration.calibration_rows(args.run, args.dataset)
+    file = paths.artifact(args.run, args.dataset, "tables") / "calibration.csv"
+    artifacts.save_csv(file, table, calibration.CALIBRATION)
+    print(aligned(table))

@@ -1,0 +1,88 @@
+"""Verbs of studies that have a plan: each measures it, goes on where it was killed, and shows its tables."""
+
+import argparse
+from pathlib import Path
+
+from sega_utils.core import paths
+from sega_utils.verbs import RUN, verb
+
+
+def planned(file: str) -> list[tuple]:
+    """Return the options of a study: its plan, and how many trainings run at a time."""
+    return [
+        ("--file", {"type": Path, "default": paths.PARAMS / file, "help": "the plan"}),
+        ("--workers", {"type": int, "default": 2, "help": "trainings at a time"}),
+    ]
+
+
+TUNED = ("--tuned", {"type": Path, "default": paths.PARAMS / "tuned.yaml", "help": "settings of arms"})
+
+
+def show(found: dict[str, list[dict]]) -> None:
+    """Print tables with their names."""
+    from sega_utils.core.numbers import aligned
+
+    print(*(f"{name}\n{aligned(rows)}\n" for name, rows in found.items()), sep="\n")
+
+
+@verb("flare", *RUN, *planned("flare.yaml"), TUNED)
+def measure_flare(args: argparse.Namespace) -> None:
+    """Restore and draw images, and train FLARE's rows and their controls, as planned; a killed run goes on."""
+    from sega_utils.studies.flare import campaign, tables
+    from sega_utils.training import recipes
+
+    plan = campaign.read(args.file)
+    for line in campaign.measure(args.run, args.dataset, plan, recipes.read(args.tuned), args.workers):
+        print(line, flush=True)
+    show(tables.write_tables(args.run, args.dataset, plan))
+
+
+@verb("robust", *RUN, *planned("robust.yaml"), TUNED)
+def train_robust(args: argparse.Namespace) -> None:
+    """Train against attacks with and without synthetic images, as planned, and say which withstands more."""
+    from sega_utils.studies.robust import campaign, plan, tables
+    from sega_utils.training import recipes
+
+    asked = plan.read(args.file)
+    for line in campaign.measure(args.run, args.dataset, asked, recipes.read(args.tuned), args.workers):
+        print(line, flush=True)
+    found, answer = tables.write(args.run, args.dataset, asked)
+    show(found)
+    print(answer)
+
+
+@verb("groups", RUN[0], *planned("groups.yaml"), TUNED)
+def measure_groups(args: argparse.Namespace) -> None:
+    """Measure what images for missing combinations and rare classes are worth, as planned; a killed run goes on."""
+    from sega_utils.studies.groups import campaign, plan, rows
+    from sega_utils.training import recipes
+
+    asked = plan.read(args.file)
+    for line in campaign.measure(args.run, asked, recipes.read(args.tuned), args.workers):
+        print(line, flush=True)
+    show(rows.write_tables(args.run, asked))
+
+
+@verb(
+    "few-shot",
+    *RUN,
+    *planned("few_shot.yaml"),
+    ("--features", {"choices": ("network", "latents"), "help": "what arms work with; the primary's if absent"}),
+    ("--splits", {"type": int, "nargs": "+", "help": "which of the plan's, from 0 on; all if absent"}),
+    ("--draws", {"type": int, "help": "of the few images for each split, instead of the plan's"}),
+    ("--groups", {"nargs": "+", "help": "baseline, method, control, ours; all if absent"}),
+    ("--brief", {"action": "store_true", "help": "print no tables"}),
+)
+def measure_few_shots(args: argparse.Namespace) -> None:
+    """Tune arms on seen classes, measure them on few images of unseen ones, as planned; a killed run goes on."""
+    from sega_utils.core import runtime
+    from sega_utils.studies.few_shot import campaign, plan as few_plan, tables
+
+    plan = few_plan.read(args.file)
+    features = args.features or plan["primary"]["features"]
+    place, splits = few_plan.place_of(plan, args.run, args.dataset, features), few_plan.splits_of(plan, args.dataset)
+    draws, groups = list(range(args.draws or plan["draws"])), args.groups or list(campaign.GROUPS)
+    jobs = [(place, split, draws, groups, plan) for i, split in enumerate(splits) if i in (args.splits or range(99))]
+    runtime.map_workers(campaign.measure_split, jobs, workers=args.workers, label="splits")
+    found = tables.write(args.run, args.dataset, plan)
+    show({} if args.brief else found)
