@@ -116,6 +116,13 @@ def notes(found: dict) -> list[str]:
             f"Inside the training images {inside['selected']} was best, on the test images {inside['best']} by "
             f"{points(inside['overruled'])}: the test images differ from the training images."
         )
+    elif inside["strange"]:
+        reached = inside["cv"][inside["best"]]
+        said.append(
+            f"Inside the training images {inside['best']} reaches {reached:.1f} %, far more than on the test images: "
+            "they differ, and what was chosen by the training images may be wrong for the others. Look at both, and "
+            "add photographs like those of the test."
+        )
     said.append(
         f"{found['n_training']} training and {found['n_test']} test images; {found['left_out']} files left out "
         f"(left-out.csv); {found['minutes']:.1f} minutes."

@@ -22,6 +22,7 @@ def found() -> dict:
         "selected": "CutMix",
         "best": "CutMix",
         "overruled": None,
+        "strange": False,
         "augmenter": "glico",
         "answer": "no",
         "difference": difference(-0.4, -1.6, 0.8),
@@ -129,3 +130,9 @@ def test_text_and_page_begin_with_the_verdict_and_escape_what_is_the_users(found
     page = verdict.html(found, tmp_path, tmp_path / "verdict.html").read_text()
     assert "<h1>Add synthetic images? No" in page and "<title>Synthetic images for &lt;pets&gt;?</title>" in page
     assert 'alt="cat, taken for dog" src="data:image/png;base64,' in page
+
+
+def test_test_images_that_are_far_harder_are_told(found):
+    assert "Look at both" not in verdict.text(found)
+    found["inside"]["strange"] = True
+    assert "Inside the training images CutMix reaches 70.0 %, far more than on the test images" in verdict.text(found)

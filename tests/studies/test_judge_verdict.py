@@ -55,3 +55,16 @@ def test_only_a_certain_other_arm_overrules_the_chosen_one():
     assert judge_verdict.overruled(arms, "a", EVEN)[0] == "c"
     assert judge_verdict.overruled({"a": arms["a"], "b": arms["b"]}, "a", EVEN) == ("a", None)
     assert judge_verdict.overruled({"c": arms["c"], "a": arms["a"]}, "c", EVEN) == ("c", None)
+
+
+@pytest.mark.parametrize(
+    ("inside", "outside", "n", "expected"),
+    [
+        (90, 60, 300, True),
+        (60, 90, 300, False),  # easier images are no reason to warn
+        (74, 70, 100_000, False),  # certain, and too little
+        (80, 70, 30, False),  # much, and by chance
+    ],
+)
+def test_only_much_harder_test_images_are_strange(inside, outside, n, expected):
+    assert judge_verdict.strange(inside, outside, n, n) is expected

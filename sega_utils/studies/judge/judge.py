@@ -99,12 +99,14 @@ class Judgement:
             inside["difference"] = found = numbers.difference(hits[synthetic], hits[best], self.counts_as)
             inside["needed"] = numbers.needed(found)
         inside["answer"] = numbers.answer(found) if augmenter else "no"
+        sizes = int((~self.tests).sum()), int(self.tests.sum())
+        inside["strange"] = numbers.strange(scores[best], inside["test"][best], *sizes)
         beyond = self.with_outside(augmenter, hits[best])
         curve = self.learning_curve(real)
         return {
             "classes": list(self.data.class_names),
-            "n_training": int((~self.tests).sum()),
-            "n_test": int(self.tests.sum()),
+            "n_training": sizes[0],
+            "n_test": sizes[1],
             "left_out": len(self.pictures.left_out),
             "inside": inside,
             "outside": beyond,

@@ -3,6 +3,7 @@
 import torch
 from scipy.special import stdtr, stdtrit
 
+STRANGE = 5.0  # points; less is no reason to warn
 WORTH = 1.0  # points; a gain below it is not worth the minutes and the care that synthetic images cost
 
 
@@ -72,6 +73,21 @@ def needed(found: dict[str, float]) -> dict[str, int]:
         if allowed > found[other] * 1.05:
             more[mine] = max(1, round(total[mine] / (allowed - found[other]) - found[f"n_{mine}"] + 0.5))
     return more or {mine: max(1, round(2 * total[mine] / allowed - found[f"n_{mine}"])) for mine in total}
+
+
+def strange(inside: float, outside: float, n_inside: int, n_outside: int) -> bool:
+    """Return whether test images are so much harder than training images said that they must differ from these.
+
+    Args:
+        inside, outside: accuracy of one arm by cross-validation and on test images, in percent; of how many images.
+
+    Returns:
+        The difference exceeds ``STRANGE`` points and three standard errors of two binomial shares. Cross-validation
+        trains on fewer images, so that it should rather be the lower one.
+    """
+    p, q = inside / 100, outside / 100
+    error = (p * (1 - p) / n_inside + q * (1 - q) / n_outside) ** 0.5
+    return inside - outside > max(STRANGE, 300 * error)
 
 
 def overruled(hits: dict[str, torch.Tensor], chosen: str, weights: torch.Tensor) -> tuple[str, dict | None]:
