@@ -58,6 +58,8 @@ def duplicates_beside(images: torch.Tensor) -> tuple[Callable, Callable, Callabl
     """Every pair of close hashes; theirs is given our hashes, ours computes them, so that both must find the same."""
     from imagededup.methods import PHash
 
+    for module in ("methods.hashing", "handlers.search.retrieval"):  # the import sets them to tell of every search
+        logging.getLogger(f"imagededup.{module}").setLevel(logging.WARNING)
     bits = np.packbits(filters.phash(images).cpu().numpy(), axis=1)
     encoded = {str(index): row.tobytes().hex() for index, row in enumerate(bits)}
     threads = torch.get_num_threads()
@@ -115,8 +117,6 @@ def measure_kernel(
             f"kernel is {kernel!r}, n is {n}, repeats is {repeats}; allowed are {', '.join(KERNELS)}, "
             "at least 2 and at least 1"
         )
-    for module in ("methods.hashing", "handlers.search.retrieval"):
-        logging.getLogger(f"imagededup.{module}").setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", "Parameter num_enc_workers has no effect")  # it says so even if none is given
     library, task = KERNELS[kernel]
     generator = load_generator(paths.require(run, dataset, "generator"), device)
