@@ -286,7 +286,7 @@ def claim_row(published: dict[str, str], have: Evidence) -> dict[str, object]:
 
 def unmeasured(have: Evidence, rule: Rule) -> str:
     """Return why a quantity has no interval."""
-    names = () if rule.quantity == "prediction" else (rule.ours, *rule.rivals)
+    names = GANS if rule.quantity == "prediction" else (rule.ours, *rule.rivals)
     what = f"{', '.join((rule.ours, *rule.rivals))}, at {' and '.join(map(str, rule.per_class))} images a class"
     once = rule.quantity in (*OF_ACCURACY, "prediction") and have.known(names, rule.per_class)
     return f"{'measured on one subset alone, which gives no interval' if once else 'not measured yet'}: {what}"
