@@ -11,6 +11,7 @@ from sega_utils.studies.robust import plan as robust_plan, tables as robust_tabl
 from sega_utils.studies.zoo import plan as zoo_plan, rows as zoo_rows
 from sega_utils.training.recipes import OURS
 
+GAIN, LOSS = "a gain", "a loss"
 COLUMNS = ("question", "method", "beside", "points", "over", "says", "chapter")
 
 
@@ -32,12 +33,23 @@ def settled_rows(run: str, dataset: str) -> list[dict[str, str]]:
     ]
 
 
+def counted(rows: list[dict[str, str]]) -> str:
+    """Return in a sentence how many of the rows show a gain, how many a loss, and how many neither."""
+    said = [row["says"] for row in rows if row["points"]]
+    gains, losses = said.count(GAIN), said.count(LOSS)
+    missing = f"; {len(rows) - len(said)} are not measured yet" if len(said) < len(rows) else ""
+    return (
+        f"Of {len(said)} primary comparisons, {gains} show a gain over the best that does without, {losses} a loss, "
+        f"and {len(said) - gains - losses} no difference{missing}."
+    )
+
+
 def row_of(question: str, chapter: str, drawn: str, beside: str, found: dict) -> dict[str, str]:
     """Return the row of a comparison; ``found`` holds ``diff``, ``ci_low``, ``ci_high`` and ``over``, or nothing."""
     row = {"question": question, "method": drawn, "beside": beside, "chapter": chapter}
     if found:
         none = f"no difference shown; a gain above {found['ci_high']:.2f} is ruled out"
-        verdict = "a gain" if found["ci_low"] > 0 else "a loss" if found["ci_high"] < 0 else none
+        verdict = GAIN if found["ci_low"] > 0 else LOSS if found["ci_high"] < 0 else none
         row |= {"points": interval(*(found[k] for k in ("diff", "ci_low", "ci_high"))), "over": found["over"]}
         row |= {"says": verdict}
     else:

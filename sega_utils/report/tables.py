@@ -26,8 +26,8 @@ from sega_utils.training import recipes
 README = paths.ROOT / "README.md"
 MARKERS = {name: (f"<!-- {name}:begin -->", f"<!-- {name}:end -->") for name in ("answer", "results")}
 PRIMARIES = (
-    "What each study says in its primary comparison. All but the first were written down before they were measured, "
-    "and what stands beside a method was chosen without test images. *Ruled out* is what lies above the 95 % interval:"
+    "All but the first were written down before they were measured, and what stands "
+    "beside a method was chosen without test images. *Ruled out* is what lies above the 95 % interval:"
 )
 FAULTS = paths.ROOT / "docs" / "faults.md"
 
@@ -238,7 +238,8 @@ def update_readme(run: str, dataset: str, readme: Path = README) -> Path:
     shown = [markdown(found) for found in (rows, ahead(run, dataset)) if found]
     trained, shifted = belonging(run, dataset)["training"], evaluated(run, dataset, "shift")
     answered = sentences.answer(trained, shifted, claimed(run, dataset))
-    said = [answered, PRIMARIES, markdown(settled_by(run, dataset))]
+    rows = settled_by(run, dataset)
+    said = [answered, f"{settled.counted(rows)} {PRIMARIES}", markdown(rows)]
     return fill(readme, {"answer": "\n\n".join(said), "results": "\n\n".join([*shown, caption])})
 
 

@@ -19,6 +19,14 @@ def test_an_interval_is_said_in_words(low, high, says):
     assert row["says"] == says and f"[{low:+.2f}, {high:+.2f}]" in row["points"]
 
 
+def test_gains_and_losses_are_counted():
+    row = lambda says, points="+1": {"says": says, "points": points}
+    rows = [row("a gain"), row("no difference shown; a gain above 1 is ruled out"), row("not measured yet", "")]
+    assert "Of 2 primary comparisons" in settled.counted(rows) and "1 show a gain" in settled.counted(rows)
+    assert settled.counted(rows).endswith("0 a loss, and 1 no difference; 1 are not measured yet.")
+    assert settled.counted(rows[:2]).endswith("and 1 no difference.")
+
+
 def test_what_is_not_measured_has_no_points_and_says_so(results):
     write_run()
     rows = settled.settled_rows(RUN, DATASET)
