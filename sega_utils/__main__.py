@@ -30,8 +30,9 @@ def check(args: argparse.Namespace) -> None:
     Raises:
         ValueError: the message says which.
     """
-    for name in {"run", "reference"} & vars(args).keys():
-        paths.run_name(getattr(args, name).removeprefix(f"{paths.REFERENCE}/"))
+    for name in ("run", "reference"):
+        if name in args:
+            paths.run_name(getattr(args, name).removeprefix(f"{paths.REFERENCE}/"))
     for name, values in vars(args).items():
         if isinstance(values, list) and name != "prices":  # of reading and of writing, which may cost the same
             parameters.check_set(values, f"--{name.replace('_', '-')}")

@@ -62,7 +62,10 @@ def beside(claim: dict[str, str], measured: dict | None) -> dict[str, str]:
 
 # What no measurement of ours can decide, because the poster leaves out what it depends on, or counts something else.
 UNKNOWN = {
-    "attacks": "the poster names no epsilon and no step size; ours is the mean over them, AutoAttack left out",
+    "attacks": (
+        "the poster names no epsilon and no step size; ours is the mean over the run's epsilons and its attacks, "
+        "AutoAttack left out"
+    ),
     "shift": "the poster does not say what Fashion-MNIST shifts to; ours are two named shifts",
     "alignment": "the poster defines neither its score nor its CLIP; ours is a cosine, and the filter cuts by it",
     "efficiency": (

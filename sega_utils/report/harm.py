@@ -146,7 +146,7 @@ def controlled(rows: Sequence[dict]) -> str:
     costly, free = ([row for row in rows if (row["ci_high"] < 0) is bad] for bad in (True, False))
     sentences = [
         f"The interval lies below zero with {named(costly)}." if costly else "",
-        f"It does not with {named(free)}." if free else "",
+        f"It does not lie below zero with {named(free)}." if free else "",
     ]
     return " ".join(filter(None, sentences)) or "Not measured yet."
 

@@ -1,4 +1,4 @@
-"""The primary comparison of each study, each written down before it was measured, side by side."""
+"""The primary comparison of each study, side by side; all but the recipe's were written down beforehand."""
 
 from sega_utils.core import artifacts, paths, records
 from sega_utils.core.numbers import interval

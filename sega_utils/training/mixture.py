@@ -107,8 +107,6 @@ def _children(model: nn.Module, kind: type) -> list[tuple[nn.Module, str, nn.Mod
 
 def apart(change: Callable[[torch.Tensor, torch.Tensor], Batch], batch: Batch, real: int) -> Batch:
     """Return a batch whose real and other images were changed apart, so that neither is mixed with the other kind."""
-    parts = [
-        change(*part) for part in zip(*(tensor.split((real, len(tensor) - real)) for tensor in batch), strict=True)
-    ]
-    images, targets = (torch.cat(part) for part in zip(*parts, strict=True))
-    return images, targets
+    images, targets = batch
+    own, others = change(images[:real], targets[:real]), change(images[real:], targets[real:])
+    return torch.cat((own[0], others[0])), torch.cat((own[1], others[1]))
