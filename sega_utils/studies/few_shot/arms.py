@@ -225,11 +225,11 @@ ARMS: dict[str, Arm] = {
 
 
 def trials(name: str) -> list[dict]:
-    """Return the settings of an arm that are tried: all there are, or ``TRIALS`` of them drawn by the arm's name."""
+    """Return the settings of an arm that are tried: all there are, or ``TRIALS`` of them, the same for the same grid."""
     arm = ARMS[name]
     table = arm.drawn | arm.grid
     found = [dict(zip(table, values, strict=True)) for values in itertools.product(*table.values())]
-    return found if len(found) <= TRIALS else random.Random(name).sample(found, TRIALS)
+    return found if len(found) <= TRIALS else random.Random(repr(table)).sample(found, TRIALS)
 
 
 def measure(world: World, task: Task, name: str, settings: list[dict], seed: int) -> list[float]:

@@ -55,7 +55,8 @@ def tune(place: Place, split: Split, group: str, shots: list[int], draws: int) -
         return best
 
     parameters = asked(place, split, group) | {"draws": draws, "shots": ", ".join(map(str, shots))}
-    name, inputs = f"{place.features}-tuning-{split.name()}-{group}", {"seen": world.digest}
+    name = f"{place.features}-tuning-{split.name()}-{group}"
+    inputs = {"seen": world.digest, "trials": artifacts.digest_json(tried)}
     return records.once(place.run, place.dataset, STAGE, name, parameters=parameters, inputs=inputs, measure=measure)
 
 
