@@ -3,6 +3,7 @@
 Latents are (N, G, d): G groups of layers, each of which has its own atoms; all is done group by group.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -139,15 +140,17 @@ def learn_atoms(
     steps: int = 1000,
     batch: int = 64,
     lr: float = 1e-3,
+    error: Callable[[torch.Tensor, torch.Tensor], torch.Tensor] | None = None,
     seed: int = 0,
 ) -> torch.Tensor:
     """Return atoms (G, d, l) of length 1, learnt from offsets (N, G, d) so that few of them make up each.
 
-    The error of an image is that of its latent where the generator is linear, up to what no edit can reach.
-
     Args:
         means: of the seen classes, (S, G, d). orthogonal, sparse: lambda_1 and lambda_2, relative to means over
             elements. steps, batch, lr: the paper's 15,000 of unsaid size at 1e-4 are for images of 256 pixels.
+        error: of a batch: takes the indices of its images and the offsets made up for them, (n, G, d), and returns the
+            mean square error of the images drawn. If absent, that of the offsets themselves, which is the same where
+            the generator is linear, up to what no edit can reach.
 
     Raises:
         ValueError: more atoms than a latent has dimensions. FloatingPointError: the loss is not finite.
@@ -167,7 +170,8 @@ def learn_atoms(
     for _, index in zip(run, order):
         picked = offsets[index]
         codes = torch.stack([network(picked[:, g]) for g, network in enumerate(coders)], 1)
-        loss = F.mse_loss(torch.einsum("gdl,ngl->ngd", dictionary, codes), picked)
+        made = torch.einsum("gdl,ngl->ngd", dictionary, codes)
+        loss = error(index, made) if error else F.mse_loss(made, picked)
         loss = loss + orthogonal * orthogonality(columns, dictionary) / (columns.shape[2] * atoms * groups)
         loss = loss + sparse * sparsity(codes).mean() / atoms
         learning.update(loss, optimiser)

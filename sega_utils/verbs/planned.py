@@ -67,7 +67,10 @@ def measure_groups(args: argparse.Namespace) -> None:
     "few-shot",
     *RUN,
     *planned("few_shot.yaml"),
-    ("--features", {"choices": ("network", "latents"), "help": "what arms work with; the primary's if absent"}),
+    (
+        "--features",
+        {"choices": ("network", "latents", "style"), "help": "what arms work with; the primary's if absent"},
+    ),
     ("--splits", {"type": int, "nargs": "+", "help": "which of the plan's, from 0 on; all if absent"}),
     ("--draws", {"type": int, "help": "of the few images for each split, instead of the plan's"}),
     ("--groups", {"nargs": "+", "help": "baseline, method, control, ours; all if absent"}),

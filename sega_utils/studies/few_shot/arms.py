@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import torch
 
-from sega_utils.augmenters import fusion, linear, sage, transfer
+from sega_utils.augmenters import fusion, sage, transfer
 from sega_utils.core import runtime
 from sega_utils.data import augment
 from sega_utils.studies.few_shot import heads
@@ -91,8 +91,8 @@ def raw(world: World, task: Task, rng: torch.Generator, *, alpha: float, outside
     if outside:
         span = sage.class_basis(editing.means, len(editing.means) - 1).directions
         added = added - torch.einsum("gdt,get,nge->ngd", span, span, added)
-    latents = linear.invert(world.generator, task.few.images)[index]
-    return even(linear.render(world.generator, latents + alpha * added), labels)
+    latents = world.invert(task.few.images)[index]
+    return even(world.render(latents + alpha * added), labels)
 
 
 def edited(
@@ -109,7 +109,7 @@ def edited(
     control: str = "",
     how: str = "",
 ) -> Drawn:
-    """Edit the few images by AGE, SAGE or one of their parts, through the linear generator.
+    """Edit the few images by AGE, SAGE or one of their parts, through the world's generator.
 
     Args:
         alpha: strength; 0 inverts only. t_B: share of the class means' rank. atoms: a name in ``World.editing``.
@@ -117,7 +117,7 @@ def edited(
             quarter where they are pseudo-classes, and half of the atoms. how: fusion, see ``fusion.fuse``.
     """
     labels, index = starts(task)
-    latents, editing = linear.invert(world.generator, task.few.images), world.editing[atoms]
+    latents, editing = world.invert(task.few.images), world.editing[atoms]
     editing = {"shuffled": sage.shuffled, "anywhere": sage.anywhere}.get(control, lambda same, _: same)(editing, rng)
     seen = len(editing.means)
     share = 4 if atoms == "clusters" else 3
@@ -129,9 +129,9 @@ def edited(
         added = sage.edits(editing, embedding, EACH, rng, t_C=t_C, t_A=t_A, farthest=farthest)
         added = sage.isotropic(added, rng) if control == "direction" else added
         found.append((embedding if mapped else latents[index[labels == c]]) + alpha * added)
-    images = linear.render(world.generator, torch.cat(found))
+    images = world.render(torch.cat(found))
     if how:
-        inverted = linear.render(world.generator, latents)[index]
+        inverted = world.render(latents)[index]
         images = fusion.fuse(task.few.images[index], inverted, images, how)
     if control == "labels":
         labels = labels[torch.randperm(len(labels), generator=rng)]
@@ -225,7 +225,7 @@ ARMS: dict[str, Arm] = {
 
 
 def trials(name: str) -> list[dict]:
-    """Return the settings of an arm that are tried: all there are, or ``TRIALS`` of them, the same for the same grid."""
+    """Return the settings of an arm that are tried: all there are, or ``TRIALS`` of them, the same for one grid."""
     arm = ARMS[name]
     table = arm.drawn | arm.grid
     found = [dict(zip(table, values, strict=True)) for values in itertools.product(*table.values())]

@@ -7,16 +7,20 @@ from typing import NamedTuple
 import torch
 from torch import nn
 
-from sega_utils.augmenters import fusion, linear, sage, transfer
+from sega_utils.augmenters import fusion, linear, sage, style, transfer
 from sega_utils.core import artifacts, learning, paths
 from sega_utils.data import catalogue
 from sega_utils.data.images import Dataset, check_images, take
 from sega_utils.studies.zoo import zoo
 from sega_utils.training import classifiers
 
-FEATURES = ("network", "latents")
+# what arms work with: features of a network, or the linear generator's latents, which cost no training; with style, the
+# network's features again, but images are drawn by the style autoencoder
+FEATURES = ("network", "latents", "style")
+GENERATORS = {"linear": linear, "style": style}
 LAMBDA = 0.0005  # of orthogonality, as printed
 STEPS = 500  # of the dictionary
+STYLE = 1000  # of the style autoencoder
 TURNED = 150  # images of each seen class that are turned, to see how the means of more classes lie
 
 
@@ -30,7 +34,7 @@ class Place(NamedTuple):
     components: int = 64
     atoms: int = 30
     clusters: int = 10
-    features: str = "network"  # one of FEATURES; latents are those of the linear generator, and cost no training
+    features: str = "network"  # one of FEATURES
 
 
 class Split(NamedTuple):
@@ -64,7 +68,7 @@ class World(NamedTuple):
     query: Dataset
     digest: str
     network: nn.Module | None
-    generator: linear.State
+    generator: linear.State | style.State
     latents: torch.Tensor
     parts: dict[str, torch.Tensor]
     editing: dict[str, sage.Editing]
@@ -81,7 +85,15 @@ class World(NamedTuple):
 
     def plain(self, images: torch.Tensor) -> torch.Tensor:
         """Return features float32 (N, d) as they are."""
-        return zoo.features(self.network, images) if self.network else linear.invert(self.generator, images).flatten(1)
+        return zoo.features(self.network, images) if self.network else self.invert(images).flatten(1)
+
+    def invert(self, images: torch.Tensor) -> torch.Tensor:
+        """Return the latents (N, G, d) of images in the world's generator."""
+        return GENERATORS[self.generator[1]["augmenter"]].invert(self.generator, images)
+
+    def render(self, latents: torch.Tensor) -> torch.Tensor:
+        """Return the images of latents (N, G, d)."""
+        return GENERATORS[self.generator[1]["augmenter"]].render(self.generator, latents)
 
     def prior(self, pseudo: str) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the centre (d,) and the covariance (d, d) of the mean features of classes, or of turned classes."""
@@ -182,6 +194,16 @@ def network_of(place: Place, split: Split, seen: Dataset, digest: str) -> nn.Mod
     return model
 
 
+def generator_of(place: Place, split: Split, seen: Dataset) -> linear.State | style.State:
+    """Return what draws images: the linear generator, or the style autoencoder, which is trained once."""
+    if place.features != "style":
+        return linear.fit(seen.images, seen.labels, num_classes=len(split.seen), components=place.components)
+    file = paths.artifact(place.run, place.dataset, "few-shot") / f"style-{split.name()}.safetensors"
+    if not file.exists():
+        artifacts.save_tensors(file, *style.fit(seen.images, seen.labels, num_classes=len(split.seen), steps=STYLE))
+    return artifacts.load_tensors(file)
+
+
 def clustered(latents: torch.Tensor, labels: torch.Tensor, clusters: int) -> torch.Tensor:
     """Return pseudo-classes int64 (N,): clusters of each class's latents; -1 where a cluster is a single image.
 
@@ -205,7 +227,10 @@ def editing_of(place: Place, split: Split, world: World) -> dict[str, sage.Editi
     Raises:
         ArtifactError: the file is damaged, or of other seen images.
     """
-    file = paths.artifact(place.run, place.dataset, "few-shot") / f"atoms-{split.name()}-{place.atoms}.safetensors"
+    kind = "style-" if place.features == "style" else ""
+    file = (
+        paths.artifact(place.run, place.dataset, "few-shot") / f"atoms-{kind}{split.name()}-{place.atoms}.safetensors"
+    )
     learnt = {"classes": ("classes", LAMBDA), "clusters": ("clusters", LAMBDA)}
     learnt |= {"lambda 0": ("classes", 0.0)} if split.final else {}  # a control, which is not tuned
     if file.exists():
@@ -230,8 +255,11 @@ def _part(world: World, name: str) -> tuple[torch.Tensor, torch.Tensor]:
 
 def _learnt(world: World, part: str, orthogonal: float, atoms: int) -> torch.Tensor:
     latents, labels = _part(world, part)
-    means = sage.class_means(latents, labels)
-    return sage.learn_atoms(latents - means[labels], means, atoms, orthogonal=orthogonal, steps=STEPS)
+    means, error = sage.class_means(latents, labels), None
+    if world.generator[1]["augmenter"] == "style":
+        draw, images = style.network_of(world.generator), world.seen.images[world.parts[part] >= 0]
+        error = lambda index, made: nn.functional.mse_loss(draw(means[labels[index]] + made), images[index])
+    return sage.learn_atoms(latents - means[labels], means, atoms, orthogonal=orthogonal, steps=STEPS, error=error)
 
 
 @lru_cache(maxsize=2)
@@ -248,10 +276,10 @@ def world_of(place: Place, split: Split) -> World:
     for part in (seen, pool, query):
         check_images(part.images)
     digest = artifacts.digest({"images": seen.images, "labels": seen.labels})
-    network = network_of(place, split, seen, digest) if place.features == "network" else None
-    generator = linear.fit(seen.images, seen.labels, num_classes=len(split.seen), components=place.components)
+    network = network_of(place, split, seen, digest) if place.features != "latents" else None
+    generator = generator_of(place, split, seen)
     check_seen(generator[1], digest, "generator")
-    latents = linear.invert(generator, seen.images)
+    latents = GENERATORS[generator[1]["augmenter"]].invert(generator, seen.images)
     upside = turned(only(seen, range(len(split.seen)), TURNED))
     parts = {"classes": seen.labels, "turned": upside.labels}
     parts["clusters"] = clustered(latents, seen.labels, place.clusters)

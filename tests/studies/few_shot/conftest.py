@@ -12,3 +12,4 @@ def data(monkeypatch, results):
     """Let every data set be these six classes."""
     monkeypatch.setattr(catalogue, "load", lambda dataset, split: six_classes.six(split))
     monkeypatch.setattr(worlds, "STEPS", 5)
+    monkeypatch.setattr(worlds, "STYLE", 2)

@@ -57,6 +57,19 @@ def test_all_that_is_trained_names_what_it_has_seen_and_nothing_else_is_taken():
         worlds.world_of.__wrapped__(PLACE._replace(base=12), SPLIT)
 
 
+def test_a_style_autoencoder_draws_instead_of_the_linear_generator_and_features_stay():
+    world, linear = (worlds.world_of.__wrapped__(PLACE._replace(features=f), SPLIT) for f in ("style", "network"))
+    assert world.latents.shape == (len(world.seen.labels), 3, 64) and linear.latents.shape[1:] == (1, 12)
+    assert torch.equal(world.features["query"], linear.features["query"])
+    assert torch.equal(world.invert(world.seen.images[:5]), world.latents[:5])
+    assert world.render(world.latents[:5]).shape == (5, 1, 32, 32)
+    assert not torch.equal(world.editing["classes"].atoms, world.editing["lambda 0"].atoms)
+    again = worlds.world_of.__wrapped__(PLACE._replace(features="style"), SPLIT)
+    assert torch.equal(again.latents, world.latents)
+    with pytest.raises(artifacts.ArtifactError, match="has seen images .*, allowed are only"):
+        worlds.world_of.__wrapped__(PLACE._replace(features="style", base=12, steps=4), SPLIT)
+
+
 @pytest.mark.parametrize("name", ["clip", "generator"])
 def test_what_saw_all_classes_is_refused(name):
     _, meta = artifacts.load_tensors(paths.DATA / "models" / f"fashion-mnist-{name}.safetensors")
