@@ -52,9 +52,9 @@ def test_divergence_pulls_latents_to_the_prior(tiny):
     for head in model.encoder.heads:
         torch.nn.init.zeros_(head.weight), torch.nn.init.zeros_(head.bias)
     drawn, error, divergence = style.terms(model, tiny.images, torch.Generator().manual_seed(0))
-    assert float(divergence) == 0 and drawn.shape == tiny.images.shape
+    assert divergence.item() == 0 and drawn.shape == tiny.images.shape
     best = (tiny.images - drawn).square().mean((1, 2, 3))
-    assert float(error) == pytest.approx(float(0.5 * ((2 * torch.pi * best).log() + 1).mean()), rel=1e-4)
+    assert error.item() == pytest.approx(float(0.5 * ((2 * torch.pi * best).log() + 1).mean()), rel=1e-4)
 
 
 def test_atoms_are_learnt_through_it(tiny, state):
