@@ -5,7 +5,7 @@ from collections.abc import Callable
 import torch
 from torch.nn import functional as F
 
-from sega_utils.data import policies
+from sega_utils.data import policies, signals
 
 
 def shift(images: torch.Tensor, rng: torch.Generator, *, pad: int, flip: bool = True) -> torch.Tensor:
@@ -100,11 +100,7 @@ def turn(images: torch.Tensor) -> torch.Tensor:
     Args:
         images: float (N, C, S, S). The randomness is torch's own generator, on the CPU.
     """
-    angle = (2 * torch.pi * torch.rand(len(images))).to(images)
-    cos, sin, none = angle.cos(), angle.sin(), torch.zeros_like(angle)
-    rows = torch.stack([cos, -sin, none], 1), torch.stack([sin, cos, none], 1)
-    grid = F.affine_grid(torch.stack(rows, 1), list(images.shape), align_corners=False)
-    return F.grid_sample(images, grid, padding_mode="reflection", align_corners=False)
+    return policies.turned(images, 2 * torch.pi * torch.rand(len(images)))
 
 
 POLICIES: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
@@ -116,6 +112,8 @@ POLICIES: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
     "pixmix": policies.pixmix,
     "photometric": policies.photometric,
     "affine": policies.affine,
+    "mango": policies.mango,
+    **signals.POLICIES,
 }
 MIXING: dict[str, Callable[[torch.Tensor, torch.Tensor], tuple[torch.Tensor, torch.Tensor]]] = {
     "none": lambda images, targets: (images, targets),

@@ -1,4 +1,4 @@
-"""Policies that change every image by operations drawn for it: RandAugment, AugMix, PixMix, photometric and affine.
+"""Policies that change images by operations drawn for each: RandAugment, AugMix, PixMix, photometric, affine, mango.
 
 Their operations are torchvision's. Its own policies go image by image; here, images that drew the same operation of the
 same strength go through it together, which is what makes the longer ones as quick as TrivialAugment.
@@ -196,3 +196,53 @@ def affine(images: torch.Tensor) -> torch.Tensor:
     down = torch.stack((turn.sin() / tall, turn.cos() / tall, still), 1)
     grid = nn.functional.affine_grid(torch.stack((across, down), 1), list(images.shape), align_corners=False)
     return nn.functional.grid_sample(images, grid.to(images.device), align_corners=False)
+
+
+def one_of(*versions: torch.Tensor) -> torch.Tensor:
+    """Return images (N, C, S, S), each from one of its versions, of the same shape, as likely each."""
+    n = len(versions[0])
+    return torch.stack(versions)[torch.randint(len(versions), (n,)), torch.arange(n)]
+
+
+def turned(images: torch.Tensor, angle: torch.Tensor) -> torch.Tensor:
+    """Return images turned to the left by an angle each; what comes into view is what they mirror.
+
+    Args:
+        images: float (N, C, S, S). angle: float (N,), in radians, on any device.
+    """
+    angle = angle.to(images)
+    cos, sin, none = angle.cos(), angle.sin(), torch.zeros_like(angle)
+    rows = torch.stack([cos, -sin, none], 1), torch.stack([sin, cos, none], 1)
+    grid = nn.functional.affine_grid(torch.stack(rows, 1), list(images.shape), align_corners=False)
+    return nn.functional.grid_sample(images, grid, padding_mode="reflection", align_corners=False)
+
+
+def distorted(images: torch.Tensor, moves: torch.Tensor) -> torch.Tensor:
+    """Return images that look where the corners of a grid have moved to; between corners, moves are interpolated.
+
+    Args:
+        images: float (N, C, S, S).
+        moves: float (N, 2, G, G), how far each corner moves to the right and down, in pixels.
+    """
+    side = images.shape[-1]
+    field = nn.functional.interpolate(moves.to(images), (side, side), mode="bilinear", align_corners=True)
+    still = torch.eye(2, 3).expand(len(images), -1, -1).to(images)
+    grid = nn.functional.affine_grid(still, list(images.shape), align_corners=False)
+    grid = grid + field.permute(0, 2, 3, 1) * 2 / side  # an image is 2 wide there
+    return nn.functional.grid_sample(images, grid, padding_mode="reflection", align_corners=False)
+
+
+def mango(images: torch.Tensor) -> torch.Tensor:
+    """Return for each image itself, or it turned, distorted, or in other light, as chance has it: as likely each.
+
+    It turns by up to 5 degrees to the left or 10 to the right, moves the inner corners of a grid of 4 x 4 tiles by up
+    to 8 pixels, and has 0.3 .. 1.2 times the light. The paper's flips are left out: a policy is not told whether a
+    mirrored image is still one of its class; the pixel augmentation is, and flips left and right.
+
+    Source: Mangoes Ripeness Grading: Vision Based Approach (ICPR 2024), section 2.2: the set and five images of each,
+        of one operation each. Unsaid is the side that has 8 pixels: ours is 224, that of its smaller networks.
+    """
+    n, most = len(images), 8 * images.shape[-1] / 224
+    angle, light = torch.deg2rad(15 * torch.rand(n) - 10), 0.3 + 0.9 * torch.rand(n, 1, 1, 1).to(images)
+    moves = nn.functional.pad(most * (2 * torch.rand(n, 2, 3, 3) - 1), (1, 1, 1, 1))  # the border stays
+    return one_of(images, turned(images, angle), distorted(images, moves), images * light).clamp(0, 1)

@@ -8,7 +8,7 @@ from sega_utils.core import runtime
 from sega_utils.data import augment, leaves, policies
 from sega_utils.data.images import from_uint8, to_uint8
 
-NEW = ("randaugment", "augmix", "pixmix", "photometric", "affine")
+NEW = ("randaugment", "augmix", "pixmix", "photometric", "affine", "mango")
 TABLES = {  # torchvision's policy, its number of levels, and our table of the same
     "randaugment": (v2.RandAugment, 31, {"shift": 150.0 / 331.0 * 32, "bits": 8}),
     "augmix": (v2.AugMix, 10, {"shift": 32 / 3, "bits": 4}),
@@ -161,3 +161,73 @@ def test_photometric_keeps_order_and_shape_and_affine_keeps_brightness():
     width, height = (moved > 0.25).any(2).sum(-1).float(), (moved > 0.25).any(3).sum(-1).float()
     assert width.min() < 14 and width.max() > 19 and height.min() < 11 and height.max() > 14
     assert float(moved.amax()) == pytest.approx(0.5, abs=1e-5)
+
+
+# mango
+
+
+def only(part: int):
+    """Return what takes one version alone: itself, turned, distorted, or in other light."""
+    return lambda *versions: versions[part]
+
+
+def test_each_image_is_one_of_its_versions_as_likely_each():
+    torch.manual_seed(0)
+    versions = [torch.full((3000, 1, 2, 2), float(i)) + torch.arange(3000)[:, None, None, None] * 10 for i in range(3)]
+    found = policies.one_of(*versions)[:, 0, 0, 0] - torch.arange(3000) * 10
+    assert set(found.tolist()) == {0.0, 1.0, 2.0}
+    assert all(abs(int(count) - 1000) < 155 for count in found.long().bincount())  # 6 deviations
+
+
+def test_mango_leaves_a_quarter_as_it_is_and_mirrors_nothing():
+    image = torch.zeros(2000, 1, 32, 32)
+    image[:, :, 8:12, 6:10], image[:, :, 24, 20] = 0.5, 0.1
+    torch.manual_seed(0)
+    changed = policies.mango(image)
+    same = (changed == image).all((1, 2, 3)).float().mean()
+    assert abs(float(same) - 0.25) < 0.06  # 6 deviations
+    assert (changed[:, :, :16, :16].sum((1, 2, 3)) > changed[:, :, 16:, 16:].sum((1, 2, 3))).all()
+
+
+def test_mango_turns_by_5_degrees_to_the_left_to_10_to_the_right(monkeypatch):
+    monkeypatch.setattr(policies, "one_of", only(1))
+    image = torch.zeros(1, 1, 65, 65)
+    image[..., 32:33, 58:62] = 1.0  # to the right of the centre
+    torch.manual_seed(0)
+    moved = policies.mango(image.repeat(500, 1, 1, 1))[:, 0]
+    down = (moved.sum(2) * (torch.arange(65.0) - 32)).sum(1) / moved.sum((1, 2))
+    across = (moved.sum(1) * (torch.arange(65.0) - 32)).sum(1) / moved.sum((1, 2))
+    right = torch.rad2deg(torch.atan2(down, across))  # to the right, what is right goes down
+    assert -5.2 < float(right.min()) < -4.6 and 9.6 < float(right.max()) < 10.2
+
+
+def test_angles_are_to_the_left_and_moves_to_the_right_and_down():
+    images = torch.rand(2, 3, 32, 32, generator=runtime.generator(0))
+    quarter = policies.turned(images, torch.tensor([0.0, torch.pi / 2]))
+    torch.testing.assert_close(quarter[0], images[0], atol=1e-4, rtol=0)
+    torch.testing.assert_close(quarter[1], images[1].rot90(1, (1, 2)), atol=1e-4, rtol=0)
+    moves = torch.tensor([3.0, 2.0])[None, :, None, None].expand(2, 2, 5, 5)  # it looks there, so the image goes back
+    seen = policies.distorted(images, moves)
+    torch.testing.assert_close(seen[..., :30, :29], images[..., 2:, 3:], atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("side", [32, 64])
+def test_mango_distorts_the_inside_by_8_pixels_of_224_at_most_and_leaves_the_border(monkeypatch, side):
+    found = []
+    monkeypatch.setattr(policies, "distorted", lambda images, moves: found.append(moves) or images)
+    torch.manual_seed(0)
+    policies.mango(torch.rand(300, 1, side, side))
+    assert found[0].shape == (300, 2, 5, 5)  # corners of 4 x 4 tiles
+    inner, most = found[0][..., 1:-1, 1:-1], 8 * side / 224
+    assert 0.99 * most < float(inner.max()) <= most and -most <= float(inner.min()) < -0.99 * most
+    assert float(found[0].abs().sum()) == pytest.approx(float(inner.abs().sum()))
+
+
+def test_mango_has_0_3_to_1_2_times_the_light(monkeypatch):
+    monkeypatch.setattr(policies, "one_of", only(3))
+    torch.manual_seed(0)
+    light = policies.mango(torch.full((2000, 1, 32, 32), 0.5)) / 0.5
+    each = light.amax((1, 2, 3))
+    assert torch.equal(each, light.amin((1, 2, 3)))
+    assert 0.3 <= each.min() < 0.302 and 1.198 < each.max() <= 1.2 + 1e-6
+    assert float(policies.mango(torch.ones(100, 1, 32, 32)).max()) == 1.0

@@ -27,7 +27,7 @@ class Arm(NamedTuple):
     """What an arm does.
 
     Attributes:
-        group: baseline, method, control, or ours.
+        group: baseline, method, control, ours, or other.
         draw: what joins the real images, of a world, a task and random numbers; None for nothing.
         drawn: the settings that ``draw`` takes; all others are the head's.
         grid: the values of each setting, of which ``TRIALS`` together are tried.
@@ -194,6 +194,7 @@ CONTROL = {
     "farthest classes": {"farthest": True},
     "labels permuted": {"control": "labels"},
 }
+OTHER = ("mango", "smoothed", "fluctuated", "thresholded", "time and frequency", "separately")  # policies of papers
 ARMS: dict[str, Arm] = {
     "real only": Arm("baseline", grid=ALONE),
     "nearest centroid": Arm("baseline", head="nearest"),
@@ -221,6 +222,7 @@ ARMS: dict[str, Arm] = {
     "soft mapping, drawn": Arm("ours", softly, SOFT, {"strength": [30.0, 1000.0], "ratio": [0.9, 1.0]}),
     "soft mapping, all means alike": Arm("ours", grid=SOFT | {"share": [1.0]}, head="soft"),
     **{f"real only, {band} pass": Arm("control", grid=ALONE, like="real only", band=band) for band in ("low", "high")},
+    **{name: Arm("other", partial(policy, name=name), grid=WITH) for name in OTHER},
 }
 
 

@@ -8,7 +8,7 @@ from sega_utils.studies.few_shot import arms, worlds
 from sega_utils.studies.few_shot.worlds import Place, Split
 
 STAGE = "few-shot"
-GROUPS = ("baseline", "method", "control", "ours")
+GROUPS = ("baseline", "method", "control", "ours", "other")
 
 
 def named(group: str) -> list[str]:

@@ -6,7 +6,7 @@ from six_classes import PLACE
 
 from sega_utils.augmenters import fusion, linear, sage
 from sega_utils.core import runtime
-from sega_utils.studies.few_shot import arms, heads, worlds
+from sega_utils.studies.few_shot import arms, campaign, heads, worlds
 
 SPLIT = worlds.split_of(6, (1, 4))
 
@@ -27,7 +27,7 @@ def test_every_arm_has_an_accuracy_for_each_of_its_settings_and_gives_it_again(w
         first = arms.measure(world, task, name, settings, 0)
         assert len(first) == len(settings) and all(0 <= value <= 1 for value in first), name
         assert arms.measure(world, task, name, settings[::-1], 0) == first[::-1], name
-        assert arm.group in {"baseline", "method", "control", "ours"} and (arm.like in {"", *arms.ARMS})
+        assert arm.group in campaign.GROUPS and (arm.like in {"", *arms.ARMS})
     with pytest.raises(ValueError, match="unknown arm 'GAN'; known are real only"):
         arms.measure(world, task, "GAN", [{}], 0)
 
@@ -84,6 +84,16 @@ def test_raw_offsets_outside_the_class_means_change_no_class_embedding(world):
     free = (linear.invert(world.generator, whole)[: arms.EACH] - latents[0])[:, 0]
     # the few image itself is cut to the span first, so that only what all draws share is left along the means
     assert float((added - added.mean(0)).matmul(span).norm()) < 0.3 * float((free - free.mean(0)).matmul(span).norm())
+
+
+def test_policies_of_papers_change_the_few_images_and_the_seed_says_how(world):
+    task = worlds.task_of(world, 2, 0)
+    real = task.few.images[arms.starts(task)[1]]
+    for name in campaign.named("other"):
+        once, again, other = (arms.ARMS[name].draw(world, task, runtime.generator(seed))[0] for seed in (0, 0, 1))
+        assert torch.equal(once, again) and once.shape == real.shape and not torch.equal(once, real), name
+        assert torch.equal(once, other) == (name not in {"mango", "separately"}), name
+        assert arms.trials(name) == arms.trials("TrivialAugment")
 
 
 def test_mixed_images_join_both_classes_with_weights_that_add_up(world):
