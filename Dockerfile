@@ -1,6 +1,6 @@
 # The artifact in a container, without a GPU:
 #   docker build --tag sega-net .
-#   docker run --rm sega-net make run
+#   docker run --volume "$PWD/results:/home/sega/artifact/results" sega-net make run RUN=mine
 #   docker run --rm sega-net make test
 #
 # python:3.11-slim-bookworm (Python 3.11.16) by its digest for all platforms, as docker-library/repo-info lists it

@@ -81,7 +81,8 @@ def blur_score(images: torch.Tensor) -> torch.Tensor:
     """Score sharpness as the variance of the Laplacian over that of the 8-bit grey image; higher is sharper.
 
     The variance of the Laplacian alone grows with the square of the contrast: it takes a sharp, dark image on black
-    for a blurred one. The ratio does not change when grey levels are multiplied or shifted, but for rounding.
+    for a blurred one. The ratio does not change when grey levels are multiplied or shifted, but for rounding. It still
+    takes sides, less and the other way round: a large, even, light object has much variance and few edges (04 counts).
 
     Args:
         images: float32 (N, C, S, S) in [0, 1], see ``check_images``.

@@ -208,7 +208,8 @@ def attack_curves(rows: Sequence[dict], published: Sequence[dict[str, str]] = ()
                 for eps in sorted({row["epsilon"] for row in mine})
             }
             axes.plot([r["epsilon"] for r in mine], [r["accuracy"] for r in mine], ".", color=f"C{i}", alpha=0.4)
-            axes.plot(points.keys(), points.values(), color=f"C{i}", linewidth=1.2, label=arm)
+            joined = "-" if len(points) > 2 else "none"  # two points are no curve
+            axes.plot(points.keys(), points.values(), color=f"C{i}", linewidth=1.2, linestyle=joined, label=arm)
             for row in published:
                 if (row["method"], row["attack"]) == (arm, attack):
                     axes.axhline(float(row["accuracy"]), color=f"C{i}", linewidth=0.8, linestyle="--")

@@ -70,7 +70,8 @@ def of_recipe(run: str, dataset: str) -> dict[str, str]:
     found = found and found | {"diff": found["difference"], "over": f"{found['subsets']} subsets"}
     ours = next((r for r in trained if r["param_arm"] == OURS), {})
     share = f", {ours['param_ratio']:.0%} of a batch synthetic" if ours else ""
-    return row_of(f"the poster's recipe as tuned{share}, 60 images a class", "05_training", OURS, best, found)
+    size = "".join(f", {record['n_train']:,} training images" for record in records.read(run, dataset, "data"))
+    return row_of(f"the poster's recipe as tuned{share}{size}", "05_training", OURS, best, found)
 
 
 def of_zoo(run: str, dataset: str) -> dict[str, str]:

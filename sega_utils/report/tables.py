@@ -93,12 +93,20 @@ def claimed_by_others(run: str, dataset: str) -> list[dict]:
 
 
 def verdicts_beside(run: str, dataset: str, reference: str) -> list[dict]:
-    """Return each of the poster's claims with a run's verdict and the reference's."""
+    """Return each of the poster's claims with a run's verdict and the reference's.
+
+    Returns:
+        Rows with ``claim``, ``verdict``, ``reference`` and ``same``: yes, or NO where the two contradict each other;
+        empty where one of them decides nothing and the other does, as with fewer seeds.
+    """
     ours, theirs = ({row["claim"]: row["verdict"] for row in claimed(name, dataset)} for name in (run, reference))
-    return [
-        {"claim": claim, "verdict": verdict, "reference": theirs.get(claim, ""), "same": verdict == theirs.get(claim)}
-        for claim, verdict in ours.items()
-    ]
+    rows = []
+    for claim, verdict in ours.items():
+        other = theirs.get(claim, claims.INCOMPARABLE)
+        opposed = {verdict, other} == {claims.REPRODUCED, claims.NOT_REPRODUCED}
+        same = "yes" if verdict == other else "NO" if opposed else ""
+        rows.append({"claim": claim, "verdict": verdict, "reference": other, "same": same})
+    return rows
 
 
 def ahead(run: str, dataset: str) -> list[dict[str, str]]:

@@ -11,8 +11,11 @@ from scipy.special import stdtrit
 
 from sega_utils.core import numbers, paths, records
 from sega_utils.core.records import is_finite
+from sega_utils.studies.verify import TIMED
 
-COMPARED = (*paths.BEFORE, "training", "shift", "attacks", "ablation")  # what it costs is no part of it
+COMPARED = (*paths.BEFORE, "training", "shift", "attacks", "ablation", "efficiency")
+FREE = "ablation"  # a run may measure any part of it
+COSTS = ("kernel-", "growth-", "loop-")  # records of what things cost, which is no part of it
 LEVEL = 0.999  # two-sided: of a thousand measurements that agree, one is outside
 ROUNDING = 1e-3  # of a value: what sums in another order may change where the reference holds no spread
 SEED = re.compile(r"-seed(\d+)$")
@@ -73,6 +76,8 @@ def grouped(run: str, dataset: str) -> dict[tuple[str, str], list[dict]]:
     groups: dict[tuple[str, str], list[dict]] = {}
     for stage in COMPARED:
         for record in records.read(run, dataset, stage):
+            if record["name"].startswith(COSTS):
+                continue
             groups.setdefault((stage, SEED.sub("", record["name"])), []).append(record)
     return groups
 
@@ -128,7 +133,7 @@ def tolerance(reference: float, spread: list[tuple[float, int]], n: int, n_refer
 
 def quantities(record: dict) -> dict[str, float]:
     """Return the measurements of a record by name: what is nested gets the names of its keys, a list its mean."""
-    skipped = set(records.VOLATILE) | {"seconds", "python", "device"}
+    skipped = set(records.VOLATILE) | TIMED | {"python", "device"}
     plain = {k: v for k, v in record.items() if k not in skipped and not k.startswith(("param_", "input_", "version_"))}
     return dict(flat({key: value for key, value in plain.items() if not isinstance(value, str)}))
 
@@ -152,15 +157,26 @@ def named(row: dict, name: str) -> tuple[dict, str]:
     return {k: v for k, v in row.items() if not is_name(k, v) and k not in bounds}, " ".join([name, *texts])
 
 
-def by_stage(found: list[dict]) -> list[dict]:
-    """Return a row for each stage: facts and measurements that were compared, those within, and those not compared."""
+def lacking(run: str, dataset: str, reference: str) -> dict[str, list[str]]:
+    """Return by stage what the reference has measured and the run has not, by name without the seed."""
+    ours, theirs = (grouped(name, dataset) for name in (run, reference))
+    return {stage: sorted(of for s, of in theirs.keys() - ours.keys() if s == stage) for stage in COMPARED}
+
+
+def by_stage(found: list[dict], missing: dict[str, list[str]]) -> list[dict]:
+    """Return a row for each stage: facts and measurements that were compared, those within, and those not compared.
+
+    Args:
+        found: of ``rows``; missing: of ``lacking``.
+    """
     table = []
-    for stage in dict.fromkeys(row["stage"] for row in found):
+    for stage in dict.fromkeys([row["stage"] for row in found] + [stage for stage in missing if missing[stage]]):
         mine = [row for row in found if row["stage"] == stage]
         judged = [row for row in mine if row["within"] != ""]
         table.append(
             {"stage": stage, "compared": len(judged), "within": sum(row["within"] for row in judged)}
             | {"facts": sum(row["tolerance"] == 0 for row in judged), "not compared": len(mine) - len(judged)}
+            | {"not measured": len(missing.get(stage, []))}
         )
     return table
 
@@ -196,7 +212,7 @@ def reused(run: str, dataset: str, since: float) -> tuple[int, int]:
 
 
 def text(run: str, dataset: str, reference: str, *, since: float | None = None) -> tuple[str, bool]:
-    """Return the comparison for people, and whether all that was compared is within its tolerance.
+    """Return the comparison for people, and whether all is within its tolerance and no stage is missing.
 
     Raises:
         FileNotFoundError: there is nothing to compare.
@@ -207,7 +223,8 @@ def text(run: str, dataset: str, reference: str, *, since: float | None = None) 
             f"{run} and {reference} share no records of {dataset}; make them with: make run RUN={run}"
         )
     outside = [row for row in found if row["within"] is False]
-    parts = [numbers.aligned(by_stage(found)), numbers.aligned(accuracies(found))]
+    missing = lacking(run, dataset, reference)
+    parts = [numbers.aligned(by_stage(found, missing)), numbers.aligned(accuracies(found))]
     if outside:
         parts.append(f"Outside:\n{numbers.aligned([{k: row[k] for k in COLUMNS[:-1]} for row in outside])}")
     judged = sum(row["within"] != "" for row in found)
@@ -215,4 +232,7 @@ def text(run: str, dataset: str, reference: str, *, since: float | None = None) 
     if since is not None:
         old, total = reused(run, dataset, since)
         parts.append(f"{old} of {total} records are re-used from an earlier run of yours, {total - old} measured now.")
-    return "\n\n".join(parts), not outside
+    have = {row["stage"] for row in found} | {FREE}
+    if absent := [stage for stage, names in missing.items() if names and stage not in have]:
+        parts.append(f"Not measured by this run, so that it confirms nothing of them: {', '.join(absent)}.")
+    return "\n\n".join(parts), not outside and not absent

@@ -50,5 +50,27 @@ def followed(pool: dict[str, torch.Tensor], rows: Sequence[dict[str, str]], real
     return sorted(found, key=lambda row: -row["effect"])
 
 
+def lost(claims: torch.Tensor, reasons: Sequence[str], reason: str) -> list[dict]:
+    """Return a row for each word that prompts name: how many of its candidates one filter was the first to reject.
+
+    A filter that takes no side rejects the same share of what opposite words have drawn.
+
+    Args:
+        claims: int64 (N, 5), each candidate's row of ``attributes.said``; reasons: of the same, empty for one kept.
+        reason: a filter's name.
+
+    Returns:
+        Rows with ``attribute``, ``word``, ``candidates`` and ``rejected``, the share in percent.
+    """
+    hit, rows = torch.tensor([found == reason for found in reasons]), []
+    for a, (attribute, words) in enumerate(attributes.WORDS.items()):
+        for third, word in enumerate(words):
+            mine = claims[:, a].cpu() == third
+            if word and mine.any():
+                row = {"attribute": attribute, "word": word, "candidates": int(mine.sum())}
+                rows.append(row | {"rejected": 100 * float(hit[mine].double().mean())})
+    return rows
+
+
 def _spread(values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     return values.mean(), values.std().clamp(min=1e-6)

@@ -32,7 +32,7 @@ def show_tables(args: argparse.Namespace) -> None:
     ("--since", {"type": float, "help": "also count the records that are older, in seconds since 1970"}),
 )
 def verify_run(args: argparse.Namespace) -> int:
-    """Compare a run with the committed reference, a line for each claim; the status is 0 if all is within tolerance."""
+    """Compare a run with the committed reference, a line for each claim; the status is 0 if all agrees."""
     from sega_utils.core.numbers import aligned
     from sega_utils.report import tables
     from sega_utils.studies import reproduce, verify
@@ -43,8 +43,9 @@ def verify_run(args: argparse.Namespace) -> int:
         print(*([aligned(rows), ""] if rows else []), f"{n} files compared, {len(rows)} differences", sep="\n")
         return int(bool(rows))
     told, agrees = reproduce.text(args.run, args.dataset, args.reference, since=args.since)
-    print(told, aligned(tables.verdicts_beside(args.run, args.dataset, args.reference)), sep="\n\n")
-    return int(not agrees)
+    verdicts = tables.verdicts_beside(args.run, args.dataset, args.reference)
+    print(told, aligned(verdicts), sep="\n\n")
+    return int(not agrees or any(row["same"] == "NO" for row in verdicts))
 
 
 @verb("publish", *RUN)

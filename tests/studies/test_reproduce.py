@@ -1,10 +1,12 @@
 import json
+import shutil
 
 import pytest
 from fake_run import DATASET, RUN, change, write_run
 
 from sega_utils.__main__ import main
 from sega_utils.core import artifacts, paths, records, schema
+from sega_utils.report import tables
 from sega_utils.studies import publish, reproduce
 
 REFERENCE = f"reference/{RUN}"
@@ -111,6 +113,41 @@ def test_publishing_leaves_out_what_was_measured_on_classifiers_that_are_gone(pu
         )
     assert publish.publish(RUN, DATASET)["deleted"] == 1
     assert [file.name for file in (published / "records/shift").glob("*.json")] == ["sega-net-seed0.json"]
+
+
+def test_a_run_that_lacks_a_stage_confirms_nothing_of_it(published, capsys):
+    shutil.rmtree(paths.artifact(RUN, DATASET, "records") / "training")
+    assert main(["verify", "--run", RUN, "--dataset", DATASET, "--reference", REFERENCE]) == 1
+    assert "Not measured by this run, so that it confirms nothing of them: training" in capsys.readouterr().out
+    assert len(reproduce.lacking(RUN, DATASET, REFERENCE)["training"]) == 4
+
+
+def test_what_a_run_is_free_to_leave_out_is_no_stage_that_it_lacks(published, monkeypatch, capsys):
+    assert reproduce.FREE == "ablation"
+    monkeypatch.setattr(reproduce, "FREE", "training")  # which the run of the tests has
+    shutil.rmtree(paths.artifact(RUN, DATASET, "records") / "training")
+    assert reproduce.text(RUN, DATASET, REFERENCE)[1]
+
+
+@pytest.mark.parametrize(
+    ("ours", "same", "status"), [("reproduced", "yes", 0), ("not reproduced", "NO", 1), ("undecided", "", 0)]
+)
+def test_verdicts_that_contradict_each_other_do_not_agree(published, monkeypatch, ours, same, status):
+    said = {RUN: ours, REFERENCE: "reproduced"}
+    monkeypatch.setattr(tables, "claimed", lambda run, dataset: [{"claim": "it helps", "verdict": said[run]}])
+    rows = tables.verdicts_beside(RUN, DATASET, REFERENCE)
+    assert [(row["verdict"], row["reference"], row["same"]) for row in rows] == [(ours, "reproduced", same)]
+    assert main(["verify", "--run", RUN, "--dataset", DATASET, "--reference", REFERENCE]) == status
+
+
+def test_what_an_image_is_worth_is_compared_and_what_it_costs_is_not(published):
+    cost = {"seconds": 1.0, "peak_memory_gb": 0.5}
+    metrics = {"frechet": 2.0, "seconds_per_image": 0.1}
+    for name in ("variant-x", "kernel-x"):
+        records.write(RUN, DATASET, "efficiency", name, parameters={}, metrics=metrics, inputs={}, cost=cost)
+    found = reproduce.grouped(RUN, DATASET)
+    assert ("efficiency", "variant-x") in found and ("efficiency", "kernel-x") not in found
+    assert reproduce.quantities(found["efficiency", "variant-x"][0]) == {"frechet": 2.0}
 
 
 def test_nothing_to_compare_is_an_error(published, capsys):

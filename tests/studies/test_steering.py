@@ -36,3 +36,11 @@ def test_too_few_kept_images_say_nothing_and_a_table_of_others_is_refused(drawn)
     assert [row["prompt_id"] for row in steering.followed(pool, rows, real)] == [1]
     with pytest.raises(ValueError, match="9 rows for 10 candidates"):
         steering.followed(pool, rows[:-1], real)
+
+
+def test_what_a_filter_takes_of_each_word_is_counted_by_word():
+    claims = attributes.said(["a dark bag", "a dark, wide bag", "a light bag", "a bag"])
+    found = {row["word"]: row for row in steering.lost(claims, ["blur", "", "alignment", "blur"], "blur")}
+    assert list(found) == ["dark", "light", "wide"]
+    assert found["dark"] == {"attribute": "brightness", "word": "dark", "candidates": 2, "rejected": 50.0}
+    assert (found["light"]["rejected"], found["wide"]["rejected"]) == (0, 0)
