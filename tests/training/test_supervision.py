@@ -144,6 +144,16 @@ def test_an_objective_is_the_cross_entropy_and_the_weighted_sum_over_stages(tiny
     assert -0.9 <= added["source", 0.3] < 0  # three stages, each -1 .. 1
 
 
+@pytest.mark.parametrize(("name", "source"), [("class", [0, 1, 2, 3] * 2), ("CDS", range(8))])
+def test_ncds_leaves_the_other_view_out_and_cds_keeps_it(tiny, name, source):
+    torch.manual_seed(0)
+    objective = supervision.Objective(name, classifiers.build("resnet8-half", **tiny.shape()), tau=0.2)
+    stages, labels = [torch.randn(8, width) for width in (16, 32, 64)], torch.tensor([0, 1, 0, 1]).repeat(2)
+    q = [head(part)[0] for head, part in zip(objective.heads, stages, strict=True)]
+    wanted = sum(class_loss(part, labels, torch.tensor(source), tau=0.2) for part in q)
+    torch.testing.assert_close(objective.beside(stages, labels), wanted)
+
+
 def test_one_hot_targets_and_labels_are_the_same_and_each_call_makes_other_views(tiny):
     torch.manual_seed(0)
     model = classifiers.build("resnet8-half", **tiny.shape())
