@@ -163,6 +163,11 @@ def cross_entropy(model: nn.Module, images: torch.Tensor, targets: torch.Tensor)
     return F.cross_entropy(model(images).float(), targets)
 
 
+def weights_of(model: nn.Module, objective: Callable) -> list[nn.Parameter]:
+    """Return the weights that a training changes: the model's, and those of an objective that is a module itself."""
+    return [*model.parameters(), *(objective.parameters() if isinstance(objective, nn.Module) else ())]
+
+
 def smoothed(labels: torch.Tensor, n_classes: int, smoothing: float) -> torch.Tensor:
     """Return targets float32 (N, n_classes) of labels int64 (N,), a part of each spread evenly over all classes.
 
@@ -293,7 +298,7 @@ def prepare(
         compile: fuse the classifier's operations with torch.compile, which takes minutes at first and rounds otherwise.
         real_share: the first images of each batch, whose norms are split from those of all others; 0 splits none.
         averaging: decay of the running average of weights and statistics that is returned instead; 0 takes the last.
-        objective: takes the classifier in train mode, a batch and its targets, and returns the loss, float32.
+        objective: returns the float32 loss of a classifier in train mode, a batch and its targets; see ``weights_of``.
 
     Raises:
         ValueError: an unknown classifier, or as ``runtime.autocast``.
@@ -304,7 +309,7 @@ def prepare(
     if real_share:
         mixture.split_norms(model, real_share)
     kind, more = (torch.optim.AdamW, {}) if classifier in TRANSFORMERS else (torch.optim.SGD, SGD)
-    optimiser = kind(model.parameters(), lr, weight_decay=weight_decay, **more)
+    optimiser = kind(weights_of(model, objective), lr, weight_decay=weight_decay, **more)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: learning.one_cycle(step / steps))
     forward = torch.compile(model) if compile else model
     average, count = copy.deepcopy(model) if averaging else model, itertools.count()
