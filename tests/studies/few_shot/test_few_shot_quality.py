@@ -33,8 +33,8 @@ def standard(world):
     return quality.standard_of(world, quality.judge_of(PLACE, SPLIT, world))
 
 
-def measured(groups=quality.GROUPS):
-    return quality.measure_split(PLACE, SPLIT, [0], list(groups), PLAN)
+def measured(groups=quality.GROUPS, place=PLACE):
+    return quality.measure_split(place, SPLIT, [0], list(groups), PLAN)
 
 
 def test_only_arms_that_draw_images_are_measured_and_only_at_some_shots():
@@ -150,8 +150,10 @@ def test_the_table_has_means_over_splits_and_says_that_it_is_no_fid():
 
 def test_the_table_is_written_beside_the_others():
     measured(["method", "baseline"])
+    measured(["method"], PLACE._replace(features="style"))  # whose images another generator draws
     found = tables.write(*PLACE[:2], PLAN)["few_shot-quality"]
-    assert [row["arm"] for row in found] == [quality.REAL, "MixUp", "SAGE"]
+    assert [row["arm"] for row in found] == [quality.REAL, "MixUp", "SAGE", quality.REAL, "SAGE"]
+    assert [row["features"] for row in found] == ["network"] * 3 + ["style"] * 2
     kept = artifacts.load_csv(paths.artifact(*PLACE[:2], "tables") / "few_shot-quality.csv")
     assert [row["arm"] for row in kept] == [row["arm"] for row in found]
 
