@@ -73,19 +73,21 @@ def measure_groups(args: argparse.Namespace) -> None:
     ),
     ("--splits", {"type": int, "nargs": "+", "help": "which of the plan's, from 0 on; all if absent"}),
     ("--draws", {"type": int, "help": "of the few images for each split, instead of the plan's"}),
-    ("--groups", {"nargs": "+", "help": "baseline, method, control, ours, other; all if absent"}),
+("--groups", {"nargs": "+", "help": "baseline, method, control, ours, other; all if absent"}),
+    ("--quality", {"action": "store_true", "help": "measure the images that arms draw, too"}),
     ("--brief", {"action": "store_true", "help": "print no tables"}),
 )
 def measure_few_shots(args: argparse.Namespace) -> None:
     """Tune arms on seen classes, measure them on few images of unseen ones, as planned; a killed run goes on."""
     from sega_utils.core import runtime
-    from sega_utils.studies.few_shot import campaign, plan as few_plan, tables
+    from sega_utils.studies.few_shot import campaign, plan as few_plan, quality, tables
 
     plan = few_plan.read(args.file)
     features = args.features or plan["primary"]["features"]
     place, splits = few_plan.place_of(plan, args.run, args.dataset, features), few_plan.splits_of(plan, args.dataset)
     draws, groups = list(range(args.draws or plan["draws"])), args.groups or list(campaign.GROUPS)
     jobs = [(place, split, draws, groups, plan) for i, split in enumerate(splits) if i in (args.splits or range(99))]
-    runtime.map_workers(campaign.measure_split, jobs, workers=args.workers, label="splits")
+    measure = quality.measure_split if args.quality else campaign.measure_split
+    runtime.map_workers(measure, jobs, workers=args.workers, label="splits")
     found = tables.write(args.run, args.dataset, plan)
     show({} if args.brief else found)

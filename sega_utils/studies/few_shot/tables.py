@@ -1,7 +1,7 @@
 """The tables of few shots, as files."""
 
 from sega_utils.core import artifacts, paths, records
-from sega_utils.studies.few_shot import campaign, claims, rows, worlds
+from sega_utils.studies.few_shot import campaign, claims, quality, rows, worlds
 
 
 def write(run: str, dataset: str, plan: dict) -> dict[str, list[dict]]:
@@ -11,5 +11,6 @@ def write(run: str, dataset: str, plan: dict) -> dict[str, list[dict]]:
     tables["few_shot-claims"] = [
         {"features": kind} | row for kind in worlds.FEATURES for row in claims.claim_rows(found, kind)
     ]
+    tables["few_shot-quality"] = quality.rows(found)
     artifacts.save_tables(paths.artifact(run, dataset, "tables"), tables)
     return tables

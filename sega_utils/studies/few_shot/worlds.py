@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from functools import lru_cache
+from pathlib import Path
 from typing import NamedTuple
 
 import torch
@@ -184,14 +185,21 @@ def network_of(place: Place, split: Split, seen: Dataset, digest: str) -> nn.Mod
         ArtifactError: the file is damaged, or of other seen images.
     """
     file = paths.artifact(place.run, place.dataset, "few-shot") / f"network-{split.name()}-{place.steps}.safetensors"
-    data = turned(seen)
-    if not file.exists():
-        model = classifiers.train_classifier(data, steps=place.steps)
-        learning.save_network(file, model, {"seen": digest})
-    build = lambda *_: classifiers.build("resnet8-half", **data.shape())
-    model = learning.load_network(file, build, what="network of few shots")
+    model = kept_classifier(file, turned(seen), steps=place.steps, meta={"seen": digest})
     check_seen(model.meta, digest, "network")
     return model
+
+
+def kept_classifier(file: Path, data: Dataset, *, steps: int, meta: dict) -> nn.Module:
+    """Return the classifier of a file, with its ``meta``; where there is no file, it is trained and kept there.
+
+    Raises:
+        ArtifactError: the file is damaged.
+    """
+    if not file.exists():
+        learning.save_network(file, classifiers.train_classifier(data, steps=steps), meta)
+    build = lambda *_: classifiers.build("resnet8-half", **data.shape())
+    return learning.load_network(file, build, what="network of few shots")
 
 
 def generator_of(place: Place, split: Split, seen: Dataset) -> linear.State | style.State:
