@@ -154,6 +154,9 @@ def tables(found: dict) -> list[tuple[str, str, list[dict]]]:
         if "test_synthetic" in arm:
             name = f"the same + {inside['augmenter']}"
             block.append({"arm": name, "cross-validation (%)": "", "test (%)": arm["test_synthetic"]})
+    if "by_name" in outside:
+        name = "without a single label, from the class names alone"
+        block.append({"arm": name, "cross-validation (%)": "", "test (%)": outside["by_name"]})
     knew = f"Another block: this network has seen {outside.get('images', '')}, maybe some like these."
     beside = [row | {"augmenter": f"{row['augmenter']}, beside"} for row in outside.get("gates", ())]
     again = f"The same in features of {outside.get('backbone')}, beside; it refuses nothing."

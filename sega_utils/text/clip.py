@@ -10,7 +10,7 @@ import torch
 
 from sega_utils.core import artifacts, learning, paths, schema
 from sega_utils.data.images import resize
-from sega_utils.text import attributes
+from sega_utils.text import attributes, outside_clip
 
 EMBED_DIM, CONTEXT, SIDE = 128, 16, 32
 EMBEDDED = {  # a stand-in of about 0.4 M parameters in open_clip's architecture, for 32x32 grey images
@@ -27,11 +27,12 @@ class Clip:
         dim: length of the embeddings.
         temperature: the learned softmax temperature, 1 / exp(logit scale).
         sha256: digest of the weights.
+        meta: of the checkpoint; empty for a model that this project has not trained.
     """
 
     def __init__(self, model: torch.nn.Module, tokenize, *, image_size: int, mean, std, sha256: str):
         self.model = model.eval().requires_grad_(False)
-        self.tokenize, self.image_size, self.sha256 = tokenize, image_size, sha256
+        self.tokenize, self.image_size, self.sha256, self.meta = tokenize, image_size, sha256, {}
         self.device = next(model.parameters()).device
         self.mean, self.std = (torch.tensor(v, device=self.device).view(1, -1, 1, 1) for v in (mean, std))
         self.temperature = float(1 / model.logit_scale.exp())
@@ -69,17 +70,22 @@ def embed(clip: Clip, images: torch.Tensor, batch: int = 500) -> torch.Tensor:
 
 
 def load_clip(name: str | Path, device: torch.device | str = "cpu") -> Clip:
-    """Load the embedded stand-in or any open_clip model.
+    """Load the embedded stand-in, the one of the extra ``outside``, or any open_clip model.
 
     Args:
-        name: path of a checkpoint written by ``save_clip``, or ``MODEL:PRETRAINED`` where MODEL is one of
-            ``open_clip.list_models()`` and PRETRAINED a tag of it or the path of its weights.
+        name: path of a checkpoint written by ``save_clip``; ``outside`` for that of ``outside_clip``; or
+            ``MODEL:PRETRAINED`` where MODEL is one of ``open_clip.list_models()`` and PRETRAINED a tag of it or the
+            path of its weights.
 
     Raises:
-        ValueError: no such model or tag; FileNotFoundError, ArtifactError: no such or a damaged checkpoint.
+        ValueError: no such model or tag, or the extra is not installed; FileNotFoundError, ArtifactError: no such or a
+            damaged checkpoint.
     """
     if str(name).endswith(".safetensors") and ":" not in str(name):
         return load_own(Path(name), device)
+    if name == outside_clip.NAME:
+        model, settings = outside_clip.load(device)
+        return Clip(model, **settings)
     return load_foreign(str(name), device)
 
 
@@ -100,8 +106,8 @@ def load_foreign(name: str, device: torch.device | str) -> Clip:
     model_name, _, pretrained = name.partition(":")
     if model_name not in open_clip.list_models() or not pretrained:
         raise ValueError(
-            f"unknown CLIP {name!r}; give a .safetensors file of this project or MODEL:PRETRAINED "
-            f"with MODEL one of open_clip.list_models(), e.g. 'ViT-B-32:laion2b_s34b_b79k'"
+            f"unknown CLIP {name!r}; give a .safetensors file of this project, {outside_clip.NAME} or "
+            f"MODEL:PRETRAINED with MODEL one of open_clip.list_models(), e.g. 'ViT-B-32:laion2b_s34b_b79k'"
         )
     if not Path(pretrained).exists() and pretrained not in open_clip.list_pretrained_tags_by_model(model_name):
         raise ValueError(

@@ -98,6 +98,9 @@ def test_the_second_line_says_what_outside_images_are_worth_or_how_to_try_them(f
         "lite0, fine-tuned",
         "the same + glico",
     ]
+    found["outside"]["by_name"] = 35.0
+    (block,) = (rows for heading, _, rows in verdict.tables(found) if heading == "With outside images")
+    assert list(block[-1].values()) == ["without a single label, from the class names alone", "", 35.0]
     headings = [heading for heading, *_ in verdict.tables(found)]
     assert headings.index("With outside images") == headings.index("Accuracy") + 1, "a block of its own"
 

@@ -140,7 +140,7 @@ def test_an_open_clip_model_is_loaded_from_a_local_file(foreign, no_network):
     [
         (
             "ViT-Z-99:openai",
-            "unknown CLIP 'ViT-Z-99:openai'; give a .safetensors file of this project or MODEL:PRETRAINED",
+            "unknown CLIP 'ViT-Z-99:openai'; give a .safetensors file of this project, outside or MODEL:PRETRAINED",
         ),
         ("ViT-B-32", "unknown CLIP 'ViT-B-32'"),
         ("ViT-B-32:", "unknown CLIP"),

@@ -20,6 +20,7 @@ from sega_utils.studies.judge import (
     verdict as numbers,
 )
 from sega_utils.studies.judge.arms import ARMS, Job, Plan
+from sega_utils.text import outside_clip
 
 SHARES = (0.5, 0.75)  # of the training images, for the learning curve
 
@@ -218,6 +219,8 @@ class Judgement:
         chosen = max(arms, key=lambda arm: arm["cv"])
         self.known = logits[chosen["how"]]
         found = {"backbone": self.plan.backbone, "images": record["images"], "arms": arms}
+        if self.plan.backbone == outside.LITE0 and outside_clip.is_installed():
+            found["by_name"] = 100 * judge_outside.by_name(*asked[:4])["accuracy"]
         return found | self.instruments() | chosen
 
     def instruments(self) -> dict:

@@ -6,12 +6,14 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch.nn import functional as F
 
 from sega_utils.core import artifacts, records
 from sega_utils.data import decoding, folders, outside
 from sega_utils.data.images import from_uint8
-from sega_utils.studies.judge import arms as judge_arms, folder as judge_folder
+from sega_utils.studies.judge import arms as judge_arms, folder as judge_folder, verdict as numbers
 from sega_utils.studies.judge.arms import STAGE, Plan
+from sega_utils.text import clip, outside_clip
 from sega_utils.training.recipes import slug
 
 STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)  # C of scikit-learn: smaller is smoother
@@ -151,6 +153,32 @@ def fit_all(
         extra = (drawn, classes[: int(train.sum())].numpy())
         more.append(fit(*own, balanced=plan.balanced, extra=extra)[0].logits(known[~train]))
     return tensors | ({"with_pools": torch.stack(more)} if more else {}), model.strength, score
+
+
+def by_name(run: str, dataset: str, plan: Plan, pictures: judge_folder.Pictures) -> dict:
+    """Return the record of what the names of the classes reach on the test images, 0 .. 1, without training.
+
+    Each image goes to the name that is nearest to it for ``outside_clip``. Of the training images only the mean of
+    their features is used, as the centre, and none of their labels.
+
+    Raises:
+        ValueError, ArtifactError: as ``outside_clip.load``.
+    """
+    folder = judge_folder.place(run, dataset)
+    judged, known = judge_folder.load(folder), clip.load_clip(outside_clip.NAME)
+    names = [name.replace("_", " ") for name in judged.data.class_names]
+    labels = judged.data.labels[judged.tests]
+    inputs = {"clip": known.sha256, "pictures": artifacts.digest_json([pictures.digests, judged.tests.tolist()])}
+
+    def made() -> dict:
+        features = features_of(folder, pictures, outside.load(outside.LITE0))
+        places = F.normalize(features[judged.tests] - features[~judged.tests].mean(0), dim=1)
+        hits = (places @ known.encode_text(names).T).argmax(1) == labels
+        weights = numbers.weights_of(labels, balanced=plan.balanced)
+        return {"accuracy": float(hits.double() @ weights), "n_test": len(labels)}
+
+    parameters = {"names": "; ".join(names), "balanced": plan.balanced}
+    return records.once(run, dataset, STAGE, "outside-names", parameters=parameters, inputs=inputs, measure=made)
 
 
 def features_of(folder: Path, pictures: judge_folder.Pictures, network: outside.Outside) -> torch.Tensor:
