@@ -67,14 +67,8 @@ class Generator(nn.Module):
         self, *, n_classes: int, channels: int = 1, z_dim: int = 64, width: int = 192, depth: int = 1, side: int = 32
     ):
         super().__init__()
-        self.settings = {
-            "n_classes": n_classes,
-            "channels": channels,
-            "z_dim": z_dim,
-            "width": width,
-            "depth": depth,
-            "side": side,
-        }
+        self.settings = {"n_classes": n_classes, "channels": channels, "z_dim": z_dim}
+        self.settings |= {"width": width, "depth": depth, "side": side}
         self.n_classes, self.channels, self.z_dim, self.width, self.side = n_classes, channels, z_dim, width, side
         sizes = widths(width, side)
         self.project = nn.Linear(z_dim, width * 16)
@@ -321,11 +315,15 @@ class Duel:
         z = self.latents(len(labels), rng)
         fakes = self.run(self.generator, z, labels)
         loss = self.loss.generator(self.run(self.critic, self.seen(fakes, rng), labels))
-        apart = lambda a, b: (a - b).abs().flatten(1).mean(1)
-        ratio = apart(*fakes.chunk(2)) / apart(*z.chunk(2))
-        learning.update(loss + self.mode_seeking / (ratio.mean() + 1e-5), self.optimisers[0])
+        learning.update(loss + self.extra(z, labels, fakes), self.optimisers[0])
         self.critic.requires_grad_(True)
         return {"generator": loss}
+
+    def extra(self, z: torch.Tensor, labels: torch.Tensor, fakes: torch.Tensor) -> torch.Tensor | float:
+        """Return what the generator descends besides its loss, of fakes that it drew: the mode-seeking term."""
+        apart = lambda a, b: (a - b).abs().flatten(1).mean(1)
+        ratio = apart(*fakes.chunk(2)) / apart(*z.chunk(2))
+        return self.mode_seeking / (ratio.mean() + 1e-5)
 
 
 def forward(network: torch.nn.Module, *inputs: torch.Tensor, bf16: bool) -> torch.Tensor:

@@ -3,7 +3,7 @@
 Notebooks use: ablate.run_entry, benchmark.kernel_rows, benchmark.measure, efficiency.REAL_IMAGES,
 efficiency.efficiency_rows, efficiency.kinds, efficiency.measure_alone, efficiency.score, entries.COMPONENTS,
 entries.FRACTION, entries.ablation_rows, entries.choose, entries.read, entries.time_left, entries.yield_rows,
-few_shot.arms.ARMS, few_shot.arms.EACH, few_shot.arms.edited, few_shot.arms.measure, few_shot.arms.raw,
+few_shot.arms.ARMS, few_shot.draws.EACH, few_shot.draws.edited, few_shot.arms.measure, few_shot.draws.raw,
 few_shot.campaign.STAGE, few_shot.campaign.on_record, few_shot.claims.claim_rows, few_shot.plan.place_of,
 few_shot.plan.read, few_shot.plan.splits_of, few_shot.rows.arm_rows, few_shot.rows.primary_rows, few_shot.worlds.inner,
 few_shot.worlds.task_of, few_shot.worlds.world_of, flare.arms.ARMS, flare.arms.pool_of, flare.campaign.coverage,

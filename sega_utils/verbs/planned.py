@@ -73,7 +73,7 @@ def measure_groups(args: argparse.Namespace) -> None:
     ),
     ("--splits", {"type": int, "nargs": "+", "help": "which of the plan's, from 0 on; all if absent"}),
     ("--draws", {"type": int, "help": "of the few images for each split, instead of the plan's"}),
-("--groups", {"nargs": "+", "help": "baseline, method, control, ours, other; all if absent"}),
+    ("--groups", {"nargs": "+", "help": "baseline, method, control, ours, other; all if absent"}),
     ("--quality", {"action": "store_true", "help": "measure the images that arms draw, too"}),
     ("--brief", {"action": "store_true", "help": "print no tables"}),
 )

@@ -1,6 +1,7 @@
 """The campaign of few shots: arms are tuned on seen classes, then measured on unseen ones; all of it is resumable."""
 
 from collections import defaultdict
+from collections.abc import Iterable
 from statistics import mean
 
 from sega_utils.core import artifacts, records
@@ -8,7 +9,7 @@ from sega_utils.studies.few_shot import arms, worlds
 from sega_utils.studies.few_shot.worlds import Place, Split
 
 STAGE = "few-shot"
-GROUPS = ("baseline", "method", "control", "ours", "other")
+GROUPS = ("baseline", "method", "control", "ours", "other", "adapted")
 
 
 def named(group: str) -> list[str]:
@@ -20,6 +21,11 @@ def named(group: str) -> list[str]:
     if group not in GROUPS:
         raise ValueError(f"unknown group {group!r}; known are {', '.join(GROUPS)}")
     return [name for name, arm in arms.ARMS.items() if arm.group == group]
+
+
+def able(names: Iterable[str], shots: int) -> list[str]:
+    """Return those arms that can do with so few images of a class."""
+    return [name for name in names if arms.ARMS[name].least <= shots]
 
 
 def asked(place: Place, split: Split, group: str) -> dict:
@@ -44,8 +50,8 @@ def tune(place: Place, split: Split, group: str, shots: list[int], draws: int) -
         for k in shots:
             for draw in range(draws):
                 task = worlds.task_of(world, k, draw)
-                for name, settings in tried.items():
-                    for i, score in enumerate(arms.measure(world, task, name, settings, draw)):
+                for name in able(tried, k):
+                    for i, score in enumerate(arms.measure(world, task, name, tried[name], draw)):
                         found[name, k][i].append(score)
         best: dict = {"tuned": {name: {} for name in tried}, "scores": {name: {} for name in tried}}
         for (name, k), scores in found.items():
@@ -90,7 +96,7 @@ def measure_draw(place: Place, split: Split, draw: int, group: str, tuned: dict,
         found = {}
         for k in shots:
             task = worlds.task_of(world, k, draw)
-            found[str(k)] = {n: arms.measure(world, task, n, [used[n][str(k)]], draw)[0] for n in names}
+            found[str(k)] = {n: arms.measure(world, task, n, [used[n][str(k)]], draw)[0] for n in able(names, k)}
         return {"arms": found, "n_test": len(world.query.labels)}
 
     parameters = asked(place, split, group) | {"draw": draw, "shots": ", ".join(map(str, shots))}

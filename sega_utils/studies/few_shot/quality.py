@@ -15,7 +15,7 @@ from sega_utils.augmenters import base
 from sega_utils.core import artifacts, paths, records, runtime
 from sega_utils.data import catalogue
 from sega_utils.data.images import take
-from sega_utils.studies.few_shot import arms, campaign, worlds
+from sega_utils.studies.few_shot import arms, campaign, draws, worlds
 from sega_utils.studies.few_shot.worlds import Place, Split, World
 from sega_utils.training import classifiers
 
@@ -39,7 +39,7 @@ class Standard(NamedTuple):
     judge: nn.Module
     some: torch.Tensor
     rest: torch.Tensor
-    real: arms.Drawn
+    real: draws.Drawn
 
 
 def check(place: Place) -> None:
@@ -72,13 +72,13 @@ def judge_of(place: Place, split: Split, world: World) -> nn.Module:
 
 def standard_of(world: World, judge: nn.Module) -> Standard:
     """Return what a world's drawn images are held against; each class gives fewer where half of its images are."""
-    each = min(arms.EACH, int(world.query.labels.bincount().min()) // 2)
+    each = min(draws.EACH, int(world.query.labels.bincount().min()) // 2)
     index, _ = catalogue.pick(world.query, 2 * each)
     some, apart = (part.flatten() for part in index.view(-1, 2, each).unbind(1))
     features = world.features["query"]
     others = torch.ones(len(features), dtype=torch.bool).index_fill(0, apart, False)
     real = take(world.query, apart)
-    return Standard(judge, features[some], features[others], arms.even(real.images, real.labels))
+    return Standard(judge, features[some], features[others], draws.even(real.images, real.labels))
 
 
 def distinct(images: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
@@ -87,7 +87,7 @@ def distinct(images: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
     return torch.cat((torch.ones(1, dtype=torch.bool), ~again))
 
 
-def judged(world: World, standard: Standard, drawn: arms.Drawn) -> dict[str, float]:
+def judged(world: World, standard: Standard, drawn: draws.Drawn) -> dict[str, float]:
     """Return the quality of drawn images.
 
     Returns:
@@ -137,7 +137,7 @@ def measure(place: Place, split: Split, group: str, tuned: dict, shots: list[int
         return {"quality": quality}
 
     parameters = campaign.asked(place, split, group) | {"draw": DRAW, "shots": ", ".join(map(str, shots))}
-    parameters |= {"judge_steps": STEPS, "each": arms.EACH}
+    parameters |= {"judge_steps": STEPS, "each": draws.EACH}
     name = f"{place.features}-quality-{split.name()}-{group}"
     return records.once(
         place.run, place.dataset, campaign.STAGE, name, parameters=parameters, inputs=inputs, measure=found

@@ -62,6 +62,7 @@ class World(NamedTuple):
         latents: of the seen images, in ``generator``.
         parts: labels int64 (N,) of the seen images by ``classes`` and by ``clusters``, -1 for an image left out.
         editing: atoms and codes by name. moments: of the seen features.
+        place, split: whose world it is, for what an arm trains once and keeps.
     """
 
     seen: Dataset
@@ -76,6 +77,8 @@ class World(NamedTuple):
     moments: transfer.Moments
     centre: torch.Tensor
     features: dict[str, torch.Tensor]
+    place: Place
+    split: Split
 
     def encode(self, images: torch.Tensor) -> torch.Tensor:
         """Return features float32 (N, d) of length 1, from the seen images' centre.
@@ -178,13 +181,18 @@ def check_seen(meta: dict, digest: str, what: str) -> None:
         )
 
 
+def file_of(place: Place, name: str) -> Path:
+    """Return where something that is trained once is kept."""
+    return paths.artifact(place.run, place.dataset, "few-shot") / f"{name}.safetensors"
+
+
 def network_of(place: Place, split: Split, seen: Dataset, digest: str) -> nn.Module:
     """Return a classifier of the seen classes in four orientations, trained once, whose features all arms use.
 
     Raises:
         ArtifactError: the file is damaged, or of other seen images.
     """
-    file = paths.artifact(place.run, place.dataset, "few-shot") / f"network-{split.name()}-{place.steps}.safetensors"
+    file = file_of(place, f"network-{split.name()}-{place.steps}")
     model = kept_classifier(file, turned(seen), steps=place.steps, meta={"seen": digest})
     check_seen(model.meta, digest, "network")
     return model
@@ -206,7 +214,7 @@ def generator_of(place: Place, split: Split, seen: Dataset) -> linear.State | st
     """Return what draws images: the linear generator, or the style autoencoder, which is trained once."""
     if place.features != "style":
         return linear.fit(seen.images, seen.labels, num_classes=len(split.seen), components=place.components)
-    file = paths.artifact(place.run, place.dataset, "few-shot") / f"style-{split.name()}.safetensors"
+    file = file_of(place, f"style-{split.name()}")
     if not file.exists():
         artifacts.save_tensors(file, *style.fit(seen.images, seen.labels, num_classes=len(split.seen), steps=STYLE))
     return artifacts.load_tensors(file)
@@ -236,9 +244,7 @@ def editing_of(place: Place, split: Split, world: World) -> dict[str, sage.Editi
         ArtifactError: the file is damaged, or of other seen images.
     """
     kind = "style-" if place.features == "style" else ""
-    file = (
-        paths.artifact(place.run, place.dataset, "few-shot") / f"atoms-{kind}{split.name()}-{place.atoms}.safetensors"
-    )
+    file = file_of(place, f"atoms-{kind}{split.name()}-{place.atoms}")
     learnt = {"classes": ("classes", LAMBDA), "clusters": ("clusters", LAMBDA)}
     learnt |= {"lambda 0": ("classes", 0.0)} if split.final else {}  # a control, which is not tuned
     if file.exists():
@@ -292,7 +298,8 @@ def world_of(place: Place, split: Split) -> World:
     parts = {"classes": seen.labels, "turned": upside.labels}
     parts["clusters"] = clustered(latents, seen.labels, place.clusters)
     empty = transfer.Moments(*[torch.empty(0)] * 4)
-    world = World(seen, pool, query, digest, network, generator, latents, parts, {}, empty, torch.empty(0), {})
+    known = (seen, pool, query, digest, network, generator, latents, parts)
+    world = World(*known, {}, empty, torch.empty(0), {}, place, split)
     plain = world.plain(seen.images)
     world = world._replace(centre=plain.mean(0), moments=transfer.moments(unit(plain - plain.mean(0)), seen.labels))
     features = {"classes": unit(plain - plain.mean(0)), "pool": world.encode(pool.images)}

@@ -6,7 +6,7 @@ from six_classes import PLACE
 
 from sega_utils.augmenters import fusion, linear, sage
 from sega_utils.core import runtime
-from sega_utils.studies.few_shot import arms, campaign, heads, worlds
+from sega_utils.studies.few_shot import arms, campaign, draws, heads, worlds
 
 SPLIT = worlds.split_of(6, (1, 4))
 
@@ -17,7 +17,7 @@ def world():
 
 
 def drawn(world, task, **settings):
-    return arms.edited(world, task, runtime.generator(0), **settings)
+    return draws.edited(world, task, runtime.generator(0), **settings)
 
 
 def test_every_arm_has_an_accuracy_for_each_of_its_settings_and_gives_it_again(world):
@@ -45,7 +45,7 @@ def test_without_strength_age_inverts_and_sage_is_the_class_embedding(world):
     latents = linear.invert(world.generator, task.few.images)
     inverted = linear.render(world.generator, latents)
     images, labels, _ = drawn(world, task, mapped=False, adaptive=False)
-    assert labels.tolist() == [0] * arms.EACH + [1] * arms.EACH
+    assert labels.tolist() == [0] * draws.EACH + [1] * draws.EACH
     assert torch.allclose(images[:2], inverted[:2], atol=1e-6) and torch.allclose(images[-1], inverted[3], atol=1e-6)
     images, _, _ = drawn(world, task)
     basis = sage.class_basis(world.editing["classes"].means, 3)
@@ -78,18 +78,18 @@ def test_raw_offsets_outside_the_class_means_change_no_class_embedding(world):
     task = worlds.task_of(world, 1, 0)
     latents = linear.invert(world.generator, task.few.images)
     span = sage.class_basis(world.editing["classes"].means, 3).directions[0]
-    images, _, _ = arms.raw(world, task, runtime.generator(0), alpha=0.01, outside=True)
-    added = (linear.invert(world.generator, images)[: arms.EACH] - latents[0])[:, 0]
-    whole, _, _ = arms.raw(world, task, runtime.generator(0), alpha=0.01)
-    free = (linear.invert(world.generator, whole)[: arms.EACH] - latents[0])[:, 0]
+    images, _, _ = draws.raw(world, task, runtime.generator(0), alpha=0.01, outside=True)
+    added = (linear.invert(world.generator, images)[: draws.EACH] - latents[0])[:, 0]
+    whole, _, _ = draws.raw(world, task, runtime.generator(0), alpha=0.01)
+    free = (linear.invert(world.generator, whole)[: draws.EACH] - latents[0])[:, 0]
     # the few image itself is cut to the span first, so that only what all draws share is left along the means
     assert float((added - added.mean(0)).matmul(span).norm()) < 0.3 * float((free - free.mean(0)).matmul(span).norm())
 
 
 def test_policies_of_papers_change_the_few_images_and_the_seed_says_how(world):
     task = worlds.task_of(world, 2, 0)
-    real = task.few.images[arms.starts(task)[1]]
-    for name in campaign.named("other"):
+    real = task.few.images[draws.starts(task)[1]]
+    for name in arms.OTHER:
         once, again, other = (arms.ARMS[name].draw(world, task, runtime.generator(seed))[0] for seed in (0, 0, 1))
         assert torch.equal(once, again) and once.shape == real.shape and not torch.equal(once, real), name
         assert torch.equal(once, other) == (name not in {"mango", "separately"}), name
@@ -98,9 +98,9 @@ def test_policies_of_papers_change_the_few_images_and_the_seed_says_how(world):
 
 def test_mixed_images_join_both_classes_with_weights_that_add_up(world):
     task = worlds.task_of(world, 2, 0)
-    images, labels, weights = arms.mixed(world, task, runtime.generator(0), name="mixup")
-    assert len(images) == len(labels) == len(weights) > 2 * arms.EACH
-    assert float(weights.sum()) == pytest.approx(2 * arms.EACH, rel=1e-5)
+    images, labels, weights = draws.mixed(world, task, runtime.generator(0), name="mixup")
+    assert len(images) == len(labels) == len(weights) > 2 * draws.EACH
+    assert float(weights.sum()) == pytest.approx(2 * draws.EACH, rel=1e-5)
 
 
 def test_the_real_images_and_the_drawn_ones_share_the_weight_as_the_ratio_says(world, monkeypatch):

@@ -43,11 +43,12 @@ def test_tuning_takes_the_best_trial_and_looks_at_inner_splits_alone(few, monkey
         campaign.tune(PLACE, SPLIT, "ablation", [1], 1)
 
 
-def test_every_arm_is_in_one_group_and_the_policies_of_papers_in_one_of_their_own():
+def test_every_arm_is_in_one_group_and_one_that_wants_ten_images_is_left_out_below():
     found = [name for group in campaign.GROUPS for name in campaign.named(group)]
     assert sorted(found) == sorted(arms.ARMS)
     names = ["mango", "smoothed", "fluctuated", "thresholded", "time and frequency", "separately"]
-    assert campaign.named("other") == names
+    assert campaign.named("other") == [*names, "SAGE, better half", "SAGE, random half"]
+    assert campaign.able(campaign.named("adapted"), 3) == [] != campaign.able(campaign.named("adapted"), 10)
 
 
 def made(accuracies: dict[str, list[list[float]]], k: int = 10) -> list[dict]:

@@ -5,7 +5,7 @@ import torch
 from six_classes import PLACE
 
 from sega_utils.core import runtime
-from sega_utils.studies.few_shot import arms, halves, worlds
+from sega_utils.studies.few_shot import draws, halves, worlds
 
 ALPHA = 2.0
 
@@ -27,19 +27,19 @@ def places(kept, images):
 
 def test_both_halves_are_of_the_same_edits_and_hold_as_many_of_each_class(world, task):
     rng = runtime.generator(0)
-    pool = torch.cat([arms.edited(world, task, rng, alpha=ALPHA)[0] for _ in range(2)])
-    worth = halves.scores(world, task, pool).view(2, 2, arms.EACH).transpose(0, 1).flatten(1)  # class by class
-    mine = torch.arange(4 * arms.EACH).view(2, 2, arms.EACH).transpose(0, 1).flatten(1)
+    pool = torch.cat([draws.edited(world, task, rng, alpha=ALPHA)[0] for _ in range(2)])
+    worth = halves.scores(world, task, pool).view(2, 2, draws.EACH).transpose(0, 1).flatten(1)  # class by class
+    mine = torch.arange(4 * draws.EACH).view(2, 2, draws.EACH).transpose(0, 1).flatten(1)
     found = {}
     for by in halves.BY:
         images, labels, weights = halves.halved(world, task, runtime.generator(0), alpha=ALPHA, by=by)
-        assert labels.tolist() == [0] * arms.EACH + [1] * arms.EACH and (weights == 1).all()
+        assert labels.tolist() == [0] * draws.EACH + [1] * draws.EACH and (weights == 1).all()
         found[by] = places(images, pool)
-        assert len({*found[by]}) == 2 * arms.EACH
-        assert [at // arms.EACH % 2 for at in found[by]] == labels.tolist()  # of the class it says
+        assert len({*found[by]}) == 2 * draws.EACH
+        assert [at // draws.EACH % 2 for at in found[by]] == labels.tolist()  # of the class it says
     for c in range(2):
-        best = mine[c][worth[c].argsort(descending=True)[: arms.EACH]].tolist()
-        assert {*found["score"][c * arms.EACH :][: arms.EACH]} == {*best}
+        best = mine[c][worth[c].argsort(descending=True)[: draws.EACH]].tolist()
+        assert {*found["score"][c * draws.EACH :][: draws.EACH]} == {*best}
     assert {*found["random"]} != {*found["score"]}
 
 
@@ -49,11 +49,11 @@ def test_the_random_half_is_drawn_by_the_generator(world, task):
 
 
 def test_an_edit_is_scored_between_its_few_image_and_the_seen_image_nearest_to_that(world, task):
-    images, _, _ = arms.edited(world, task, runtime.generator(0), alpha=ALPHA)
+    images, _, _ = draws.edited(world, task, runtime.generator(0), alpha=ALPHA)
     found = halves.scores(world, task, torch.cat((images, images)))
     assert torch.equal(found[: len(images)], found[len(images) :])
     few, seen = world.encode(task.few.images), world.encode(world.seen.images)
-    for at, which in ((0, 0), (4, 1), (arms.EACH + 2, 5)):  # three few images of a class take turns
+    for at, which in ((0, 0), (4, 1), (draws.EACH + 2, 5)):  # three few images of a class take turns
         source = few[which]
         target = min(seen, key=lambda feature: float((feature - source).norm()))
         edit = world.encode(images[at : at + 1])[0]

@@ -6,7 +6,7 @@ from six_classes import PLACE
 
 from sega_utils.augmenters import base
 from sega_utils.core import artifacts, paths, records, runtime
-from sega_utils.studies.few_shot import arms, campaign, claims, quality, rows, tables, worlds
+from sega_utils.studies.few_shot import arms, campaign, claims, draws, quality, rows, tables, worlds
 from sega_utils.training import classifiers
 
 SPLIT = worlds.split_of(6, (1, 4))
@@ -17,7 +17,7 @@ PLAN = {"shots": [1, 3], "tuning": 1, "primary": {"shots": 1, "ours": "offsets i
 def small(monkeypatch):
     """Leave a few arms, a trial of each, and a judge that is trained for seconds."""
     monkeypatch.setattr(arms, "TRIALS", 1)
-    monkeypatch.setattr(arms, "EACH", 6)
+    monkeypatch.setattr(draws, "EACH", 6)
     monkeypatch.setattr(quality, "STEPS", 40)
     names = "real only", "MixUp", "offsets in features", "SAGE", "inverted only", "labels permuted", "soft mapping"
     monkeypatch.setattr(arms, "ARMS", {name: arms.ARMS[name] for name in names})
@@ -51,7 +51,7 @@ def test_images_are_those_of_the_tuned_settings_and_are_held_against_test_images
     found = next(r for r in measured(["method"]) if "quality" in r)["quality"]["1"]["SAGE"]
     alpha = campaign.settings_of(PLACE, SPLIT, ["method"], PLAN["shots"], 1)["SAGE"]["1"]["alpha"]
     task = worlds.task_of(world, 1, 0)
-    images, labels, _ = arms.edited(world, task, runtime.generator(0), alpha=alpha)
+    images, labels, _ = draws.edited(world, task, runtime.generator(0), alpha=alpha)
     features = world.encode(images)
     test = world.encode(world.query.images)
     left = [f for f in test if any(torch.allclose(f, other, atol=1e-5) for other in standard.rest)]
@@ -60,13 +60,13 @@ def test_images_are_those_of_the_tuned_settings_and_are_held_against_test_images
     assert found["recall"] == base.precision_recall(standard.some, features)["recall"]
     assert found["intra_class_distance"] == pytest.approx(base.intra_class_distance(images, labels))
     right = classifiers.predict(standard.judge, images) == labels
-    assert found["retention"] == pytest.approx(float(right.float().mean())) and found["n"] == 2 * arms.EACH
+    assert found["retention"] == pytest.approx(float(right.float().mean())) and found["n"] == 2 * draws.EACH
 
 
 def test_what_is_compared_and_what_stands_beside_the_arms_are_different_test_images_of_each_class(world, standard):
     images, labels, _ = standard.real
     apart = world.encode(images)
-    assert labels.bincount().tolist() == [arms.EACH] * 2 and len(standard.some) == 2 * arms.EACH
+    assert labels.bincount().tolist() == [draws.EACH] * 2 and len(standard.some) == 2 * draws.EACH
     assert len(standard.rest) == len(world.query.labels) - len(labels)
     assert torch.cdist(standard.some, apart, compute_mode="donot_use_mm_for_euclid_dist").min() > 1e-6
     assert torch.cdist(standard.rest, apart, compute_mode="donot_use_mm_for_euclid_dist").min() > 1e-6
