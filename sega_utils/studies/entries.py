@@ -11,6 +11,7 @@ from sega_utils.data import augment
 from sega_utils.evaluation import classified
 from sega_utils.studies import sift
 from sega_utils.training import mixture, recipes
+from sega_utils.training.supervision import SUPERVISIONS
 
 # The rows of the poster's table, which defines none of them. GAN: the generator is told the class. LLM: the latents
 # come from the prompts. Without either: a generator of the average class, and latents of the prior.
@@ -29,6 +30,7 @@ FILTER_ROWS |= {"random as all": {"choice": "random"}}
 SIFT_ROWS = {name: {"sift": name} for name in sift.SIFTS}
 SIFT_ROWS |= {f"random as {name}": {"sift": name, "sift_choice": "random"} for name in sift.SIFTS}
 NO_SYNTHETIC = {"synthetic": "none", "labels": "class"}  # the real images keep their labels
+SUPERVISED = NO_SYNTHETIC | {"mixing": "none", "policy": "none", "pixel": True}
 
 
 def on_top(own: dict, ratio: float) -> dict:
@@ -59,6 +61,7 @@ ABLATIONS = {
     "prompts": (("own", "shuffled"), lambda value, own: ({}, {"prompts": value})),
     "batches": (mixture.BATCHES, lambda value, own: ({"batches": value}, {})),
     "weight": ([0.001, 1000], lambda value, own: ({"weight": value}, {})),
+    "supervision": (tuple(SUPERVISIONS), lambda value, own: (SUPERVISED | {"supervision": value}, {})),
     "sift": (tuple(SIFT_ROWS), lambda value, own: ({}, SIFT_ROWS[value])),
 }
 REAL = "_real"  # ends the name of an entry's control: the same without synthetic images

@@ -20,11 +20,12 @@ from sega_utils.augmenters import pools
 from sega_utils.augmenters.base import generate, quota, select
 from sega_utils.core import artifacts, paths, records, runtime
 from sega_utils.data import catalogue
-from sega_utils.data.images import from_uint8
+from sega_utils.data.images import Dataset, from_uint8
 from sega_utils.text.clip import embed
 from sega_utils.training import classifiers, recipes
 from sega_utils.training.classifiers import train_classifier
 from sega_utils.training.recipes import SPEED, UNSAID, settings_of, slug
+from sega_utils.training.supervision import train_supervised
 
 
 def fit(inputs: dict, settings: dict, seed: int, device: str = "cpu") -> torch.nn.Module:
@@ -43,8 +44,11 @@ def fit(inputs: dict, settings: dict, seed: int, device: str = "cpu") -> torch.n
         clip, temperature = inputs["clip"], inputs["clip"].temperature * settings["temperature"]
         classes = inputs["class_embeddings"].T.to(clip.device)
         targets_of = lambda x, y: (embed(clip, x) @ classes / temperature).softmax(1)
-    settings = UNSAID | settings
-    names = ("classifier", "steps", "batch_size", "lr", "weight_decay", "pixel", "policy", "mixing", "ratio")
+    settings, budget = UNSAID | settings, ("classifier", "steps", "batch_size", "lr", "weight_decay")
+    if settings["supervision"]:
+        budgeted = {name: settings[name] for name in ("supervision", *budget)}
+        return train_supervised(only_real(real, settings), seed=seed, device=device, **budgeted)
+    names = (*budget, "pixel", "policy", "mixing", "ratio")
     return train_classifier(
         real,
         # the loss is linear in the targets, so that their sum is an image's weight
@@ -54,6 +58,18 @@ def fit(inputs: dict, settings: dict, seed: int, device: str = "cpu") -> torch.n
         device=device,
         **{name: settings[name] for name in (*names, "batches", *SPEED)},
     )
+
+
+def only_real(real: Dataset, settings: dict) -> Dataset:
+    """Return the real images, of which a supervised classifier sees two views each and nothing else.
+
+    Raises:
+        ValueError: settings that such a training cannot have.
+    """
+    needed = {"synthetic": "none", "labels": "class", "mixing": "none", "policy": "none", "pixel": True}
+    if other := {name: settings[name] for name, value in needed.items() if settings[name] != value}:
+        raise ValueError(f"supervision {settings['supervision']!r} is received with {other}; it goes with {needed}")
+    return real
 
 
 def chosen_of(inputs: dict, settings: dict) -> torch.Tensor:

@@ -39,10 +39,11 @@ SETTINGS = {
     "amount": 1,
     "temperature": 1.0,
 }
-# How a step is computed, and what else may be done with synthetic images (weight: of their loss), for those who ask
-# for it; at these defaults it is no part of the settings, and of no record.
+# How a step is computed, what else may be done with synthetic images (weight: of their loss), and what else a
+# classifier of real images may learn from (supervision), for those who ask for it; at these defaults it is no part of
+# the settings, and of no record.
 SPEED = {"precision": "float32", "compile": False}
-USE = {"batches": "mixed", "weight": 1.0}
+USE = {"batches": "mixed", "weight": 1.0, "supervision": ""}
 UNSAID = SPEED | USE
 # what a number among them may be, ends included; a text or a switch has its values where it is used
 LIMITS = {

@@ -199,6 +199,18 @@ def test_precision_reaches_the_training_and_the_record(run, trained):
 # resuming
 
 
+def test_supervision_is_a_training_of_its_own_on_real_images_alone(run, monkeypatch):
+    seen = []
+    monkeypatch.setattr(arms, "train_supervised", lambda real, **settings: seen.append((len(real.labels), settings)))
+    settings = recipes.settings_of("Std Aug", TUNED | {"supervision": "NCDS"})
+    inputs = pools.load_inputs(*RUN)
+    arms.fit(inputs, settings, 3)
+    expected = {"supervision": "NCDS", "steps": 2, "batch_size": 8, "seed": 3}
+    assert seen[0][0] == len(inputs["real"].labels) and seen[0][1].items() >= expected.items()
+    with pytest.raises(ValueError, match="supervision 'NCDS' is received with {'mixing': 'cutmix'}"):
+        arms.fit(inputs, settings | {"mixing": "cutmix"}, 3)
+
+
 def test_a_finished_run_is_not_repeated(run, trained):
     first = run_arm()
     assert run_arm() == first and len(trained) == 1
