@@ -1,10 +1,13 @@
 """Whether a classifier sees shapes or textures: how alike its features are where one of the two stays the same."""
 
+from collections.abc import Iterable
+
 import torch
 from torch import nn
 
-from sega_utils.core import runtime
+from sega_utils.core import numbers, runtime
 from sega_utils.data.images import batched, check_images
+from sega_utils.evaluation import classified
 from sega_utils.text import attributes
 
 TEXTURES, WAVES = 8, 5  # stripes a side
@@ -137,3 +140,20 @@ def shape_share(model: nn.Module, images: torch.Tensor, *, seed: int = 0) -> dic
     features = pooled_features(model, drawn.flatten(0, 1))
     shape, texture = correlations(features.unflatten(0, drawn.shape[:2])).mean(1).tolist()
     return shares(shape, texture) | {"rho_shape": shape, "rho_texture": texture}
+
+
+def shape_rows(run: str, dataset: str, arms: Iterable[str], seeds: Iterable[int], images: torch.Tensor) -> list[dict]:
+    """Return a row for each arm: the means over its seeds of what ``shape_share`` says of its classifiers.
+
+    Args:
+        images: float32 (N, C, S, S), whose silhouettes are filled; some hundreds say enough.
+
+    Raises:
+        ValueError, FileNotFoundError, ArtifactError: as ``shape_share`` and ``classified.load_classifier``.
+    """
+    rows, seeds = [], list(seeds)
+    for arm in arms:
+        found = [shape_share(classified.load_classifier(run, dataset, arm, seed)[0], images) for seed in seeds]
+        means = {name: numbers.summary(one[name] for one in found)["mean"] for name in found[0]}
+        rows.append({"arm": arm, "n": len(found)} | means)
+    return rows

@@ -22,9 +22,13 @@ ABLATIONS = {
     "m": "clusters a class (m)",
     "n_prompts": "prompts a class",
     "prompts": "prompts",
+    "batches": "how a step mixes real and synthetic images",
+    "weight": "weight of a synthetic image in the loss",
+    "supervision": "supervision after the stages, real images only",
+    "sift": "a further choice among what the filters keep",
     FRACTION: "fraction of the real data",
 }
-LOGARITHMIC = ("tau", "steps", "amount", "n_prompts")  # their values are steps of a factor
+LOGARITHMIC = ("tau", "steps", "amount", "n_prompts", "weight")  # their values are steps of a factor
 # value of an ablation: what it is
 VALUES = {
     "only real_duplicate": "only copies of real images",
@@ -36,6 +40,9 @@ VALUES = {
     "random as blur": "as many at random as blur",
     "random as all": "as many at random as all filters",
     "shuffled": "of other classes (shuffled)",
+    "random as density ratio": "as many at random as density ratio",
+    "random as teacher": "as many at random as teacher",
+    "views": "none, on two views of each image",
 }
 # why the filters of ``rules.FILTERS`` reject an image, in a few words
 REASONS = {

@@ -146,3 +146,11 @@ def test_what_has_no_shape_share_is_refused(few):
             shape.shape_share(model.eval(), images)
     with pytest.raises(ValueError, match="must be a float32 tensor"):
         shape.shape_share(model.eval(), few.double())
+
+
+def test_an_arms_row_is_the_mean_over_its_classifiers(monkeypatch):
+    said = {("a", 0): 0.2, ("a", 1): 0.4, ("b", 0): 0.5, ("b", 1): 0.5}
+    monkeypatch.setattr(shape.classified, "load_classifier", lambda run, dataset, arm, seed: ((arm, seed), "digest"))
+    monkeypatch.setattr(shape, "shape_share", lambda model, images: {"shape": said[model]})
+    rows = shape.shape_rows("mine", "fashion-mnist", ["a", "b"], [0, 1], torch.zeros(1, 1, 32, 32))
+    assert [(row["arm"], row["n"], round(row["shape"], 9)) for row in rows] == [("a", 2, 0.3), ("b", 2, 0.5)]
