@@ -88,7 +88,7 @@ def answer(trained: list[dict], shifted: list[dict], verdicts: list[dict]) -> st
     if lead := rival and paired(shifted, claims.corrupted, rival):
         parts.append(
             f"On corrupted test images it has {gained(lead)} points beside {rival}, the best there on real images "
-            f"alone: {told(lead)}."
+            f"alone: {told(lead)}. (These rivals are the best by test accuracy, which can only count against {OURS}.)"
         )
     return " ".join([*parts, counted(verdicts)])
 

@@ -44,6 +44,13 @@ def counted(rows: list[dict[str, str]]) -> str:
     )
 
 
+def plainly(rows: list[dict[str, str]]) -> str:
+    """Return in a plain sentence whether synthetic images help, by the rows' own words."""
+    gains = [row["question"] for row in rows if row["says"] == GAIN]
+    where = f"yes, in {len(gains)} of {len(rows)} settings: {'; '.join(gains)}" if gains else "not shown in any setting"
+    return f"Do synthetic images help, beside the best that can be done without them? {where[0].upper()}{where[1:]}."
+
+
 def row_of(question: str, chapter: str, drawn: str, beside: str, found: dict) -> dict[str, str]:
     """Return the row of a comparison; ``found`` holds ``diff``, ``ci_low``, ``ci_high`` and ``over``, or nothing."""
     row = {"question": question, "method": drawn, "beside": beside, "chapter": chapter}

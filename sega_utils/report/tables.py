@@ -247,8 +247,8 @@ def update_readme(run: str, dataset: str, readme: Path = README) -> Path:
     trained, shifted = belonging(run, dataset)["training"], evaluated(run, dataset, "shift")
     answered = sentences.answer(trained, shifted, claimed(run, dataset))
     rows = settled_by(run, dataset)
-    said = [answered, f"{settled.counted(rows)} {PRIMARIES}", markdown(rows)]
-    return fill(readme, {"answer": "\n\n".join(said), "results": "\n\n".join([*shown, caption])})
+    said = [f"**{settled.plainly(rows)}** {settled.counted(rows)} {PRIMARIES}", markdown(rows)]
+    return fill(readme, {"answer": "\n\n".join(said), "results": "\n\n".join([answered, *shown, caption])})
 
 
 def update_faults(page: Path = FAULTS) -> Path:

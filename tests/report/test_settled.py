@@ -50,3 +50,9 @@ def test_a_part_of_a_plan_is_no_answer(results, monkeypatch):
     for mine in pairs.values():
         mine.append(mine[0] | {"param_subset": 4, "robust": mine[0]["robust"] + 0.001})
     assert settled.of_robust(RUN, DATASET)["says"] == "a gain"
+
+
+def test_the_plain_sentence_names_where_there_is_a_gain_or_says_that_there_is_none():
+    rows = [{"question": "a", "says": "a loss"}, {"question": "b", "says": settled.GAIN}]
+    assert settled.plainly(rows).endswith("Yes, in 1 of 2 settings: b.")
+    assert settled.plainly(rows[:1]).endswith("Not shown in any setting.")

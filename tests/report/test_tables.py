@@ -204,12 +204,14 @@ def test_the_readme_gets_answer_and_tables_between_their_markers(run, tmp_path):
     tables.update_readme(RUN, DATASET, readme)
     text = readme.read_text(encoding="utf-8")
     (begin, end), (first, last) = tables.MARKERS.values()
-    assert text.startswith(f"# Title\n\n{begin}\nBeside Std Aug, SEGA-Net has +2.75 [+2.13, +3.37] points (3 seeds, ")
-    assert "1 not reproduced, 1 undecided, 7 cannot be compared.\n\nOf 0 primary comparisons, " in text
+    assert text.startswith(f"# Title\n\n{begin}\n**Do synthetic images help")
+    assert f"\n{first}\nBeside Std Aug, SEGA-Net has +2.75 [+2.13, +3.37] points (3 seeds, " in text
+    assert "setting.** Of 0 primary comparisons, " in text
     assert f"; 7 are not measured yet. {tables.PRIMARIES}\n\n| question |" in text
     assert f" |\n{end}\n\nBetween.\n" in text
     assert (
-        "Beside GAN-only, it has +2.42 [" in text and f"\n{first}\n| arm | accuracy (%), 10,000 test images |" in text
+        "Beside GAN-only, it has +2.42 [" in text
+        and "7 cannot be compared.\n\n| arm | accuracy (%), 10,000 test" in text
     )
     assert text.endswith(f"\n{last}\n\nThe rest | stays.\n") and "old" not in text
     assert "\n| SEGA-Net | 84.25 ± 0.25 | +2.75 [+2.13, +3.37] | 3 | 2.50 |\n" in text
