@@ -20,12 +20,13 @@ def rewrite(record: dict) -> dict:
         "attacks": of_attacks,
         "ablation": of_ablation,
         "shards": of_shards,
+        "few-shot": of_few_shot,
     }
     return forms.get(record.get("stage"), dict)(dict(record))
 
 
 def rewrite_all(root: Path) -> int:
-    """Rewrite every record below a folder that has no digest of its own yet; return how many there were.
+    """Rewrite every record below a folder that has not today's form, or no digest of its own; return how many had not.
 
     Raises:
         ArtifactError: a record is damaged, holds what no record may, or has a digest that is not its own.
@@ -35,8 +36,9 @@ def rewrite_all(root: Path) -> int:
         found = artifacts.load_json(file)
         if schema.DIGEST in found:
             schema.check_record(found, file)
+        changed = schema.sealed(rewrite({key: value for key, value in found.items() if key != schema.DIGEST}))
+        if changed == found:
             continue
-        changed = schema.sealed(rewrite(found))
         if problem := schema.wrong_value(changed):
             schema.refuse(file, problem)
         artifacts.save_json(file, changed)
@@ -123,3 +125,22 @@ def of_shards(record: dict) -> dict:
     """Return a record of shards: ``rejected`` by filter; the sigma of drawing is called as everywhere."""
     record |= {"param_sigma": record.pop("param_draw_sigma")} if "param_draw_sigma" in record else {}
     return under(record, "rejected", taken(record, "rejected_"))
+
+
+def of_few_shot(record: dict) -> dict:
+    """Return a record of few shots: rows of arm and number of images, where both were the names of keys."""
+    if isinstance(record.get("tuned"), dict):
+        scores = record.pop("scores")
+        record["tuned"] = [
+            {"arm": arm, "shots": int(k), "settings": settings, "score": scores[arm][k]}
+            for arm, part in record["tuned"].items()
+            for k, settings in part.items()
+        ]
+    by_shots = lambda found: [(k, arm, value) for k, part in found.items() for arm, value in part.items()]
+    if "arms" in record:
+        found = by_shots(record.pop("arms"))
+        record["accuracies"] = [{"arm": arm, "shots": int(k), "accuracy": value} for k, arm, value in found]
+    if "quality" in record:
+        found = by_shots(record.pop("quality"))
+        record["images"] = [{"arm": arm, "shots": int(k)} | values for k, arm, values in found]
+    return record

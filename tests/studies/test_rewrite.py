@@ -48,6 +48,15 @@ OLD_AND_NEW = {
         {"param_ablation": "fraction", "param_arm": "Std Aug", "param_value": 0.1},
     ),
     "shards": ({"rejected_blur": 3}, {"rejected": {"blur": 3}}),
+    "few-shot": (
+        {"arms": {"1": {"SAGE": 0.5}}, "quality": {"10": {"SAGE": {"n": 3}}}}
+        | {"tuned": {"SAGE": {"1": {"alpha": 2.0}}}, "scores": {"SAGE": {"1": 0.6}}},
+        {
+            "accuracies": [{"arm": "SAGE", "shots": 1, "accuracy": 0.5}],
+            "images": [{"arm": "SAGE", "shots": 10, "n": 3}],
+            "tuned": [{"arm": "SAGE", "shots": 1, "settings": {"alpha": 2.0}, "score": 0.6}],
+        },
+    ),
     "generator": ({"frechet": 0.1, "frechet_real": 0.2}, {"frechet": 0.1, "frechet_real": 0.2}),
 }
 

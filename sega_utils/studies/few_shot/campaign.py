@@ -40,7 +40,7 @@ def tune(place: Place, split: Split, group: str, shots: list[int], draws: int) -
     Every other seen class acts as unseen; network and atoms are trained anew on the rest.
 
     Returns:
-        With ``tuned``, arm to shots to settings, and ``scores``, arm to shots to their accuracy.
+        With ``tuned``, rows of ``arm``, ``shots``, ``settings`` and their ``score``, an accuracy of 0 .. 1.
     """
     world = worlds.world_of(place, worlds.inner(split))
     tried = {name: arms.trials(name) for name in named(group) if not arms.ARMS[name].like}
@@ -53,12 +53,12 @@ def tune(place: Place, split: Split, group: str, shots: list[int], draws: int) -
                 for name in able(tried, k):
                     for i, score in enumerate(arms.measure(world, task, name, tried[name], draw)):
                         found[name, k][i].append(score)
-        best: dict = {"tuned": {name: {} for name in tried}, "scores": {name: {} for name in tried}}
+        best = []
         for (name, k), scores in found.items():
             means = [mean(part) for part in scores if part]
             top = max(range(len(means)), key=means.__getitem__)
-            best["tuned"][name][str(k)], best["scores"][name][str(k)] = tried[name][top], means[top]
-        return best
+            best.append({"arm": name, "shots": k, "settings": tried[name][top], "score": means[top]})
+        return {"tuned": best}
 
     parameters = asked(place, split, group) | {"draws": draws, "shots": ", ".join(map(str, shots))}
     name = f"{place.features}-tuning-{split.name()}-{group}"
@@ -81,23 +81,27 @@ def on_record(found: list[dict], place: Place, split: Split) -> dict[str, dict]:
 
 def shared(found: list[dict]) -> dict[str, dict]:
     """Return the settings of records of tuning, and of the arms that take them over."""
-    tuned = {name: settings for r in found for name, settings in r["tuned"].items()}
+    tuned: dict[str, dict] = {}
+    for row in (row for r in found for row in r["tuned"]):
+        tuned.setdefault(row["arm"], {})[str(row["shots"])] = row["settings"]
     return tuned | {name: tuned[arm.like] for name, arm in arms.ARMS.items() if arm.like in tuned}
 
 
 def measure_draw(place: Place, split: Split, draw: int, group: str, tuned: dict, shots: list[int]) -> dict:
-    """Return the record of a group's accuracies on the tasks of one draw, by shots and by arm."""
+    """Return the record of a group's accuracies on the tasks of one draw: rows of ``arm``, ``shots``, ``accuracy``."""
     world, names = worlds.world_of(place, split), named(group)
     used = {name: tuned[name] for name in names}
     parts = {"seen": world.digest, "tuned": artifacts.digest_json(used)}
     parts["test"] = artifacts.digest({"images": world.query.images, "labels": world.query.labels})
 
     def measure() -> dict:
-        found = {}
+        found = []
         for k in shots:
             task = worlds.task_of(world, k, draw)
-            found[str(k)] = {n: arms.measure(world, task, n, [used[n][str(k)]], draw)[0] for n in able(names, k)}
-        return {"arms": found, "n_test": len(world.query.labels)}
+            for arm in able(names, k):
+                accuracy = arms.measure(world, task, arm, [used[arm][str(k)]], draw)[0]
+                found.append({"arm": arm, "shots": k, "accuracy": accuracy})
+        return {"accuracies": found, "n_test": len(world.query.labels)}
 
     parameters = asked(place, split, group) | {"draw": draw, "shots": ", ".join(map(str, shots))}
     name = f"{place.features}-{split.name()}-draw{draw}-{group}"

@@ -108,7 +108,8 @@ def judged(world: World, standard: Standard, drawn: draws.Drawn) -> dict[str, fl
 
 
 def measure(place: Place, split: Split, group: str, tuned: dict, shots: list[int]) -> dict:
-    """Return the record of what a group's arms draw with their tuned settings, by shots and by arm, in ``quality``.
+    """Return the record of what a group's arms draw with their tuned settings: ``images``, rows of ``arm``, ``shots``
+    and what ``judged`` says.
 
     Arms that draw features, or nothing, are left out. Each draws the images that it had in the accuracies' first draw.
 
@@ -127,14 +128,15 @@ def measure(place: Place, split: Split, group: str, tuned: dict, shots: list[int
 
     def found() -> dict:
         standard = standard_of(world, judge_of(place, split, world))
-        quality: dict = {}
+        said = []
         for k in shots:
-            task, quality[str(k)] = worlds.task_of(world, k, DRAW), {REAL: judged(world, standard, standard.real)}
+            task = worlds.task_of(world, k, DRAW)
+            said.append({"arm": REAL, "shots": k} | judged(world, standard, standard.real))
             for name in names:
                 drawn = arms.ARMS[name].draw(world, task, runtime.generator(DRAW), **used[name][str(k)])
                 if drawn[0].ndim == 4:
-                    quality[str(k)][name] = judged(world, standard, drawn)
-        return {"quality": quality}
+                    said.append({"arm": name, "shots": k} | judged(world, standard, drawn))
+        return {"images": said}
 
     parameters = campaign.asked(place, split, group) | {"draw": DRAW, "shots": ", ".join(map(str, shots))}
     parameters |= {"judge_steps": STEPS, "each": draws.EACH}
@@ -166,13 +168,12 @@ def rows(found: list[dict]) -> list[dict]:
     """Return a row for each arm, number of shots and kind of features: the means of ``COLUMNS`` over splits.
 
     Args:
-        found: records of the stage; those without ``quality`` are left out.
+        found: records of the stage; those without ``images`` are left out.
     """
     table: dict[tuple[str, int, str], dict[str, dict]] = {}
     for r in found:
-        for k, part in r.get("quality", {}).items():
-            for name, values in part.items():
-                table.setdefault((r["param_features"], int(k), name), {})[r["param_unseen"]] = values
+        for row in r.get("images", ()):
+            table.setdefault((r["param_features"], row["shots"], row["arm"]), {})[r["param_unseen"]] = row
     order, out = [REAL, *arms.ARMS], []
     known = (key for key in table if key[2] in order)
     for features, k, name in sorted(known, key=lambda key: (*key[:2], order.index(key[2]))):

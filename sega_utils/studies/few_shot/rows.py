@@ -36,9 +36,9 @@ def scores(found: list[dict]) -> dict[tuple[int, str], Episodes]:
     """
     table: dict[tuple[int, str], Episodes] = {}
     for r in found:
-        for k, part in r.get("arms", {}).items():
-            for arm, value in part.items():
-                table.setdefault((int(k), arm), {})[r["param_unseen"], r["param_draw"]] = 100 * value
+        for part in r.get("accuracies", ()):
+            episode = r["param_unseen"], r["param_draw"]
+            table.setdefault((part["shots"], part["arm"]), {})[episode] = 100 * part["accuracy"]
     return table
 
 
@@ -87,9 +87,10 @@ def _arm_rows(table: dict[tuple[int, str], Episodes]) -> list[dict]:
 
 def strongest(found: list[dict], shots: int) -> str:
     """Return the baseline that is best on seen classes, where arms are tuned, over all splits; empty of none."""
-    tuned = [r["scores"] for r in found if "scores" in r and r["param_group"] == "baseline"]
-    names = [n for n in campaign.named("baseline") if tuned and all(str(shots) in part.get(n, {}) for part in tuned)]
-    return max(names, key=lambda name: mean(part[name][str(shots)] for part in tuned), default="")
+    tuned = [r["tuned"] for r in found if "tuned" in r and r["param_group"] == "baseline"]
+    scores = [{row["arm"]: row["score"] for row in part if row["shots"] == shots} for part in tuned]
+    names = [name for name in campaign.named("baseline") if tuned and all(name in part for part in scores)]
+    return max(names, key=lambda name: mean(part[name] for part in scores), default="")
 
 
 def primary_rows(found: list[dict], plan: dict) -> list[dict]:

@@ -22,7 +22,8 @@ def few(monkeypatch):
 def test_what_is_on_record_is_not_measured_again(few, monkeypatch):
     first = campaign.measure_split(PLACE, SPLIT, [0, 1], ["baseline"], PLAN)
     assert [r["name"] for r in first] == ["network-1-4-draw0-baseline", "network-1-4-draw1-baseline"]
-    assert set(first[0]["arms"]["1"]) == {"real only", "offsets in features"}
+    assert {(row["arm"], row["shots"]) for row in first[0]["accuracies"]} >= {("real only", 1)}
+    assert {row["arm"] for row in first[0]["accuracies"]} == {"real only", "offsets in features"}
     monkeypatch.setattr(arms, "measure", lambda *_: pytest.fail("it is on record"))
     assert campaign.measure_split(PLACE, SPLIT, [0, 1], ["baseline"], PLAN) == first
 
@@ -36,8 +37,8 @@ def test_tuning_takes_the_best_trial_and_looks_at_inner_splits_alone(few, monkey
 
     monkeypatch.setattr(arms, "measure", measure)
     found = campaign.tune(PLACE, SPLIT, "baseline", [1], 2)
-    assert found["tuned"]["real only"]["1"] == arms.trials("real only")[1]
-    assert found["scores"]["real only"]["1"] == pytest.approx(0.7)
+    row = next(row for row in found["tuned"] if (row["arm"], row["shots"]) == ("real only", 1))
+    assert row["settings"] == arms.trials("real only")[1] and row["score"] == pytest.approx(0.7)
     assert set(asked) == {worlds.world_of(PLACE, worlds.inner(SPLIT)).digest}
     with pytest.raises(ValueError, match="unknown group 'ablation'; known are baseline"):
         campaign.tune(PLACE, SPLIT, "ablation", [1], 1)
@@ -59,7 +60,7 @@ def made(accuracies: dict[str, list[list[float]]], k: int = 10) -> list[dict]:
             "param_unseen": f"s{s}",
             "param_draw": d,
             "param_features": "network",
-            "arms": {str(k): {name: values[s][d] for name, values in accuracies.items()}},
+            "accuracies": [{"arm": name, "shots": k, "accuracy": part[s][d]} for name, part in accuracies.items()],
         }
         for s in range(len(shape))
         for d in range(len(shape[0]))
@@ -79,9 +80,10 @@ def test_the_strongest_baseline_is_that_of_the_seen_classes():
     tuning = {
         "param_features": "network",
         "param_group": "baseline",
-        "scores": {name: {"1": 0.5} for name in campaign.named("baseline")},
+        "tuned": [
+            {"arm": name, "shots": 1, "score": 0.6 if name == "CutMix" else 0.5} for name in campaign.named("baseline")
+        ],
     }
-    tuning["scores"]["CutMix"]["1"] = 0.6
     few = made({"CutMix": [[0.2], [0.3]], "real only": [[0.9], [0.8]], "offsets in features": [[0.5], [0.6]]}, k=1)
     first, *rest = rows.primary_rows([tuning, *few], PLAN)
     assert (first["to"], first["chosen on seen classes"]) == ("CutMix", "yes")

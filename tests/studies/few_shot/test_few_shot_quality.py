@@ -38,17 +38,19 @@ def measured(groups=quality.GROUPS, place=PLACE):
 
 
 def test_only_arms_that_draw_images_are_measured_and_only_at_some_shots():
-    found = {r["param_group"]: r["quality"] for r in measured(campaign.GROUPS) if "quality" in r}
-    assert {group: set(part["1"]) - {quality.REAL} for group, part in found.items()} == {
+    found = {r["param_group"]: r["images"] for r in measured(campaign.GROUPS) if "images" in r}
+    assert {group: {row["arm"] for row in part} - {quality.REAL} for group, part in found.items()} == {
         "baseline": {"MixUp"},
         "method": {"SAGE"},
         "control": {"inverted only", "labels permuted"},
     }
-    assert all(set(part) == {"1"} for part in found.values())  # the plan has no 10, and 3 is not asked for
+    # the plan has no 10, and 3 is not asked for
+    assert {row["shots"] for part in found.values() for row in part} == {1}
 
 
 def test_images_are_those_of_the_tuned_settings_and_are_held_against_test_images(world, standard):
-    found = next(r for r in measured(["method"]) if "quality" in r)["quality"]["1"]["SAGE"]
+    record = next(r for r in measured(["method"]) if "images" in r)
+    found = next(row for row in record["images"] if (row["arm"], row["shots"]) == ("SAGE", 1))
     alpha = campaign.settings_of(PLACE, SPLIT, ["method"], PLAN["shots"], 1)["SAGE"]["1"]["alpha"]
     task = worlds.task_of(world, 1, 0)
     images, labels, _ = draws.edited(world, task, runtime.generator(0), alpha=alpha)
@@ -113,7 +115,8 @@ def test_what_is_on_record_is_not_measured_again_and_other_settings_are(monkeypa
     assert quality.measure(PLACE, SPLIT, "method", tuned, [1]) == first
     monkeypatch.setattr(quality, "judged", lambda *_: {"n": 1})
     tuned["SAGE"]["1"]["alpha"] = 2.0
-    assert quality.measure(PLACE, SPLIT, "method", tuned, [1])["quality"]["1"]["SAGE"] == {"n": 1}
+    again = quality.measure(PLACE, SPLIT, "method", tuned, [1])["images"]
+    assert {"arm": "SAGE", "shots": 1, "n": 1} in again
 
 
 def test_latents_are_refused_before_anything_is_measured(monkeypatch):
@@ -133,12 +136,12 @@ def test_accuracies_and_claims_do_not_change_when_quality_is_on_record():
 
 
 def test_the_table_has_means_over_splits_and_says_that_it_is_no_fid():
-    values = dict.fromkeys(("frechet", "precision", "recall", "intra_class_distance", "retention"), 0.5)
+    values = dict.fromkeys(("frechet", "precision", "recall", "intra_class_distance", "retention"), 0.5) | {"shots": 10}
     about = {"param_features": "style"}
     found = [
-        about | {"param_unseen": "a", "quality": {"10": {"SAGE": values, quality.REAL: values, "gone": values}}},
-        about | {"param_unseen": "b", "quality": {"10": {"SAGE": values | {"frechet": 0.1, "retention": 1.0}}}},
-        about | {"param_unseen": "b", "param_draw": 0, "arms": {"10": {"SAGE": 0.5}}},
+        about | {"param_unseen": "a", "images": [values | {"arm": arm} for arm in ("SAGE", quality.REAL, "gone")]},
+        about | {"param_unseen": "b", "images": [values | {"arm": "SAGE", "frechet": 0.1, "retention": 1.0}]},
+        about | {"param_unseen": "b", "param_draw": 0, "accuracies": [{"arm": "SAGE", "shots": 10, "accuracy": 0.5}]},
     ]
     real, sage = quality.rows(found)
     assert (real["arm"], real["group"], real["splits"]) == (quality.REAL, "real", 1)
