@@ -267,13 +267,21 @@ def measure_growth(run: str, dataset: str, n: int, seed: int = 0, device: torch.
     )
 
 
-GROWTH = ("candidates", "kept", "drawing", "filtering", "seconds", "peak_memory_gb")
+GROWTH = ("candidates", "kept", "drawing", "filtering", "seconds", "per_1000_more", "peak_memory_gb")
 
 
 def growth_rows(found: list[dict]) -> list[dict]:
-    """Return a row (``GROWTH``) for each number of candidates on record, in ascending order."""
+    """Return a row (``GROWTH``) for each number of candidates on record, in ascending order.
+
+    ``per_1000_more`` is what a thousand candidates more cost beyond the row before, in seconds.
+    """
     rows = [record | {"candidates": record["param_candidates"]} for record in found if "param_candidates" in record]
-    return [{name: row[name] for name in GROWTH} for row in sorted(rows, key=lambda row: row["candidates"])]
+    rows.sort(key=lambda row: row["candidates"])
+    more = [""] + [
+        1000 * (b["seconds"] - a["seconds"]) / (b["candidates"] - a["candidates"]) for a, b in zip(rows, rows[1:])
+    ]
+    rows = [row | {"per_1000_more": price} for row, price in zip(rows, more, strict=False)]
+    return [{name: row[name] for name in GROWTH} for row in rows]
 
 
 def counts_text(found: dict) -> str:

@@ -28,6 +28,7 @@ TIMED = {
     "drawing_hours",
     "merging_hours",
     "machines_for_a_day",
+    "per_1000_more",
     "search_exponent",
     "shard_memory_gb",
     "merge_memory_gb",

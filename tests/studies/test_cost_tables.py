@@ -105,6 +105,8 @@ def test_the_exponent_is_that_of_a_power_law():
     assert [row["candidates"] for row in rows] == [100, 300, 1000]
     powers = [numbers.exponent(rows, y=name) for name in ("drawing", "filtering", "seconds")]
     assert powers == pytest.approx([1, 1.5, 1.25])
+    assert rows[0]["per_1000_more"] == ""
+    assert rows[2]["per_1000_more"] == pytest.approx(1000 * (1000**1.25 - 300**1.25) / 700)
     with pytest.raises(ValueError, match=r"at least two different candidates; received \[100\]"):
         numbers.exponent(rows[:1])
 
