@@ -186,7 +186,8 @@ def low_data_curves(rows: Sequence[dict]) -> Drawing:
 
 @styled
 def attack_curves(rows: Sequence[dict], published: Sequence[dict[str, str]] = ()) -> Drawing:
-    """Return accuracy against epsilon for each attack: a line an arm, the mean over its seeds, a dot each seed.
+    """Return accuracy against epsilon for each attack: a line an arm, or a dash where there are two points at
+    most: the mean over its seeds; a dot each seed.
 
     Args:
         rows: with ``arm``, ``attack``, ``epsilon`` (in 1/255), ``seed``, ``accuracy`` (in percent).
@@ -208,8 +209,8 @@ def attack_curves(rows: Sequence[dict], published: Sequence[dict[str, str]] = ()
                 for eps in sorted({row["epsilon"] for row in mine})
             }
             axes.plot([r["epsilon"] for r in mine], [r["accuracy"] for r in mine], ".", color=f"C{i}", alpha=0.4)
-            joined = "-" if len(points) > 2 else "none"  # two points are no curve
-            axes.plot(points.keys(), points.values(), color=f"C{i}", linewidth=1.2, linestyle=joined, label=arm)
+            how = {"linestyle": "-"} if len(points) > 2 else {"linestyle": "none", "marker": "_"}  # two are no curve
+            axes.plot(points.keys(), points.values(), color=f"C{i}", linewidth=1.2, label=arm, **how)
             for row in published:
                 if (row["method"], row["attack"]) == (arm, attack):
                     axes.axhline(float(row["accuracy"]), color=f"C{i}", linewidth=0.8, linestyle="--")

@@ -46,8 +46,10 @@ def counted(rows: list[dict[str, str]]) -> str:
 
 def plainly(rows: list[dict[str, str]]) -> str:
     """Return in a plain sentence whether synthetic images help, by the rows' own words."""
-    gains = [row["question"] for row in rows if row["says"] == GAIN]
-    where = f"yes, in {len(gains)} of {len(rows)} settings: {'; '.join(gains)}" if gains else "not shown in any setting"
+    measured = [row for row in rows if row["points"]]
+    gains = [row["question"] for row in measured if row["says"] == GAIN]
+    none = "not shown in any setting" if measured else "nothing is measured yet"
+    where = f"yes, in {len(gains)} of {len(measured)} settings: {'; '.join(gains)}" if gains else none
     return f"Do synthetic images help, beside the best that can be done without them? {where[0].upper()}{where[1:]}."
 
 

@@ -14,7 +14,7 @@ from sega_utils.evaluation import classified
 from sega_utils.evaluation.classified import trained
 from sega_utils.studies import altered, entries
 from sega_utils.studies.entries import OF_A_SEED, Entry
-from sega_utils.training import arms, classifiers, recipes
+from sega_utils.training import arms, classifiers, recipes, supervision
 
 
 def run_entry(run: str, dataset: str, entry: Entry, seeds: list[int]) -> list[dict]:
@@ -70,6 +70,8 @@ def train_entry(run: str, dataset: str, entry: Entry, seed: int) -> dict:
         return {"accuracy": accuracy, "weights": weights} | (pool_metrics(pool) if pool else {})
 
     pool_parameters = {f"pool_{name}": value for name, value in recipe.items()}
+    if settings.get("supervision"):
+        pool_parameters |= {"supervision_tau": supervision.TAU, "supervision_weight": supervision.WEIGHT}
     # its images are chosen from candidates, whatever 04_synthesis chose of them
     files = {name: digest for name, digest in inputs["digests"].items() if name != "synthetic"}
     return record(run, dataset, entry, seed, reference, settings | pool_parameters | {"from_run": run}, files, measure)

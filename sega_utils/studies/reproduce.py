@@ -232,7 +232,8 @@ def text(run: str, dataset: str, reference: str, *, since: float | None = None) 
     if since is not None:
         old, total = reused(run, dataset, since)
         parts.append(f"{old} of {total} records are re-used from an earlier run of yours, {total - old} measured now.")
-    have = {row["stage"] for row in found} | {FREE}
-    if absent := [stage for stage, names in missing.items() if names and stage not in have]:
-        parts.append(f"Not measured by this run, so that it confirms nothing of them: {', '.join(absent)}.")
+    have = {row["stage"] for row in found if row["within"] != ""} | {FREE}
+    stages = dict.fromkeys([row["stage"] for row in found] + [stage for stage, names in missing.items() if names])
+    if absent := [stage for stage in stages if stage not in have]:
+        parts.append(f"Nothing of these could be compared, so that nothing is confirmed of them: {', '.join(absent)}.")
     return "\n\n".join(parts), not outside and not absent

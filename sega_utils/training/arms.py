@@ -66,7 +66,7 @@ def only_real(real: Dataset, settings: dict) -> Dataset:
     Raises:
         ValueError: settings that such a training cannot have.
     """
-    needed = {"synthetic": "none", "labels": "class", "mixing": "none", "policy": "none", "pixel": True}
+    needed = {"synthetic": "none", "labels": "class", "mixing": "none", "policy": "none", "pixel": True} | SPEED
     if other := {name: settings[name] for name, value in needed.items() if settings[name] != value}:
         raise ValueError(f"supervision {settings['supervision']!r} is received with {other}; it goes with {needed}")
     return real

@@ -20,6 +20,7 @@ SUPERVISIONS = {
     "CDS": (1, 0, SUPCON),
     "NCDS": (1, 1, NCDS),
 }
+TAU, WEIGHT = 0.1, 0.3  # temperature of the losses of the class, and the weight of all; not tuned
 SIZE, NARROW = 128, 32  # of what is compared, and of the narrow layer of SimSiam's predictor
 
 
@@ -131,8 +132,8 @@ class Objective(nn.Module):
         supervision: str,
         model: nn.Module,
         *,
-        tau: float = 0.1,
-        weight: float = 0.3,
+        tau: float = TAU,
+        weight: float = WEIGHT,
         mirrors: bool = True,
         seed: int = 0,
     ):
@@ -185,8 +186,8 @@ def train_supervised(
     real: Dataset,
     *,
     supervision: str,
-    tau: float = 0.1,
-    weight: float = 0.3,
+    tau: float = TAU,
+    weight: float = WEIGHT,
     steps: int = 1000,
     batch_size: int = 96,
     lr: float = 0.1,

@@ -73,7 +73,7 @@ def measure_groups(args: argparse.Namespace) -> None:
     ),
     ("--splits", {"type": int, "nargs": "+", "help": "which of the plan's, from 0 on; all if absent"}),
     ("--draws", {"type": int, "help": "of the few images for each split, instead of the plan's"}),
-    ("--groups", {"nargs": "+", "help": "baseline, method, control, ours, other; all if absent"}),
+    ("--groups", {"nargs": "+", "help": "baseline, method, control, ours, other, adapted; all if absent"}),
     ("--quality", {"action": "store_true", "help": "measure the images that arms draw, too"}),
     ("--brief", {"action": "store_true", "help": "print no tables"}),
 )
@@ -85,8 +85,17 @@ def measure_few_shots(args: argparse.Namespace) -> None:
     plan = few_plan.read(args.file)
     features = args.features or plan["primary"]["features"]
     place, splits = few_plan.place_of(plan, args.run, args.dataset, features), few_plan.splits_of(plan, args.dataset)
-    draws, groups = list(range(args.draws or plan["draws"])), args.groups or list(campaign.GROUPS)
-    jobs = [(place, split, draws, groups, plan) for i, split in enumerate(splits) if i in (args.splits or range(99))]
+    draws, groups = plan["draws"] if args.draws is None else args.draws, args.groups or list(campaign.GROUPS)
+    chosen = range(len(splits)) if args.splits is None else args.splits
+    if wrong := [i for i in chosen if not 0 <= i < len(splits)]:
+        raise ValueError(f"splits are {wrong}; allowed are 0 .. {len(splits) - 1}, those of the plan")
+    if draws < 1:
+        raise ValueError(f"draws is {draws}; allowed is 1 or more")
+    for group in groups:
+        campaign.named(group)
+    if args.quality:
+        quality.check(place)
+    jobs = [(place, splits[i], list(range(draws)), groups, plan) for i in chosen]
     measure = quality.measure_split if args.quality else campaign.measure_split
     runtime.map_workers(measure, jobs, workers=args.workers, label="splits")
     found = tables.write(args.run, args.dataset, plan)

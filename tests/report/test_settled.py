@@ -53,6 +53,7 @@ def test_a_part_of_a_plan_is_no_answer(results, monkeypatch):
 
 
 def test_the_plain_sentence_names_where_there_is_a_gain_or_says_that_there_is_none():
-    rows = [{"question": "a", "says": "a loss"}, {"question": "b", "says": settled.GAIN}]
+    rows = [{"question": q, "says": said, "points": "+1"} for q, said in (("a", settled.LOSS), ("b", settled.GAIN))]
     assert settled.plainly(rows).endswith("Yes, in 1 of 2 settings: b.")
     assert settled.plainly(rows[:1]).endswith("Not shown in any setting.")
+    assert settled.plainly([rows[1] | {"points": ""}]).endswith("Nothing is measured yet.")

@@ -118,8 +118,15 @@ def test_publishing_leaves_out_what_was_measured_on_classifiers_that_are_gone(pu
 def test_a_run_that_lacks_a_stage_confirms_nothing_of_it(published, capsys):
     shutil.rmtree(paths.artifact(RUN, DATASET, "records") / "training")
     assert main(["verify", "--run", RUN, "--dataset", DATASET, "--reference", REFERENCE]) == 1
-    assert "Not measured by this run, so that it confirms nothing of them: training" in capsys.readouterr().out
+    assert "so that nothing is confirmed of them: training." in capsys.readouterr().out
     assert len(reproduce.lacking(RUN, DATASET, REFERENCE)["training"]) == 4
+
+
+def test_a_stage_of_other_parameters_alone_confirms_nothing(published, capsys):
+    for file in (paths.artifact(RUN, DATASET, "records") / "training").glob("*.json"):
+        change("training", file.stem, param_steps=17)
+    assert main(["verify", "--run", RUN, "--dataset", DATASET, "--reference", REFERENCE]) == 1
+    assert "so that nothing is confirmed of them: training." in capsys.readouterr().out
 
 
 def test_what_a_run_is_free_to_leave_out_is_no_stage_that_it_lacks(published, monkeypatch, capsys):

@@ -88,10 +88,8 @@ ARMS: dict[str, Arm] = {
     **{name: Arm("other", partial(draws.policy, name=name), grid=WITH) for name in OTHER},
     "SAGE, better half": Arm("other", partial(halves.halved, by="score"), EDIT, WITH),
     "SAGE, random half": Arm("other", partial(halves.halved, by="random"), EDIT, WITH, like="SAGE, better half"),
-    "CFTS-GAN": Arm("adapted", partial(adapted.adapted, weight=40.0, each=draws.EACH), {}, WITH, least=10),
-    "CFTS-GAN, no CDC": Arm(
-        "adapted", partial(adapted.adapted, weight=0.0, each=draws.EACH), {}, WITH, like="CFTS-GAN", least=10
-    ),
+    "CFTS-GAN": Arm("adapted", partial(adapted.adapted, weight=40.0), {}, WITH, least=10),
+    "CFTS-GAN, no CDC": Arm("adapted", partial(adapted.adapted, weight=0.0), {}, WITH, like="CFTS-GAN", least=10),
 }
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from statistics import mean
 
 from sega_utils.core import artifacts, records
-from sega_utils.studies.few_shot import arms, worlds
+from sega_utils.studies.few_shot import adapted, arms, worlds
 from sega_utils.studies.few_shot.worlds import Place, Split
 
 STAGE = "few-shot"
@@ -28,13 +28,20 @@ def able(names: Iterable[str], shots: int) -> list[str]:
     return [name for name in names if arms.ARMS[name].least <= shots]
 
 
+def possible(groups: Iterable[str], shots: Iterable[int]) -> list[str]:
+    """Return those groups of which some arm can do with some of these numbers of images."""
+    return [group for group in groups if any(able(named(group), k) for k in shots)]
+
+
 def asked(place: Place, split: Split, group: str) -> dict:
     """Return the parameters that all records of a group have."""
     about = {"unseen": split.name(), "group": group, "arms": ", ".join(named(group))}
+    about |= {"style_steps": worlds.STYLE} if place.features == "style" else {}
+    about |= adapted.settings() if group == "adapted" else {}
     return about | {name: value for name, value in place._asdict().items() if name not in {"run", "dataset"}}
 
 
-def tune(place: Place, split: Split, group: str, shots: list[int], draws: int) -> dict:
+def tune(place: Place, split: Split, group: str, shots: list[int], times: int) -> dict:
     """Return the record of the settings that are best on seen classes, for each arm and number of shots.
 
     Every other seen class acts as unseen; network and atoms are trained anew on the rest.
@@ -48,7 +55,7 @@ def tune(place: Place, split: Split, group: str, shots: list[int], draws: int) -
     def measure() -> dict:
         found: dict = defaultdict(lambda: [[] for _ in range(arms.TRIALS)])
         for k in shots:
-            for draw in range(draws):
+            for draw in range(times):
                 task = worlds.task_of(world, k, draw)
                 for name in able(tried, k):
                     for i, score in enumerate(arms.measure(world, task, name, tried[name], draw)):
@@ -60,17 +67,17 @@ def tune(place: Place, split: Split, group: str, shots: list[int], draws: int) -
             best.append({"arm": name, "shots": k, "settings": tried[name][top], "score": means[top]})
         return {"tuned": best}
 
-    parameters = asked(place, split, group) | {"draws": draws, "shots": ", ".join(map(str, shots))}
+    parameters = asked(place, split, group) | {"draws": times, "shots": ", ".join(map(str, shots))}
     name = f"{place.features}-tuning-{split.name()}-{group}"
     inputs = {"seen": world.digest, "trials": artifacts.digest_json(tried)}
     return records.once(place.run, place.dataset, STAGE, name, parameters=parameters, inputs=inputs, measure=measure)
 
 
-def settings_of(place: Place, split: Split, groups: list[str], shots: list[int], draws: int) -> dict[str, dict]:
+def settings_of(place: Place, split: Split, groups: list[str], shots: list[int], times: int) -> dict[str, dict]:
     """Return the tuned settings of the arms of some groups: arm to shots to settings."""
     likes = [arms.ARMS[name].like for group in groups for name in named(group)]
     needed = {*groups, *(arms.ARMS[name].group for name in likes if name)}
-    return shared([tune(place, split, group, shots, draws) for group in GROUPS if group in needed])
+    return shared([tune(place, split, group, shots, times) for group in GROUPS if group in needed])
 
 
 def on_record(found: list[dict], place: Place, split: Split) -> dict[str, dict]:
@@ -89,7 +96,7 @@ def shared(found: list[dict]) -> dict[str, dict]:
 
 def measure_draw(place: Place, split: Split, draw: int, group: str, tuned: dict, shots: list[int]) -> dict:
     """Return the record of a group's accuracies on the tasks of one draw: rows of ``arm``, ``shots``, ``accuracy``."""
-    world, names = worlds.world_of(place, split), named(group)
+    world, names = worlds.world_of(place, split), [n for n in named(group) if any(able([n], k) for k in shots)]
     used = {name: tuned[name] for name in names}
     parts = {"seen": world.digest, "tuned": artifacts.digest_json(used)}
     parts["test"] = artifacts.digest({"images": world.query.images, "labels": world.query.labels})
@@ -108,7 +115,8 @@ def measure_draw(place: Place, split: Split, draw: int, group: str, tuned: dict,
     return records.once(place.run, place.dataset, STAGE, name, parameters=parameters, inputs=parts, measure=measure)
 
 
-def measure_split(place: Place, split: Split, draws: list[int], groups: list[str], plan: dict) -> list[dict]:
+def measure_split(place: Place, split: Split, chosen: list[int], groups: list[str], plan: dict) -> list[dict]:
     """Return the records of a split: all groups on some draws, with the settings tuned on its seen classes."""
+    groups = possible(groups, plan["shots"])
     tuned = settings_of(place, split, groups, plan["shots"], plan["tuning"])
-    return [measure_draw(place, split, draw, group, tuned, plan["shots"]) for group in groups for draw in draws]
+    return [measure_draw(place, split, draw, group, tuned, plan["shots"]) for group in groups for draw in chosen]

@@ -19,7 +19,7 @@ from sega_utils.studies.few_shot import arms, campaign, draws, worlds
 from sega_utils.studies.few_shot.worlds import Place, Split, World
 from sega_utils.training import classifiers
 
-GROUPS = ("baseline", "method", "control")
+GROUPS = ("baseline", "method", "control", "other", "adapted")
 SHOTS = (1, 10)  # of the plan's, those that are measured
 DRAW = 0  # of the few images; one for each split says enough of images
 STEPS = 300  # of the classifier that says which class a drawn image is of
@@ -121,7 +121,8 @@ def measure(place: Place, split: Split, group: str, tuned: dict, shots: list[int
     """
     check(place)
     world, names = worlds.world_of(place, split), [n for n in campaign.named(group) if arms.ARMS[n].draw]
-    used = {name: {str(k): drawing(name, tuned[name][str(k)]) for k in shots} for name in names}
+    able = lambda k: campaign.able(names, k)
+    used = {name: {str(k): drawing(name, tuned[name][str(k)]) for k in shots if name in able(k)} for name in names}
     inputs = {"seen": world.digest, "settings": artifacts.digest_json(used)}
     for what, part in (("pool", world.pool), ("test", world.query)):
         inputs[what] = artifacts.digest({"images": part.images, "labels": part.labels})
@@ -132,7 +133,7 @@ def measure(place: Place, split: Split, group: str, tuned: dict, shots: list[int
         for k in shots:
             task = worlds.task_of(world, k, DRAW)
             said.append({"arm": REAL, "shots": k} | judged(world, standard, standard.real))
-            for name in names:
+            for name in able(k):
                 drawn = arms.ARMS[name].draw(world, task, runtime.generator(DRAW), **used[name][str(k)])
                 if drawn[0].ndim == 4:
                     said.append({"arm": name, "shots": k} | judged(world, standard, drawn))
@@ -151,14 +152,15 @@ def drawing(name: str, settings: dict) -> dict:
     return {key: value for key, value in settings.items() if key in arms.ARMS[name].drawn}
 
 
-def measure_split(place: Place, split: Split, draws: list[int], groups: list[str], plan: dict) -> list[dict]:
+def measure_split(place: Place, split: Split, chosen: list[int], groups: list[str], plan: dict) -> list[dict]:
     """Return the records of ``campaign.measure_split``, and after these those of what the arms draw.
 
     Raises:
         ValueError: as ``check``, before anything is measured.
     """
     check(place)
-    found = campaign.measure_split(place, split, draws, groups, plan)
+    groups = campaign.possible(groups, plan["shots"])
+    found = campaign.measure_split(place, split, chosen, groups, plan)
     tuned = campaign.settings_of(place, split, groups, plan["shots"], plan["tuning"])
     shots = [k for k in plan["shots"] if k in SHOTS]
     return found + [measure(place, split, group, tuned, shots) for group in groups if group in GROUPS and shots]

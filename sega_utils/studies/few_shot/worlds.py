@@ -22,6 +22,7 @@ GENERATORS = {"linear": linear, "style": style}
 LAMBDA = 0.0005  # of orthogonality, as printed
 STEPS = 500  # of the dictionary
 STYLE = 1000  # of the style autoencoder
+AGAIN = "delete the file, and it is made again"
 TURNED = 150  # images of each seen class that are turned, to see how the means of more classes lie
 
 
@@ -167,8 +168,11 @@ def turned(data: Dataset) -> Dataset:
     return Dataset(images, labels, names, data.mirrors)
 
 
-def check_seen(meta: dict, digest: str, what: str) -> None:
+def check_seen(meta: dict, digest: str, file: Path | str) -> None:
     """Refuse what was trained on other images than the seen ones.
+
+    Args:
+        file: that it is of, or what it is.
 
     Raises:
         ArtifactError: it was, or does not say on which.
@@ -176,8 +180,9 @@ def check_seen(meta: dict, digest: str, what: str) -> None:
     if meta.get("seen") != digest:
         told = str(meta["seen"])[:8] if "seen" in meta else "none that it names"
         raise artifacts.ArtifactError(
-            f"the {what} has seen images {told}, allowed are only {digest[:8]}, those of the seen classes: with few "
-            "shots nothing may be used that saw an unseen class, as a run's CLIP, generator and filters did"
+            f"{paths.shown(file) if isinstance(file, Path) else file} has seen images {told}, allowed are only "
+            f"{digest[:8]}, those of the seen classes: with few shots nothing may be used that saw an unseen class, as "
+            f"a run's CLIP, generator and filters did; {AGAIN}"
         )
 
 
@@ -194,7 +199,7 @@ def network_of(place: Place, split: Split, seen: Dataset, digest: str) -> nn.Mod
     """
     file = file_of(place, f"network-{split.name()}-{place.steps}")
     model = kept_classifier(file, turned(seen), steps=place.steps, meta={"seen": digest})
-    check_seen(model.meta, digest, "network")
+    check_seen(model.meta, digest, file)
     return model
 
 
@@ -214,7 +219,7 @@ def generator_of(place: Place, split: Split, seen: Dataset) -> linear.State | st
     """Return what draws images: the linear generator, or the style autoencoder, which is trained once."""
     if place.features != "style":
         return linear.fit(seen.images, seen.labels, num_classes=len(split.seen), components=place.components)
-    file = file_of(place, f"style-{split.name()}")
+    file = file_of(place, f"style-{split.name()}-{STYLE}")
     if not file.exists():
         artifacts.save_tensors(file, *style.fit(seen.images, seen.labels, num_classes=len(split.seen), steps=STYLE))
     return artifacts.load_tensors(file)
@@ -243,16 +248,19 @@ def editing_of(place: Place, split: Split, world: World) -> dict[str, sage.Editi
     Raises:
         ArtifactError: the file is damaged, or of other seen images.
     """
-    kind = "style-" if place.features == "style" else ""
+    kind = f"style-{STYLE}-" if place.features == "style" else ""
     file = file_of(place, f"atoms-{kind}{split.name()}-{place.atoms}")
+    made = {"seen": world.digest, "generator": artifacts.digest(world.generator[0])}
     learnt = {"classes": ("classes", LAMBDA), "clusters": ("clusters", LAMBDA)}
     learnt |= {"lambda 0": ("classes", 0.0)} if split.final else {}  # a control, which is not tuned
     if file.exists():
         atoms, meta = artifacts.load_tensors(file)
-        check_seen(meta, world.digest, "dictionary of atoms")
+        check_seen(meta, world.digest, file)
+        if meta.get("generator", made["generator"]) != made["generator"]:
+            raise artifacts.ArtifactError(f"{paths.shown(file)} was learnt through another generator; {AGAIN}")
     else:
         atoms = {name: _learnt(world, part, weight, place.atoms) for name, (part, weight) in learnt.items()}
-        artifacts.save_tensors(file, atoms, {"seen": world.digest})
+        artifacts.save_tensors(file, atoms, made)
     found = {name: sage.prepare(*_part(world, learnt[name][0]), atoms[name]) for name in learnt}
     latents, labels = _part(world, "classes")
     means = sage.class_means(latents, labels)
@@ -292,7 +300,7 @@ def world_of(place: Place, split: Split) -> World:
     digest = artifacts.digest({"images": seen.images, "labels": seen.labels})
     network = network_of(place, split, seen, digest) if place.features != "latents" else None
     generator = generator_of(place, split, seen)
-    check_seen(generator[1], digest, "generator")
+    check_seen(generator[1], digest, "the generator")
     latents = GENERATORS[generator[1]["augmenter"]].invert(generator, seen.images)
     upside = turned(only(seen, range(len(split.seen)), TURNED))
     parts = {"classes": seen.labels, "turned": upside.labels}

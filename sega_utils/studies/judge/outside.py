@@ -104,7 +104,7 @@ def measure(
     network = outside.load(plan.backbone)
     seeds = range(plan.seeds if augmenter else 0)
     pools = {seed: judge_arms.kept_of(folder, augmenter, judge_arms.WHOLE, seed) for seed in seeds}
-    inputs = {"network": network.sha256, "pictures": artifacts.digest_json([pictures.digests, judged.tests.tolist()])}
+    inputs = {"network": network.sha256, "pictures": digest_of(pictures, judged)}
     inputs |= {f"pool{seed}": artifacts.digest({"images": x, "labels": y}) for seed, (x, y) in pools.items()}
 
     def made() -> dict:
@@ -168,7 +168,7 @@ def by_name(run: str, dataset: str, plan: Plan, pictures: judge_folder.Pictures)
     judged, known = judge_folder.load(folder), clip.load_clip(outside_clip.NAME)
     names = [name.replace("_", " ") for name in judged.data.class_names]
     labels = judged.data.labels[judged.tests]
-    inputs = {"clip": known.sha256, "pictures": artifacts.digest_json([pictures.digests, judged.tests.tolist()])}
+    inputs = {"clip": known.sha256, "pictures": digest_of(pictures, judged)}
 
     def made() -> dict:
         features = features_of(folder, pictures, outside.load(outside.LITE0))
@@ -179,6 +179,11 @@ def by_name(run: str, dataset: str, plan: Plan, pictures: judge_folder.Pictures)
 
     parameters = {"names": "; ".join(names), "balanced": plan.balanced}
     return records.once(run, dataset, STAGE, "outside-names", parameters=parameters, inputs=inputs, measure=made)
+
+
+def digest_of(pictures: judge_folder.Pictures, judged: judge_folder.Judged) -> str:
+    """Return the digest of all pictures, their labels, and which of them are for testing."""
+    return artifacts.digest_json([pictures.digests, judged.data.labels.tolist(), judged.tests.tolist()])
 
 
 def features_of(folder: Path, pictures: judge_folder.Pictures, network: outside.Outside) -> torch.Tensor:

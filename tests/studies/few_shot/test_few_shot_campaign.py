@@ -52,6 +52,13 @@ def test_every_arm_is_in_one_group_and_one_that_wants_ten_images_is_left_out_bel
     assert campaign.able(campaign.named("adapted"), 3) == [] != campaign.able(campaign.named("adapted"), 10)
 
 
+def test_a_group_of_which_no_arm_can_do_with_so_few_images_is_left_out(monkeypatch):
+    monkeypatch.setattr(arms, "measure", lambda world, task, name, settings, seed: [0.5] * len(settings))
+    assert campaign.measure_split(PLACE, SPLIT, [0], ["adapted"], PLAN | {"shots": [1, 3]}) == []
+    (found,) = campaign.measure_split(PLACE, SPLIT, [0], ["adapted"], PLAN | {"shots": [1, 10]})
+    assert {row["shots"] for row in found["accuracies"]} == {10} and found["param_source_steps"] == 2
+
+
 def made(accuracies: dict[str, list[list[float]]], k: int = 10) -> list[dict]:
     """Return records of arms: for each the accuracies by split and draw."""
     shape = next(iter(accuracies.values()))

@@ -53,7 +53,7 @@ def test_all_that_is_trained_names_what_it_has_seen_and_nothing_else_is_taken():
     assert {artifacts.load_tensors(file)[1]["seen"] for file in kept} == {world.digest}
     less = worlds.world_of.__wrapped__(PLACE, SPLIT)
     assert less.digest == world.digest and torch.equal(less.features["query"], world.features["query"])
-    with pytest.raises(artifacts.ArtifactError, match="the network has seen images .*, allowed are only"):
+    with pytest.raises(artifacts.ArtifactError, match="network-1-4-3.safetensors has seen images .*, allowed are only"):
         worlds.world_of.__wrapped__(PLACE._replace(base=12), SPLIT)
 
 
@@ -66,6 +66,11 @@ def test_a_style_autoencoder_draws_instead_of_the_linear_generator_and_features_
     assert not torch.equal(world.editing["classes"].atoms, world.editing["lambda 0"].atoms)
     again = worlds.world_of.__wrapped__(PLACE._replace(features="style"), SPLIT)
     assert torch.equal(again.latents, world.latents)
+    file = worlds.file_of(PLACE, f"style-1-4-{worlds.STYLE}")
+    tensors, meta = artifacts.load_tensors(file)
+    artifacts.save_tensors(file, tensors | {"start": tensors["start"] + 1}, meta)
+    with pytest.raises(artifacts.ArtifactError, match="atoms-style.* was learnt through another generator; delete"):
+        worlds.world_of.__wrapped__(PLACE._replace(features="style"), SPLIT)
     with pytest.raises(artifacts.ArtifactError, match="has seen images .*, allowed are only"):
         worlds.world_of.__wrapped__(PLACE._replace(features="style", base=12, steps=4), SPLIT)
 
@@ -73,7 +78,7 @@ def test_a_style_autoencoder_draws_instead_of_the_linear_generator_and_features_
 @pytest.mark.parametrize("name", ["clip", "generator"])
 def test_what_saw_all_classes_is_refused(name):
     _, meta = artifacts.load_tensors(paths.DATA / "models" / f"fashion-mnist-{name}.safetensors")
-    with pytest.raises(artifacts.ArtifactError, match=f"the {name} has seen images none that it names"):
+    with pytest.raises(artifacts.ArtifactError, match=f"{name} has seen images none that it names"):
         worlds.check_seen(meta, "0" * 64, name)
 
 
