@@ -8,8 +8,6 @@ from sega_utils.report import appendix, cards, croissant, dependencies, harm, pi
 from sega_utils.studies import reproduce
 
 PUBLISHED = f"{paths.REFERENCE}/embedded", "fashion-mnist"  # the run and data set that the documents are about
-# whose ablations are all measured, with sharpness as the plain variance of the Laplacian; the published run has a few
-ABLATED = f"{paths.REFERENCE}/embedded-plain-blur", "fashion-mnist"
 LICENCES = "docs/dependencies.md"
 # file below the project's folder: what returns its text, given run and data set
 DOCUMENTS: dict[str, Callable[[str, str], str]] = {
@@ -18,7 +16,7 @@ DOCUMENTS: dict[str, Callable[[str, str], str]] = {
     "data/mnist-5000/croissant.json": lambda run, dataset: croissant.of_images("mnist-5000"),
     "data/models/README.md": cards.page,
     "data/prompts/croissant.json": lambda run, dataset: croissant.of_prompts(),
-    "docs/why-your-gan-made-it-worse.md": lambda run, dataset: harm.page(*ABLATED),
+    "docs/why-your-gan-made-it-worse.md": harm.page,
 }
 
 
@@ -43,7 +41,7 @@ def write(run: str, dataset: str) -> list[Path]:
         texts = {paths.ROOT / name: text for name, text in documents(run, dataset).items()}
         licences = paths.ROOT / LICENCES
         texts[licences] = dependencies.page(licences.read_text(encoding="utf-8") if licences.exists() else "")
-        figures = {paths.ROOT / "docs" / "figures" / name: made for name, made in harm.drawn(*ABLATED).items()}
+        figures = {paths.ROOT / "docs" / "figures" / name: made for name, made in harm.drawn(run, dataset).items()}
     else:
         texts[paths.artifact(run, dataset, "records").parent / "croissant.json"] = croissant.of_run(run, dataset)
     for path, text in texts.items():

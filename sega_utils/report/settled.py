@@ -1,16 +1,19 @@
 """The primary comparison of each study, side by side; all but the recipe's were written down beforehand."""
 
-from sega_utils.core import artifacts, paths, records
+from sega_utils.core import artifacts, parameters, paths, records
 from sega_utils.core.numbers import interval
 from sega_utils.report import subsets
+from sega_utils.report.claims import clean, paired
 from sega_utils.report.sentences import best_real
 from sega_utils.studies.few_shot import campaign as few_campaign, plan as few_plan, rows as few_rows
 from sega_utils.studies.flare import campaign as flare_campaign, tables as flare_tables
 from sega_utils.studies.groups import plan as groups_plan, rows as groups_rows
 from sega_utils.studies.robust import plan as robust_plan, tables as robust_tables
 from sega_utils.studies.zoo import plan as zoo_plan, rows as zoo_rows
+from sega_utils.training import recipes
 from sega_utils.training.recipes import OURS
 
+LONGER = paths.PARAMS / "longer.yaml"
 GAIN, LOSS = "a gain", "a loss"
 COLUMNS = ("question", "method", "beside", "points", "over", "says", "chapter")
 
@@ -25,6 +28,7 @@ def settled_rows(run: str, dataset: str) -> list[dict[str, str]]:
     """
     return [
         of_recipe(run, dataset),
+        of_longer(run, dataset),
         of_zoo(run, dataset),
         of_flare(run, dataset),
         *of_few_shots(run),
@@ -81,6 +85,18 @@ def of_recipe(run: str, dataset: str) -> dict[str, str]:
     share = f", {ours['param_ratio']:.0%} of a batch synthetic" if ours else ""
     size = "".join(f", {record['n_train']:,} training images" for record in records.read(run, dataset, "data"))
     return row_of(f"the poster's recipe as tuned{share}{size}", "05_training", OURS, best, found)
+
+
+def of_longer(run: str, dataset: str) -> dict[str, str]:
+    """Return SEGA-Net's row where all train for longer, by the plan of ``longer.yaml``; nothing of a part of it."""
+    plan = parameters.load_yaml(LONGER)["05_training"]
+    steps = recipes.read(paths.located(plan["TUNED"]))[OURS]["steps"]
+    trained = [r for r in records.read(f"{run}-longer", dataset, "training") if r["param_seed"] in plan["SEEDS"]]
+    rival = plan["ARMS"][0]
+    whole = all(sum(r["param_arm"] == arm for r in trained) == len(plan["SEEDS"]) for arm in (rival, OURS))
+    lead = paired(trained, clean, rival) if whole else None
+    found = lead and lead | {"diff": lead["difference"], "over": f"{len(plan['SEEDS'])} seeds"}
+    return row_of(f"the same for longer, {steps:,} steps", "05_training", OURS, rival, found or {})
 
 
 def of_zoo(run: str, dataset: str) -> dict[str, str]:

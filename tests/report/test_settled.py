@@ -3,9 +3,11 @@
 import pytest
 from fake_run import DATASET, RUN, write_run
 
+from sega_utils.core import parameters, paths
 from sega_utils.report import settled
 from sega_utils.studies.few_shot import rows as few_rows
 from sega_utils.studies.robust import tables as robust_tables
+from sega_utils.training import recipes
 
 
 @pytest.mark.parametrize(
@@ -30,7 +32,7 @@ def test_gains_and_losses_are_counted():
 def test_what_is_not_measured_has_no_points_and_says_so(results):
     write_run()
     rows = settled.settled_rows(RUN, DATASET)
-    assert len(rows) == 7 and {row["says"] for row in rows} == {"not measured yet"}
+    assert len(rows) == 8 and {row["says"] for row in rows} == {"not measured yet"}
     assert all(row["points"] == "" and tuple(row) == settled.COLUMNS for row in rows)
 
 
@@ -57,3 +59,24 @@ def test_the_plain_sentence_names_where_there_is_a_gain_or_says_that_there_is_no
     assert settled.plainly(rows).endswith("Yes, in 1 of 2 settings: b.")
     assert settled.plainly(rows[:1]).endswith("Not shown in any setting.")
     assert settled.plainly([rows[1] | {"points": ""}]).endswith("Nothing is measured yet.")
+
+
+def test_training_for_longer_is_an_answer_once_all_planned_seeds_are_measured(results, monkeypatch):
+    plan = parameters.load_yaml(settled.LONGER)["05_training"]
+    first, *_, ours = plan["ARMS"]
+    made = lambda seeds: [
+        {"param_arm": arm, "param_seed": seed, "accuracy": 0.8 + 0.01 * (arm == ours) + 0.001 * seed % 2}
+        for seed in seeds
+        for arm in (first, ours)
+    ]
+    for seeds, says in ((plan["SEEDS"][:-1], "not measured yet"), ([0, 1, *plan["SEEDS"]], settled.GAIN)):
+        monkeypatch.setattr(settled.records, "read", lambda run, dataset, stage, seeds=seeds: made(seeds))
+        row = settled.of_longer("reference/embedded", DATASET)
+        assert row["says"] == says and "2,000 steps" in row["question"]
+    assert row["over"] == f"{len(plan['SEEDS'])} seeds" and not set(plan["SEEDS"]) & {0, 1, 2}
+
+
+def test_the_settings_for_longer_differ_in_the_steps_alone():
+    plan = parameters.load_yaml(settled.LONGER)["05_training"]
+    longer, tuned = recipes.read(paths.located(plan["TUNED"])), recipes.read(paths.PARAMS / "tuned.yaml")
+    assert longer == {arm: tuned[arm] | {"steps": 2000} for arm in plan["ARMS"]}
