@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 
 from sega_utils.core import numbers, paths
 from sega_utils.evaluation import classified
-from sega_utils.report import comparisons
+from sega_utils.report import comparisons, settled
 from sega_utils.report.pictures import Drawing
 from sega_utils.studies import entries, harm
 from sega_utils.training.recipes import BASELINE
@@ -39,7 +39,19 @@ def page(run: str, dataset: str) -> str:
         cutmix=CUTMIX,
         limits=limits(found),
         unclear=harm.UNCLEAR,
+        again=again(settled.of_longer(run, dataset)),
         **parts,
+    )
+
+
+def again(row: dict[str, str]) -> str:
+    """Return what a planned comparison of more steps says, beside those that were looked at first; nothing of none."""
+    if not row["points"]:
+        return ""
+    return (
+        f" Asked again, with a plan written beforehand and {row['over']} not used above, {row['method']} has "
+        f"{row['points']} points beside {row['beside']}: {row['says']}. Of many values that are looked at, some are "
+        "told apart by chance."
     )
 
 
