@@ -13,7 +13,7 @@ from sega_utils.studies.zoo import plan as zoo_plan, rows as zoo_rows
 from sega_utils.training import recipes
 from sega_utils.training.recipes import OURS
 
-LONGER = paths.PARAMS / "longer.yaml"
+LONGER = paths.PARAMS / "longer" / "plan.yaml"
 GAIN, LOSS = "a gain", "a loss"
 COLUMNS = ("question", "method", "beside", "points", "over", "says", "chapter")
 
@@ -88,7 +88,7 @@ def of_recipe(run: str, dataset: str) -> dict[str, str]:
 
 
 def of_longer(run: str, dataset: str) -> dict[str, str]:
-    """Return SEGA-Net's row where all train for longer, by the plan of ``longer.yaml``; nothing of a part of it."""
+    """Return SEGA-Net's row where all train for longer, by the plan of ``params/longer``; nothing of a part of it."""
     plan = parameters.load_yaml(LONGER)["05_training"]
     steps = recipes.read(paths.located(plan["TUNED"]))[OURS]["steps"]
     trained = [r for r in records.read(f"{run}-longer", dataset, "training") if r["param_seed"] in plan["SEEDS"]]
