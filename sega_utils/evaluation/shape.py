@@ -43,6 +43,18 @@ def textures(side: int, *, seed: int = 0) -> torch.Tensor:
     return (DARKEST + (1 - DARKEST) * (flat - low) / (high - low)).clamp(max=1)
 
 
+def silhouettes(images: torch.Tensor) -> torch.Tensor:
+    """Return the objects' pixels of those images whose object is neither missing nor fills them, bool (M, S, S).
+
+    Raises:
+        ValueError: no images (``check_images``).
+    """
+    check_images(images)
+    shapes = attributes.foreground(images)
+    share = shapes.float().mean((1, 2))
+    return shapes[(share > 0) & (share < 1)]
+
+
 def filled(images: torch.Tensor, *, seed: int = 0) -> torch.Tensor:
     """Return the silhouette of each image filled with each texture on black, float32 (N, 8, C, S, S).
 
@@ -53,10 +65,7 @@ def filled(images: torch.Tensor, *, seed: int = 0) -> torch.Tensor:
         ValueError: no images (``check_images``), or fewer than two silhouettes: objects that are neither missing nor
             fill their image.
     """
-    check_images(images)
-    shapes = attributes.foreground(images)
-    share = shapes.float().mean((1, 2))
-    shapes = shapes[(share > 0) & (share < 1)]
+    shapes = silhouettes(images)
     if len(shapes.flatten(1).unique(dim=0)) < 2:
         raise ValueError(
             f"{len(images)} images hold fewer than two different silhouettes; give objects on a plain ground"
@@ -145,6 +154,8 @@ def shape_share(model: nn.Module, images: torch.Tensor, *, seed: int = 0) -> dic
 def shape_rows(run: str, dataset: str, arms: Iterable[str], seeds: Iterable[int], images: torch.Tensor) -> list[dict]:
     """Return a row for each arm: the means over its seeds of what ``shape_share`` says of its classifiers.
 
+    Of images without silhouettes, as photographs are, there is no row.
+
     Args:
         images: float32 (N, C, S, S), whose silhouettes are filled; some hundreds say enough.
 
@@ -152,7 +163,7 @@ def shape_rows(run: str, dataset: str, arms: Iterable[str], seeds: Iterable[int]
         ValueError, FileNotFoundError, ArtifactError: as ``shape_share`` and ``classified.load_classifier``.
     """
     rows, seeds = [], list(seeds)
-    for arm in arms:
+    for arm in arms if len(silhouettes(images).flatten(1).unique(dim=0)) > 1 else ():
         found = [shape_share(classified.load_classifier(run, dataset, arm, seed)[0], images) for seed in seeds]
         means = {name: numbers.summary(one[name] for one in found)["mean"] for name in found[0]}
         rows.append({"arm": arm, "n": len(found)} | means)

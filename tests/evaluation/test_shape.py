@@ -152,5 +152,8 @@ def test_an_arms_row_is_the_mean_over_its_classifiers(monkeypatch):
     said = {("a", 0): 0.2, ("a", 1): 0.4, ("b", 0): 0.5, ("b", 1): 0.5}
     monkeypatch.setattr(shape.classified, "load_classifier", lambda run, dataset, arm, seed: ((arm, seed), "digest"))
     monkeypatch.setattr(shape, "shape_share", lambda model, images: {"shape": said[model]})
-    rows = shape.shape_rows("mine", "fashion-mnist", ["a", "b"], [0, 1], torch.zeros(1, 1, 32, 32))
+    images = torch.zeros(2, 1, 32, 32)
+    images[0, :, 8:20, 8:20], images[1, :, 4:20, 8:12] = 1, 1
+    assert shape.shape_rows("mine", "fashion-mnist", ["a"], [0], torch.ones(4, 1, 32, 32)) == [], "no silhouettes"
+    rows = shape.shape_rows("mine", "fashion-mnist", ["a", "b"], [0, 1], images)
     assert [(row["arm"], row["n"], round(row["shape"], 9)) for row in rows] == [("a", 2, 0.3), ("b", 2, 0.5)]
