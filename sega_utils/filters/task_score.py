@@ -16,6 +16,8 @@ EPS = math.exp(-9)  # printed as "e^-9", which may also mean 1e-9
 def levels(source: torch.Tensor, target: torch.Tensor, k: int = 10) -> torch.Tensor:
     """Return images that go from a source to a target in equal steps, float32 (k + 1, N, C, S, S); both ends exact.
 
+    What the paper's two networks learn to tell apart; they are not built here, and features are the caller's.
+
     Args:
         source, target: float32 (N, C, S, S) in [0, 1], of one shape.
         k: steps, at least 1; the paper has 10, and so 11 levels.

@@ -20,7 +20,7 @@ from sega_utils.augmenters import pools
 from sega_utils.augmenters.base import generate, quota, select
 from sega_utils.core import artifacts, paths, records, runtime
 from sega_utils.data import catalogue
-from sega_utils.data.images import Dataset, from_uint8
+from sega_utils.data.images import from_uint8
 from sega_utils.text.clip import embed
 from sega_utils.training import classifiers, recipes
 from sega_utils.training.classifiers import train_classifier
@@ -46,8 +46,9 @@ def fit(inputs: dict, settings: dict, seed: int, device: str = "cpu") -> torch.n
         targets_of = lambda x, y: (embed(clip, x) @ classes / temperature).softmax(1)
     settings, budget = UNSAID | settings, ("classifier", "steps", "batch_size", "lr", "weight_decay")
     if settings["supervision"]:
+        check_supervised(settings)
         budgeted = {name: settings[name] for name in ("supervision", *budget)}
-        return train_supervised(only_real(real, settings), seed=seed, device=device, **budgeted)
+        return train_supervised(real, seed=seed, device=device, **budgeted)
     names = (*budget, "pixel", "policy", "mixing", "ratio")
     return train_classifier(
         real,
@@ -60,8 +61,8 @@ def fit(inputs: dict, settings: dict, seed: int, device: str = "cpu") -> torch.n
     )
 
 
-def only_real(real: Dataset, settings: dict) -> Dataset:
-    """Return the real images, of which a supervised classifier sees two views each and nothing else.
+def check_supervised(settings: dict) -> None:
+    """Refuse settings of a supervised classifier, which sees two views of each real image and nothing else.
 
     Raises:
         ValueError: settings that such a training cannot have.
@@ -69,7 +70,6 @@ def only_real(real: Dataset, settings: dict) -> Dataset:
     needed = {"synthetic": "none", "labels": "class", "mixing": "none", "policy": "none", "pixel": True} | SPEED
     if other := {name: settings[name] for name, value in needed.items() if settings[name] != value}:
         raise ValueError(f"supervision {settings['supervision']!r} is received with {other}; it goes with {needed}")
-    return real
 
 
 def chosen_of(inputs: dict, settings: dict) -> torch.Tensor:
