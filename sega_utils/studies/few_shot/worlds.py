@@ -248,15 +248,16 @@ def editing_of(place: Place, split: Split, world: World) -> dict[str, sage.Editi
     Raises:
         ArtifactError: the file is damaged, or of other seen images.
     """
-    kind = f"style-{STYLE}-" if place.features == "style" else ""
+    kind, made = "", {"seen": world.digest}
+    if place.features == "style":  # the linear generator is fitted anew, and another number of threads rounds otherwise
+        kind, made = f"style-{STYLE}-", made | {"generator": artifacts.digest(world.generator[0])}
     file = file_of(place, f"atoms-{kind}{split.name()}-{place.atoms}")
-    made = {"seen": world.digest, "generator": artifacts.digest(world.generator[0])}
     learnt = {"classes": ("classes", LAMBDA), "clusters": ("clusters", LAMBDA)}
     learnt |= {"lambda 0": ("classes", 0.0)} if split.final else {}  # a control, which is not tuned
     if file.exists():
         atoms, meta = artifacts.load_tensors(file)
         check_seen(meta, world.digest, file)
-        if meta.get("generator", made["generator"]) != made["generator"]:
+        if meta.get("generator") != made.get("generator"):
             raise artifacts.ArtifactError(f"{paths.shown(file)} was learnt through another generator; {AGAIN}")
     else:
         atoms = {name: _learnt(world, part, weight, place.atoms) for name, (part, weight) in learnt.items()}

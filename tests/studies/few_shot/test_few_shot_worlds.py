@@ -66,6 +66,8 @@ def test_a_style_autoencoder_draws_instead_of_the_linear_generator_and_features_
     assert not torch.equal(world.editing["classes"].atoms, world.editing["lambda 0"].atoms)
     again = worlds.world_of.__wrapped__(PLACE._replace(features="style"), SPLIT)
     assert torch.equal(again.latents, world.latents)
+    atoms = worlds.file_of(PLACE, f"atoms-1-4-{PLACE.atoms}")  # of the linear generator, which no file keeps
+    assert "generator" not in artifacts.load_tensors(atoms)[1]
     file = worlds.file_of(PLACE, f"style-1-4-{worlds.STYLE}")
     tensors, meta = artifacts.load_tensors(file)
     artifacts.save_tensors(file, tensors | {"start": tensors["start"] + 1}, meta)
