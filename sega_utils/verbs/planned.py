@@ -69,7 +69,7 @@ def measure_groups(args: argparse.Namespace) -> None:
     *planned("few_shot.yaml"),
     (
         "--features",
-        {"choices": ("network", "latents", "style"), "help": "what arms work with; the primary's if absent"},
+        {"choices": ("network", "composed", "latents", "style"), "help": "what arms work with; the primary's if absent"},
     ),
     ("--splits", {"type": int, "nargs": "+", "help": "which of the plan's, from 0 on; all if absent"}),
     ("--draws", {"type": int, "help": "of the few images for each split, instead of the plan's"}),

@@ -8,6 +8,7 @@ from sega_utils.studies.few_shot import arms, worlds
 
 FILE = paths.PARAMS / "few_shot.yaml"
 COUNT = "1 .. 1000000"
+KINDS = f"one of: {' | '.join(worlds.FEATURES)}"
 RULES = {
     "shots": Parameter([1], "real images of each unseen class", "list of: 1 .. 1000000"),
     "draws": Parameter(6, "of the few images, for each split", COUNT),
@@ -21,18 +22,23 @@ RULES = {
 PRIMARY = {
     "ours": Parameter("x", "the arm that should win", "any text"),
     "shots": Parameter(1, "real images of each unseen class", COUNT),
-    "features": Parameter("network", "what arms work with", f"one of: {' | '.join(worlds.FEATURES)}"),
+    "features": Parameter("network", "what arms work with", KINDS),
+}
+COMPOSED = {
+    "ours": Parameter("composed", "features that should win", KINDS),
+    "to": Parameter("network", "features to compare with", KINDS),
+    "shots": Parameter(1, "real images of each unseen class", COUNT),
 }
 
 
 def read(file: Path = FILE) -> dict:
-    """Return the plan of a YAML file: ``primary``, the comparison that was fixed beforehand, ``splits``, the unseen
-    classes of each split by data set, and the sizes of ``RULES``.
+    """Return the plan of a YAML file: ``primary``, the comparison that was fixed beforehand, ``composed``, a second
+    one between kinds of features, ``splits``, the unseen classes of each split by data set, and the sizes of ``RULES``.
 
     Raises:
         FileNotFoundError: no such file. ValueError: not such a file, or an arm that there is not.
     """
-    plan = plans.read(file, RULES, {"primary": PRIMARY}, others=["splits"])
+    plan = plans.read(file, RULES, {"primary": PRIMARY, "composed": COMPOSED}, others=["splits"])
     plans.known([plan["primary"]["ours"]], arms.ARMS, f"{paths.shown(file)}: ours")
     return plan
 

@@ -8,16 +8,16 @@ from typing import NamedTuple
 import torch
 from torch import nn
 
-from sega_utils.augmenters import fusion, linear, sage, style, transfer
+from sega_utils.augmenters import composition, fusion, linear, sage, style, transfer
 from sega_utils.core import artifacts, learning, paths
 from sega_utils.data import catalogue
 from sega_utils.data.images import Dataset, check_images, take
 from sega_utils.studies.zoo import zoo
 from sega_utils.training import classifiers
 
-# what arms work with: features of a network, or the linear generator's latents, which cost no training; with style, the
-# network's features again, but images are drawn by the style autoencoder
-FEATURES = ("network", "latents", "style")
+# what arms work with: features of a network, of one that learns composed classes beside the seen ones, or the linear
+# generator's latents, which cost no training; with style, the network's features, but the style autoencoder draws
+FEATURES = ("network", "composed", "latents", "style")
 GENERATORS = {"linear": linear, "style": style}
 LAMBDA = 0.0005  # of orthogonality, as printed
 STEPS = 500  # of the dictionary
@@ -194,11 +194,15 @@ def file_of(place: Place, name: str) -> Path:
 def network_of(place: Place, split: Split, seen: Dataset, digest: str) -> nn.Module:
     """Return a classifier of the seen classes in four orientations, trained once, whose features all arms use.
 
+    With ``composed``, it learns composed classes beside them, in as many steps.
+
     Raises:
         ArtifactError: the file is damaged, or of other seen images.
     """
-    file = file_of(place, f"network-{split.name()}-{place.steps}")
-    model = kept_classifier(file, turned(seen), steps=place.steps, meta={"seen": digest})
+    kind = "composed-" if place.features == "composed" else ""
+    file = file_of(place, f"network-{kind}{split.name()}-{place.steps}")
+    learnt = composition.joined(seen, composition.composed(seen)) if kind else seen
+    model = kept_classifier(file, turned(learnt), steps=place.steps, meta={"seen": digest})
     check_seen(model.meta, digest, file)
     return model
 

@@ -1,0 +1,46 @@
+"""Composed classes: which half is whose, how many classes there are, and what is refused."""
+
+import pytest
+import torch
+
+from sega_utils.augmenters import composition
+from sega_utils.data.images import Dataset
+
+
+@pytest.fixture
+def flat():
+    """Three classes whose images are 1, 2 and 3 quarters white."""
+    labels = torch.arange(9) % 3
+    return Dataset(((labels + 1) / 4).view(-1, 1, 1, 1).expand(-1, 1, 8, 8).clone(), labels, ("a", "b", "c"), True)
+
+
+def test_every_ordered_pair_gives_a_class_above_and_one_beside(flat):
+    made = composition.composed(flat, each=2)
+    assert len(made.class_names) == len(set(made.class_names)) == 12
+    assert made.labels.bincount().tolist() == [2] * 12
+    for name, which in zip(made.class_names, range(12), strict=True):
+        first, way, second = name.split()
+        image = made.images[made.labels == which][0, 0]
+        image = image if way == "above" else image.T
+        assert image[:4].unique().tolist() == [(ord(first) - 96) / 4]
+        assert image[4:].unique().tolist() == [(ord(second) - 96) / 4]
+
+
+def test_the_same_seed_composes_the_same_of_the_images_given(flat):
+    varied = flat._replace(images=torch.rand(flat.images.shape, generator=torch.Generator().manual_seed(0)))
+    one, two, other = (composition.composed(varied, each=5, seed=seed).images for seed in (0, 0, 1))
+    assert torch.equal(one, two) and not torch.equal(one, other)
+    assert set(one[:, :, 0, 0].unique().tolist()) <= set(varied.images[:, :, 0, 0].unique().tolist())
+
+
+def test_joined_classes_follow_those_that_there_are(flat):
+    both = composition.joined(flat, composition.composed(flat, each=1))
+    assert both.class_names[:3] == flat.class_names and len(both.class_names) == 15
+    assert torch.equal(both.labels, torch.cat((flat.labels, torch.arange(12) + 3)))
+
+
+@pytest.mark.parametrize(("classes", "each"), [(1, 5), (3, 0)])
+def test_one_class_or_no_image_is_refused(flat, classes, each):
+    data = flat._replace(class_names=flat.class_names[:classes], labels=flat.labels.clamp(max=classes - 1))
+    with pytest.raises(ValueError, match="at least 2"):
+        composition.composed(data, each=each)
