@@ -13,7 +13,13 @@ import torch
 from sega_utils.core import runtime
 from sega_utils.data.images import Dataset
 
+LESSONS = ("composed", "blended")
 EACH = 200  # images composed for each pair and way
+
+
+def pairs(classes: int) -> list[tuple[int, int]]:
+    """Return the ordered pairs of classes, as ``composed`` goes through them for each of its two ways."""
+    return list(itertools.permutations(range(classes), 2))
 
 
 def composed(data: Dataset, *, each: int = EACH, seed: int = 0) -> Dataset:
@@ -28,7 +34,7 @@ def composed(data: Dataset, *, each: int = EACH, seed: int = 0) -> Dataset:
     members = [(data.labels == c).nonzero()[:, 0] for c in range(classes)]
     first_half, images, names = torch.arange(side) < side // 2, [], []
     for way, mask in (("above", first_half[:, None]), ("beside", first_half[None])):
-        for pair in itertools.permutations(range(classes), 2):
+        for pair in pairs(classes):
             ours, theirs = (
                 data.images[members[c][torch.randint(len(members[c]), (each,), generator=rng)]] for c in pair
             )
@@ -42,3 +48,33 @@ def joined(data: Dataset, more: Dataset) -> Dataset:
     """Return the images of both, with the classes of ``more`` after those of ``data``."""
     labels = torch.cat((data.labels, more.labels + len(data.class_names)))
     return Dataset(torch.cat((data.images, more.images)), labels, data.class_names + more.class_names, data.mirrors)
+
+
+def turned(data: Dataset) -> Dataset:
+    """Return each image in its four orientations, each of which is a class of its own: four times the classes.
+
+    Source: Lee et al. 2020 (joint labels of class and rotation).
+    """
+    images = torch.cat([data.images.rot90(k, (2, 3)) for k in range(4)])
+    labels = torch.cat([4 * data.labels + k for k in range(4)])
+    names = tuple(f"{name} {90 * k}" for name in data.class_names for k in range(4))
+    return Dataset(images, labels, names, data.mirrors)
+
+
+def lessons(data: Dataset, kind: str) -> tuple[Dataset, dict]:
+    """Return what a network of a kind learns, in four orientations, and options of ``training.train_classifier``.
+
+    Args:
+        kind: ``composed``, with composed classes; ``blended``, its control: the same images in the same share of what
+            is seen, each as half of either class, so that no class is new; any other: the classes of ``data`` alone.
+    """
+    if kind not in LESSONS:
+        return turned(data), {}
+    both = turned(joined(data, composed(data)))
+    if kind == "composed":
+        return both, {}
+    classes, made = 4 * len(data.class_names), both.labels >= 4 * len(data.class_names)
+    halves = torch.tensor(2 * pairs(len(data.class_names)))[both.labels[made] // 4 - len(data.class_names)]
+    targets = torch.nn.functional.one_hot(4 * halves + both.labels[made, None] % 4, classes).float().mean(1)
+    share = float(made.double().mean())
+    return turned(data), {"synthetic": (both.images[made], targets), "ratio": share}

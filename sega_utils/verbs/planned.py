@@ -16,6 +16,7 @@ def planned(file: str) -> list[tuple]:
 
 
 TUNED = ("--tuned", {"type": Path, "default": paths.PARAMS / "tuned.yaml", "help": "settings of arms"})
+FEATURES = ("network", "composed", "blended", "latents", "style")
 
 
 def show(found: dict[str, list[dict]]) -> None:
@@ -67,10 +68,7 @@ def measure_groups(args: argparse.Namespace) -> None:
     "few-shot",
     *RUN,
     *planned("few_shot.yaml"),
-    (
-        "--features",
-        {"choices": ("network", "composed", "latents", "style"), "help": "what arms work with; the primary's if absent"},
-    ),
+    ("--features", {"choices": FEATURES, "help": "what arms work with; the primary's if absent"}),
     ("--splits", {"type": int, "nargs": "+", "help": "which of the plan's, from 0 on; all if absent"}),
     ("--draws", {"type": int, "help": "of the few images for each split, instead of the plan's"}),
     ("--groups", {"nargs": "+", "help": "baseline, method, control, ours, other, adapted; all if absent"}),

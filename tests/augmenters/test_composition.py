@@ -44,3 +44,23 @@ def test_one_class_or_no_image_is_refused(flat, classes, each):
     data = flat._replace(class_names=flat.class_names[:classes], labels=flat.labels.clamp(max=classes - 1))
     with pytest.raises(ValueError, match="at least 2"):
         composition.composed(data, each=each)
+
+
+def test_blended_lessons_are_the_same_images_without_a_new_class(flat):
+    new, _ = composition.lessons(flat, "composed")
+    same, more = composition.lessons(flat, "blended")
+    images, targets = more["synthetic"]
+    assert torch.equal(torch.cat((same.images, images)).flatten(1).sort(0)[0], new.images.flatten(1).sort(0)[0])
+    assert targets.shape == (len(images), 12) and torch.equal(
+        targets.sort(1)[0][:, -2:], torch.full((len(images), 2), 0.5)
+    )
+    assert more["ratio"] == len(images) / len(new.images)
+    for image, target in zip(images[:: composition.EACH], targets[:: composition.EACH], strict=True):
+        shades = {round(float(x) * 4) - 1 for x in image.unique()}
+        assert {int(c) // 4 for c in target.nonzero()} == shades
+
+
+def test_other_lessons_are_the_classes_turned(flat):
+    data, more = composition.lessons(flat, "network")
+    assert len(data.class_names) == 12 and not more
+    assert torch.equal(data.images[:9], flat.images) and torch.equal(data.labels[9:18], 4 * flat.labels + 1)

@@ -91,8 +91,10 @@ def claim_rows(found: list[dict], features: str) -> list[dict]:
     """Return a row (``COLUMNS``) for each part of the nine claims, in points, with intervals over splits.
 
     Args:
-        found: records of the stage few-shot. features: what the arms work with, ``network`` or ``latents``.
+        found: records of the stage few-shot. features: what the arms work with; of composed classes no claim speaks.
     """
     found = rows.of(found, features)
+    if not any(record["param_group"] == "method" for record in found):
+        return []
     table = rows.scores(found)
     return [row_of(claim, found, table) for claim in CLAIMS]

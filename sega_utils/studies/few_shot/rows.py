@@ -115,3 +115,24 @@ def primary_rows(found: list[dict], plan: dict) -> list[dict]:
                 }
             out.append(row)
     return out
+
+
+def composed_rows(found: list[dict], plan: dict) -> list[dict]:
+    """Return, for each number of shots, how much better other features are: strongest baseline less strongest baseline.
+
+    Each is the strongest on seen classes, in its own features. Of all kinds of features but ``to``, with those of the
+    plan first; the first row of its shots is the comparison that was named beforehand, all others are exploratory.
+    """
+    named, sides = plan["composed"], {r["param_features"]: of(found, r["param_features"]) for r in found}
+    order = sorted(sides.keys() - {named["to"]}, key=lambda kind: (kind != named["ours"], kind))
+    out = []
+    for kind, k in ((kind, k) for kind in order for k in sorted(plan["shots"], key=lambda k: k != named["shots"])):
+        arm, rival = strongest(sides[kind], k), strongest(sides.get(named["to"], []), k)
+        if not arm or not rival:
+            continue
+        row = {"shots": k, "features": kind, "arm": arm, "to": f"{named['to']}: {rival}"}
+        row |= difference(scores(sides[kind])[k, arm], scores(sides[named["to"]])[k, rival])
+        if "splits_high" in row:
+            row["won"] = "yes" if row["splits_low"] > 0 else "no"
+        out.append(row | {"planned": "yes" if (kind, k) == (named["ours"], named["shots"]) else ""})
+    return out

@@ -15,9 +15,10 @@ from sega_utils.data.images import Dataset, check_images, take
 from sega_utils.studies.zoo import zoo
 from sega_utils.training import classifiers
 
-# what arms work with: features of a network, of one that learns composed classes beside the seen ones, or the linear
-# generator's latents, which cost no training; with style, the network's features, but the style autoencoder draws
-FEATURES = ("network", "composed", "latents", "style")
+# what arms work with: features of a network, of one that learns composed classes beside the seen ones, or the same
+# images as mixtures of these, or the linear generator's latents, which cost no training; with style, the network's
+# features, but the style autoencoder draws
+FEATURES = ("network", *composition.LESSONS, "latents", "style")
 GENERATORS = {"linear": linear, "style": style}
 LAMBDA = 0.0005  # of orthogonality, as printed
 STEPS = 500  # of the dictionary
@@ -157,17 +158,6 @@ def only(data: Dataset, classes: Iterable[int], most: int | None = None) -> Data
     return take(data, torch.cat(found))._replace(labels=labels, class_names=tuple(data.class_names[c] for c in classes))
 
 
-def turned(data: Dataset) -> Dataset:
-    """Return each image in its four orientations, each of which is a class of its own: four times the classes.
-
-    Source: Lee et al. 2020 (joint labels of class and rotation).
-    """
-    images = torch.cat([data.images.rot90(k, (2, 3)) for k in range(4)])
-    labels = torch.cat([4 * data.labels + k for k in range(4)])
-    names = tuple(f"{name} {90 * k}" for name in data.class_names for k in range(4))
-    return Dataset(images, labels, names, data.mirrors)
-
-
 def check_seen(meta: dict, digest: str, file: Path | str) -> None:
     """Refuse what was trained on other images than the seen ones.
 
@@ -194,27 +184,30 @@ def file_of(place: Place, name: str) -> Path:
 def network_of(place: Place, split: Split, seen: Dataset, digest: str) -> nn.Module:
     """Return a classifier of the seen classes in four orientations, trained once, whose features all arms use.
 
-    With ``composed``, it learns composed classes beside them, in as many steps.
+    With ``composed`` and ``blended`` it learns from composed images, too, in as many steps.
 
     Raises:
         ArtifactError: the file is damaged, or of other seen images.
     """
-    kind = "composed-" if place.features == "composed" else ""
+    kind = f"{place.features}-" if place.features in composition.LESSONS else ""
     file = file_of(place, f"network-{kind}{split.name()}-{place.steps}")
-    learnt = composition.joined(seen, composition.composed(seen)) if kind else seen
-    model = kept_classifier(file, turned(learnt), steps=place.steps, meta={"seen": digest})
+    data, more = composition.lessons(seen, place.features)
+    model = kept_classifier(file, data, steps=place.steps, meta={"seen": digest}, **more)
     check_seen(model.meta, digest, file)
     return model
 
 
-def kept_classifier(file: Path, data: Dataset, *, steps: int, meta: dict) -> nn.Module:
+def kept_classifier(file: Path, data: Dataset, *, steps: int, meta: dict, **more: object) -> nn.Module:
     """Return the classifier of a file, with its ``meta``; where there is no file, it is trained and kept there.
+
+    Args:
+        more: options of ``train_classifier``.
 
     Raises:
         ArtifactError: the file is damaged.
     """
     if not file.exists():
-        learning.save_network(file, classifiers.train_classifier(data, steps=steps), meta)
+        learning.save_network(file, classifiers.train_classifier(data, steps=steps, **more), meta)
     build = lambda *_: classifiers.build("resnet8-half", **data.shape())
     return learning.load_network(file, build, what="network of few shots")
 
@@ -307,7 +300,7 @@ def world_of(place: Place, split: Split) -> World:
     generator = generator_of(place, split, seen)
     check_seen(generator[1], digest, "the generator")
     latents = GENERATORS[generator[1]["augmenter"]].invert(generator, seen.images)
-    upside = turned(only(seen, range(len(split.seen)), TURNED))
+    upside = composition.turned(only(seen, range(len(split.seen)), TURNED))
     parts = {"classes": seen.labels, "turned": upside.labels}
     parts["clusters"] = clustered(latents, seen.labels, place.clusters)
     empty = transfer.Moments(*[torch.empty(0)] * 4)

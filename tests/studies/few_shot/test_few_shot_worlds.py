@@ -4,6 +4,7 @@ import pytest
 import torch
 from six_classes import PLACE, six
 
+from sega_utils.augmenters import composition
 from sega_utils.core import artifacts, paths
 from sega_utils.studies.few_shot import worlds
 
@@ -86,7 +87,7 @@ def test_what_saw_all_classes_is_refused(name):
 
 def test_the_network_learns_of_turned_images_and_its_features_have_length_1():
     world = worlds.world_of(PLACE, SPLIT)
-    turned = worlds.turned(world.seen)
+    turned = composition.turned(world.seen)
     assert len(turned.class_names) == 16 and len(turned.labels) == 4 * len(world.seen.labels)
     assert torch.equal(turned.images[-1], world.seen.images[-1].rot90(3, (1, 2)))
     for part in world.features.values():
@@ -118,3 +119,12 @@ def test_what_is_no_split_is_refused(split, message):
 def test_a_number_of_shots_that_classes_do_not_have_is_refused(shots):
     with pytest.raises(ValueError, match=f"K is {shots}; allowed are 1 .. 16"):
         worlds.task_of(worlds.world_of(PLACE, SPLIT), shots, 0)
+
+
+def test_composed_and_blended_networks_are_kept_apart_and_carry_the_seen_images():
+    digests = set()
+    for kind in ("network", "composed", "blended"):
+        world = worlds.world_of(PLACE._replace(features=kind), SPLIT)
+        assert world.network.meta["seen"] == world.digest
+        digests.add(artifacts.digest(world.network.state_dict()))
+    assert len(digests) == 3
