@@ -121,17 +121,27 @@ def of_flare(run: str, dataset: str) -> dict[str, str]:
 
 
 def of_few_shots(run: str) -> list[dict[str, str]]:
-    """Return a row for each data set of the few shots; the interval is over splits of the classes."""
+    """Return the rows of the few shots, two for each data set: more images of the few, and composed classes."""
     plan, rows = few_plan.read(), []
+    named = plan["composed"]
     for name, splits in plan["splits"].items():
-        found = next(iter(few_rows.primary_rows(records.read(run, name, few_campaign.STAGE), plan)), {})
-        rival = found.get("to", "")
-        whole = found.get("episodes") == len(splits) * plan["draws"]
-        limits = {"ci_low": found["splits_low"], "ci_high": found["splits_high"]} if whole else {}
-        found = limits and found | limits | {"over": f"{len(splits)} splits"}
+        records_of, tasks = records.read(run, name, few_campaign.STAGE), len(splits) * plan["draws"]
+        found = over_splits(next(iter(few_rows.primary_rows(records_of, plan)), {}), tasks, len(splits))
         question = f"images of other classes, {plan['primary']['shots']} image a class, {name}"
-        rows.append(row_of(question, "12_few_shot", plan["primary"]["ours"], rival, found))
+        rows.append(row_of(question, "12_few_shot", plan["primary"]["ours"], found.get("to", ""), found))
+        composed = [row for row in few_rows.composed_rows(records_of, plan) if row["planned"]]
+        found = over_splits(next(iter(composed), {}), tasks, len(splits))
+        question = f"synthetic images as new classes to learn from, {named['shots']} image a class, {name}"
+        ours = f"{named['ours']} classes: {found.get('arm', '')}".removesuffix(": ")
+        rows.append(row_of(question, "12_few_shot", ours, found.get("to", ""), found))
     return rows
+
+
+def over_splits(found: dict, tasks: int, splits: int) -> dict:
+    """Return a comparison with its interval over splits; nothing, if it is not of all tasks."""
+    if found.get("episodes") != tasks:
+        return {}
+    return found | {"ci_low": found["splits_low"], "ci_high": found["splits_high"], "over": f"{splits} splits"}
 
 
 def of_robust(run: str, dataset: str) -> dict[str, str]:

@@ -4,7 +4,7 @@ from statistics import mean
 from typing import NamedTuple
 
 from sega_utils.core import artifacts, paths
-from sega_utils.studies.few_shot import rows
+from sega_utils.studies.few_shot import arms, rows
 from sega_utils.studies.few_shot.rows import Episodes
 from sega_utils.studies.zoo import claims as zoo_claims
 
@@ -94,7 +94,7 @@ def claim_rows(found: list[dict], features: str) -> list[dict]:
         found: records of the stage few-shot. features: what the arms work with; of composed classes no claim speaks.
     """
     found = rows.of(found, features)
-    if not any(record["param_group"] == "method" for record in found):
-        return []
     table = rows.scores(found)
+    if table and not any(arms.ARMS[name].group == "method" for _, name in table):
+        return []
     return [row_of(claim, found, table) for claim in CLAIMS]

@@ -20,6 +20,7 @@ COLUMNS = (
     "splits_high",
     "episodes",
 )
+BESIDE = ("shots", "features", "arm", "to", "diff", "ci_low", "ci_high", "splits_low", "splits_high", "episodes")
 Episodes = dict[tuple[str, int], float]  # (split, draw) to accuracy in percent
 
 
@@ -118,7 +119,7 @@ def primary_rows(found: list[dict], plan: dict) -> list[dict]:
 
 
 def composed_rows(found: list[dict], plan: dict) -> list[dict]:
-    """Return, for each number of shots, how much better other features are: strongest baseline less strongest baseline.
+    """Return how much better other features are, each with its strongest baseline, for each number of shots.
 
     Each is the strongest on seen classes, in its own features. Of all kinds of features but ``to``, with those of the
     plan first; the first row of its shots is the comparison that was named beforehand, all others are exploratory.
@@ -131,8 +132,9 @@ def composed_rows(found: list[dict], plan: dict) -> list[dict]:
         if not arm or not rival:
             continue
         row = {"shots": k, "features": kind, "arm": arm, "to": f"{named['to']}: {rival}"}
-        row |= difference(scores(sides[kind])[k, arm], scores(sides[named["to"]])[k, rival])
-        if "splits_high" in row:
-            row["won"] = "yes" if row["splits_low"] > 0 else "no"
-        out.append(row | {"planned": "yes" if (kind, k) == (named["ours"], named["shots"]) else ""})
+        mine, theirs = scores(sides[kind]), scores(sides[named["to"]])
+        row |= difference(mine.get((k, arm), {}), theirs.get((k, rival), {}))
+        row |= {"planned": "yes" if (kind, k) == (named["ours"], named["shots"]) else ""}
+        row["won"] = {True: "yes", False: "no"}[row["splits_low"] > 0] if "splits_low" in row else ""
+        out.append({column: row.get(column, "") for column in (*BESIDE, "won", "planned")})
     return out

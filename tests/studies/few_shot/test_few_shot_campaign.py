@@ -9,6 +9,7 @@ from sega_utils.studies.zoo import claims as zoo_claims
 
 SPLIT = worlds.split_of(6, (1, 4))
 PLAN = {"shots": [1], "tuning": 1, "primary": {"shots": 1, "ours": "offsets in features", "features": "network"}}
+PLAN["composed"] = {"ours": "composed", "to": "network", "shots": 1}
 
 
 @pytest.fixture
@@ -149,3 +150,20 @@ def test_tables_are_written_of_what_is_on_record(few, results):
         "few_shot.csv",
     ]
     assert len(records.read(*PLACE[:2], campaign.STAGE)) == 3
+
+
+def test_features_are_compared_by_the_arm_that_is_strongest_on_seen_classes_in_each():
+    named = {"ours": "composed", "to": "network", "shots": 1}
+    found = []
+    for features, best, gain in (("network", "CutMix", 0.0), ("composed", "real only", 0.1)):
+        about = {"param_features": features, "param_group": "baseline"}
+        names = campaign.named("baseline")
+        found.append(about | {"tuned": [{"arm": n, "shots": 1, "score": float(n == best)} for n in names]})
+        for split, draw in ((s, d) for s in range(3) for d in range(2)):
+            accuracies = [{"arm": n, "shots": 1, "accuracy": 0.5 + gain + 0.2 * (n != best)} for n in names]
+            found.append(about | {"param_unseen": str(split), "param_draw": draw, "accuracies": accuracies})
+    row, *more = rows.composed_rows(found, {"composed": named, "shots": [1, 3]})
+    assert (row["arm"], row["to"], row["won"], row["planned"]) == ("real only", "network: CutMix", "yes", "yes")
+    assert row["diff"] == pytest.approx(10) and row["episodes"] == 6 and not more
+    alone = [r for r in found if r["param_features"] == "network"]
+    assert rows.composed_rows(alone, {"composed": named, "shots": [1]}) == []
