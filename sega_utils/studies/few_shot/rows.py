@@ -2,6 +2,7 @@
 
 from statistics import mean
 
+from sega_utils.augmenters import composition
 from sega_utils.core import numbers
 from sega_utils.studies.few_shot import arms, campaign
 
@@ -121,11 +122,11 @@ def primary_rows(found: list[dict], plan: dict) -> list[dict]:
 def composed_rows(found: list[dict], plan: dict) -> list[dict]:
     """Return how much better other features are, each with its strongest baseline, for each number of shots.
 
-    Each is the strongest on seen classes, in its own features. Of all kinds of features but ``to``, with those of the
-    plan first; the first row of its shots is the comparison that was named beforehand, all others are exploratory.
+    Each is the strongest on seen classes, in its own features: of networks that learn from composed images, too, the
+    plan's first. ``planned`` marks the comparison that was named beforehand; all others are exploratory.
     """
     named, sides = plan["composed"], {r["param_features"]: of(found, r["param_features"]) for r in found}
-    order = sorted(sides.keys() - {named["to"]}, key=lambda kind: (kind != named["ours"], kind))
+    order = sorted(sides.keys() & {*composition.LESSONS}, key=lambda kind: (kind != named["ours"], kind))
     out = []
     for kind, k in ((kind, k) for kind in order for k in sorted(plan["shots"], key=lambda k: k != named["shots"])):
         arm, rival = strongest(sides[kind], k), strongest(sides.get(named["to"], []), k)

@@ -7,6 +7,7 @@ from six_classes import PLACE, six
 from sega_utils.augmenters import composition
 from sega_utils.core import artifacts, paths
 from sega_utils.studies.few_shot import worlds
+from sega_utils.verbs import planned
 
 SPLIT = worlds.split_of(6, (1, 4))
 
@@ -128,3 +129,7 @@ def test_composed_and_blended_networks_are_kept_apart_and_carry_the_seen_images(
         assert world.network.meta["seen"] == world.digest
         digests.add(artifacts.digest(world.network.state_dict()))
     assert len(digests) == 3
+
+
+def test_the_command_offers_every_kind_of_features():
+    assert planned.FEATURES == worlds.FEATURES
