@@ -15,11 +15,12 @@ NAME, NAMES = Parameter("x", "a name", "any text"), Parameter(["x"], "names", "l
 Rules = dict[str, Parameter]
 
 
-def read(file: Path, rules: Rules, parts: dict[str, Rules], *, others: Iterable[str] = ()) -> dict:
+def read(file: Path, rules: Rules, parts: dict[str, Rules], *, others: Iterable[str] = (), dataset: str = "") -> dict:
     """Return the plan of a YAML file.
 
     Args:
         rules: of each value. parts: of each mapping of values, by its name. others: what is returned as it stands.
+        dataset: whose values, if the file has a mapping ``datasets`` that names it, stand in for the others.
 
     Raises:
         FileNotFoundError: no such file.
@@ -27,8 +28,14 @@ def read(file: Path, rules: Rules, parts: dict[str, Rules], *, others: Iterable[
     """
     plan, shown = parameters.load_yaml(file), paths.shown(file)
     wanted = [*parts, *others, *rules]
+    apart = plan.pop("datasets", {}) if isinstance(plan, dict) else {}
     if not isinstance(plan, dict) or set(plan) != set(wanted):
         raise ValueError(f"{shown} must hold {', '.join(wanted)}")
+    if not isinstance(apart, dict) or not all(isinstance(own, dict) for own in apart.values()):
+        raise ValueError(f"{shown} has datasets {apart!r}; they must be values of the plan by data set")
+    for name, own in apart.items():
+        known(own, wanted, f"{shown}: {name}")
+    plan |= apart.get(dataset, {})
     found = {name: checked(plan[name], own, f"{shown}: {name}") for name, own in parts.items()}
     found |= checked({name: plan[name] for name in rules}, rules, shown)
     return found | {name: plan[name] for name in others}

@@ -32,7 +32,7 @@ def measure_flare(args: argparse.Namespace) -> None:
     from sega_utils.studies.flare import campaign, tables
     from sega_utils.training import recipes
 
-    plan = campaign.read(args.file)
+    plan = campaign.read(args.file, args.dataset)
     for line in campaign.measure(args.run, args.dataset, plan, recipes.read(args.tuned), args.workers):
         print(line, flush=True)
     show(tables.write_tables(args.run, args.dataset, plan))

@@ -28,14 +28,17 @@ PARTIES = ("theirs", "ours")  # of the primary comparison, the control first
 Job = tuple[str, int, bool]  # arm, seed, whether it is trained on macro classes
 
 
-def read(file: Path = FILE) -> dict:
+def read(file: Path = FILE, dataset: str = "") -> dict:
     """Return the plan of a YAML file: ``primary``, the comparison that was fixed beforehand, ``groups``, all else.
+
+    Args:
+        dataset: whose values under ``datasets`` stand in for the plan's, if there are any.
 
     Raises:
         FileNotFoundError: no such file.
         ValueError: not such a file, or an arm that there is not.
     """
-    plan, shown = plans.read(file, RULES, {"primary": PRIMARY}, others=["groups"]), paths.shown(file)
+    plan, shown = plans.read(file, RULES, {"primary": PRIMARY}, others=["groups"], dataset=dataset), paths.shown(file)
     groups = plan["groups"]
     if not isinstance(groups, dict) or not all(isinstance(names, list) and names for names in groups.values()):
         raise ValueError(f"{shown} has groups {groups!r}; they must be lists of class names by macro class")

@@ -4,11 +4,12 @@ import pytest
 import torch
 
 from sega_utils.augmenters import diffusion
-from sega_utils.core import artifacts, paths, records
+from sega_utils.core import artifacts, parameters, paths, records
 from sega_utils.data import catalogue
 from sega_utils.data.images import resize, to_uint8
 from sega_utils.studies.flare import arms, campaign, parts, tables
 from sega_utils.studies.flare.parts import Making
+from sega_utils.studies.prove import folders
 from sega_utils.studies.zoo import zoo
 from sega_utils.studies.zoo.zoo import Place
 
@@ -164,9 +165,21 @@ def test_the_committed_plan_names_classes_that_there_are_and_measures_the_primar
     assert len(set(campaign.jobs(committed))) == len(campaign.jobs(committed)) == 10 + 3 * (16 + 5)
 
 
+def test_another_data_set_has_values_of_its_own_and_the_same_comparison():
+    usual, digits = campaign.read(), campaign.read(dataset="mnist-5000")
+    assert {name for name in usual if usual[name] != digits[name]} == {"seconds", "groups"}
+    assert len(arms.grouping(digits["groups"], tuple("0123456789"))[1]) == 3
+    (textures,) = set(parameters.load_yaml(campaign.FILE)["datasets"]) - {"mnist-5000"}
+    own = campaign.read(dataset=textures)
+    assert len(arms.grouping(own["groups"], tuple(folders.photographs()))[1]) == 3
+    assert own["primary"] == usual["primary"] | {"seeds": [0, 1, 2]} and own["arms"][:5] == usual["arms"][:5]
+
+
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
+        ("    steps: 500", "    step: 500", "textures-seed0 has 'step'; known are primary, groups"),
+        ("  mnist-5000:", "  mnist-5000: 3\n  other:", "datasets .*; they must be values of the plan by data set"),
         ("  - FLARE gate", "  - FLARE gates", "arms has 'FLARE gates'; known are Raw_LR"),
         ("limit: 25", "limits: 25", "must hold primary, groups"),
         ("strength: 0.5", "strength: 1.5", "strength is '?1.5'?; allowed is float: 0 .. 1"),
