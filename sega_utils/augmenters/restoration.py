@@ -49,6 +49,11 @@ class Restorer(nn.Module):
         for tensor in self.network.upsample.conv.parameters():
             nn.init.zeros_(tensor)
 
+    def sized(self, side: int) -> "Restorer":
+        """Return the same network, frozen, for images of another side, which only its masks depend on."""
+        other = Restorer(**self.settings | {"side": side})
+        return learning.freeze(other, self.state_dict(), next(self.parameters()).device)
+
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Map images float32 (N, C, S, S) in [0, 1] to (N, C, 2 S, 2 S), near [0, 1]."""
         return resize(images, TIMES * images.shape[-1]) + self.network(images).reconstruction
@@ -106,7 +111,7 @@ def train_restorer(
 
 
 @torch.no_grad()
-def restore(model: Restorer, images: torch.Tensor, *, batch: int = 100) -> torch.Tensor:
+def restore(model: nn.Module, images: torch.Tensor, *, batch: int = 100) -> torch.Tensor:
     """Return images float32 (N, C, S, S) in [0, 1] at twice the side, in [0, 1], on the CPU.
 
     The network takes any side that its windows fill, whichever it was trained at.
@@ -114,15 +119,13 @@ def restore(model: Restorer, images: torch.Tensor, *, batch: int = 100) -> torch
     Raises:
         ValueError: images of other channels than the network's, or of a side that its windows do not fill.
     """
-    own = model.settings
-    if images.ndim != 4 or images.shape[1] != own["channels"]:
-        raise ValueError(f"received images {tuple(images.shape)}; the network restores (N, {own['channels']}, S, S)")
-    sized = Restorer(**own | {"side": images.shape[-1]})  # which only its masks depend on
-    device = next(model.parameters()).device
-    learning.freeze(sized, model.state_dict(), device)
+    channels, device = model.settings["channels"], next(model.parameters()).device
+    if images.ndim != 4 or images.shape[1] != channels:
+        raise ValueError(f"received images {tuple(images.shape)}; the network restores (N, {channels}, S, S)")
+    sized = model.sized(images.shape[-1])
     return batched(lambda part: sized(part.to(device)).clamp(0, 1).cpu(), images, size=batch)
 
 
-def restored(model: Restorer, images: torch.Tensor) -> torch.Tensor:
+def restored(model: nn.Module, images: torch.Tensor) -> torch.Tensor:
     """Return images restored and brought back to their side, as FLARE's classifiers see them smaller than restored."""
     return resize(restore(model, images), images.shape[-1])

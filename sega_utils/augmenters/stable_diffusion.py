@@ -76,21 +76,74 @@ def paint(
     Raises:
         FloatingPointError: a pixel is not finite, which float16 can cause.
     """
+    how = {"num_inference_steps": steps, "guidance_scale": guidance, "output_type": "pt"}
+    images = pipeline(texts, generator=each(seeds), height=size, width=size, **how).images
+    return brought_back(images, channels, side)
+
+
+@torch.no_grad()
+def repaint(
+    pipeline,
+    texts: list[str],
+    images: torch.Tensor,
+    seeds: torch.Tensor,
+    *,
+    strength: float = 0.5,
+    steps: int = 50,
+    guidance: float = 7.5,
+    size: int | None = None,
+) -> torch.Tensor:
+    """Draw one variation of every image for its text: it is noised part of the way, and goes back from there.
+
+    Args:
+        images: float32 (N, C, S, S) in [0, 1], which are enlarged first. seeds, guidance, size: as of ``paint``.
+        strength: how far the image is noised, 0 .. 1; 0 returns it as it is.
+        steps: of the whole way, of which the share ``strength`` is taken, at least one.
+
+    Returns:
+        uint8 (N, C, S, S), on the CPU.
+
+    Raises:
+        ValueError: as many texts or seeds as there are not images, or a strength outside its range.
+        FloatingPointError: as ``paint``.
+
+    Source: Meng et al. 2022 (SDEdit), algorithm 1, in the latents of Rombach et al. 2022.
+    """
+    if not len(images) == len(texts) == len(seeds) or not 0 <= strength <= 1:
+        raise ValueError(
+            f"received {len(images)} images, {len(texts)} texts, {len(seeds)} seeds and strength {strength}; give one "
+            "text and one seed an image, and a strength of 0 .. 1"
+        )
+    if not strength:
+        return to_uint8(images).cpu()
+    from diffusers import StableDiffusionImg2ImgPipeline
+
+    other = StableDiffusionImg2ImgPipeline(**pipeline.components, requires_safety_checker=False).to(pipeline.device)
+    other.set_progress_bar_config(disable=True)
+    size = size or pipeline.unet.config.sample_size * pipeline.vae_scale_factor
+    how = {"num_inference_steps": steps, "guidance_scale": guidance, "output_type": "pt"}
+    how["strength"] = max(strength, 1 / steps)
+    large = resize(images, size).clamp(0, 1).expand(-1, 3, -1, -1).to(pipeline.device, pipeline.dtype)
+    drawn = other(texts, image=large, generator=each(seeds), **how).images
+    return brought_back(drawn, images.shape[1], images.shape[-1])
+
+
+def each(seeds: torch.Tensor) -> list[torch.Generator]:
+    """Return a generator for each image, on the CPU, whatever the device."""
+    return [runtime.generator(seed) for seed in seeds.tolist()]
+
+
+def brought_back(images: torch.Tensor, channels: int, side: int) -> torch.Tensor:
+    """Return what the pipeline drew as uint8 (N, channels, side, side), on the CPU.
+
+    Raises:
+        FloatingPointError: a pixel is not finite.
+    """
     from torchvision.transforms.v2.functional import rgb_to_grayscale  # torchvision takes seconds to import
 
-    rngs = [runtime.generator(seed) for seed in seeds.tolist()]
-    images = pipeline(
-        texts,
-        generator=rngs,
-        num_inference_steps=steps,
-        guidance_scale=guidance,
-        height=size,
-        width=size,
-        output_type="pt",
-    ).images.float()
     if not images.isfinite().all():
-        raise FloatingPointError(f"Stable Diffusion drew pixels that are not finite in {pipeline.dtype}; use bfloat16")
-    images = resize(images, side)
+        raise FloatingPointError(f"Stable Diffusion drew pixels that are not finite in {images.dtype}; use bfloat16")
+    images = resize(images.float(), side)
     return to_uint8(rgb_to_grayscale(images) if channels == 1 else images).cpu()
 
 

@@ -30,7 +30,7 @@ def settled_rows(run: str, dataset: str) -> list[dict[str, str]]:
         of_recipe(run, dataset),
         of_longer(run, dataset),
         of_zoo(run, dataset),
-        of_flare(run, dataset),
+        *of_flare(run, dataset),
         *of_few_shots(run),
         of_robust(run, dataset),
         of_groups(run),
@@ -112,12 +112,16 @@ def of_zoo(run: str, dataset: str) -> dict[str, str]:
     return row_of(question, "10_augmenters", found.get("augmenter", ""), found.get("to", ""), found)
 
 
-def of_flare(run: str, dataset: str) -> dict[str, str]:
-    """Return FLARE's row."""
-    plan = flare_campaign.read()
-    found = next(iter(flare_tables.primary_rows(records.read(run, dataset, "flare"), plan)), {})
-    question = f"restored and drawn images, {plan['per_class']} a class"
-    return row_of(question, "11_flare", plan["primary"]["ours"], plan["primary"]["theirs"], found)
+def of_flare(run: str, dataset: str) -> list[dict[str, str]]:
+    """Return FLARE's rows: of a data set, and of those that the plan names beside it."""
+    rows = []
+    for name in (dataset, *flare_campaign.others()):
+        plan = flare_campaign.read(dataset=name)
+        found = next(iter(flare_tables.primary_rows(records.read(run, name, "flare"), plan)), {})
+        where = "" if name == dataset else f", {flare_campaign.titled(name)}"
+        question = f"restored and drawn images, {plan['per_class']} a class{where}"
+        rows.append(row_of(question, "11_flare", plan["primary"]["ours"], plan["primary"]["theirs"], found))
+    return rows
 
 
 def of_few_shots(run: str) -> list[dict[str, str]]:

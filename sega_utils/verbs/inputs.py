@@ -61,3 +61,15 @@ def adopt_generator(args: argparse.Namespace) -> None:
 
     digest = biggan.adopt(args.checkpoint, args.target, run=args.run, dataset=args.dataset)
     print(f"wrote {args.target}, digest {digest}")
+
+
+@verb(
+    "restorer",
+    ("checkpoint", {"type": Path, "help": "e.g. 001_classicalSR_DIV2K_s48w8_SwinIR-M_x2.pth"}),
+    ("target", {"type": Path, "help": "the .safetensors file to write, the restorer of flare.yaml"}),
+)
+def adopt_restorer(args: argparse.Namespace) -> None:
+    """Turn published weights of super-resolution, e.g. SwinIR's, into a file that FLARE restores with."""
+    from sega_utils.augmenters import published_restorer
+
+    print(f"wrote {args.target}, digest {published_restorer.adopt(args.checkpoint, args.target)}")

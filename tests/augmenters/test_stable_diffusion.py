@@ -75,6 +75,33 @@ def test_pixels_that_are_not_finite_are_no_image(copy):
         stable_diffusion.paint(broken, ["a coat"], torch.tensor([3]), **FAST)
 
 
+# varying
+
+
+def test_a_variation_is_what_diffusers_draws_and_strength_0_the_image_itself(pipeline):
+    from diffusers import StableDiffusionImg2ImgPipeline
+
+    images, seeds = torch.rand(2, 3, 64, 64, generator=runtime.generator(0)), torch.tensor([5, 6])
+    vary = lambda n, **options: stable_diffusion.repaint(pipeline, TEXTS[:n], images[:n], seeds[:n], **options)
+    assert torch.equal(vary(2, strength=0.0), (images * 255).round().to(torch.uint8))
+    ours = vary(2, steps=4)
+    other = StableDiffusionImg2ImgPipeline(**pipeline.components, requires_safety_checker=False)
+    options = {"strength": 0.5, "num_inference_steps": 4, "guidance_scale": 7.5, "output_type": "pt"}
+    theirs = other(TEXTS[0], image=images[:1], generator=runtime.generator(5), **options).images
+    assert (ours[:1] - theirs * 255).abs().max() <= 1  # rounded by 1/2, and a batch may round differently
+    assert not torch.equal(ours, vary(2, steps=4, strength=1.0))
+    assert vary(1, steps=4, strength=0.01).shape == (1, 3, 64, 64)  # a step at least
+
+
+def test_a_variation_of_grey_images_is_grey_and_their_numbers_must_agree(pipeline):
+    grey = torch.rand(1, 1, 32, 32)
+    assert stable_diffusion.repaint(pipeline, ["a coat"], grey, torch.tensor([3]), steps=2).shape == (1, 1, 32, 32)
+    with pytest.raises(ValueError, match="received 1 images, 2 texts, 1 seeds and strength 0.5; give one"):
+        stable_diffusion.repaint(pipeline, ["a", "b"], grey, torch.tensor([3]))
+    with pytest.raises(ValueError, match="strength 1.5; give one"):
+        stable_diffusion.repaint(pipeline, ["a"], grey, torch.tensor([3]), strength=1.5)
+
+
 # the pool
 
 

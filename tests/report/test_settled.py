@@ -32,7 +32,7 @@ def test_gains_and_losses_are_counted():
 def test_what_is_not_measured_has_no_points_and_says_so(results):
     write_run()
     rows = settled.settled_rows(RUN, DATASET)
-    assert len(rows) == 10 and {row["says"] for row in rows} == {"not measured yet"}
+    assert len(rows) == 12 and {row["says"] for row in rows} == {"not measured yet"}
     assert all(row["points"] == "" and tuple(row) == settled.COLUMNS for row in rows)
 
 

@@ -1,16 +1,17 @@
 """FLARE's rows and their controls: one classifier of each, at equal steps, with what came of it on record."""
 
 from collections.abc import Callable
-from functools import lru_cache
+from functools import lru_cache, partial
 from statistics import mean
 from typing import NamedTuple
 
 import torch
 
 from sega_utils.augmenters import flare
-from sega_utils.core import learning, records, runtime
+from sega_utils.augmenters.restoration import TIMES, restore
+from sega_utils.core import artifacts, learning, records, runtime
 from sega_utils.data import catalogue
-from sega_utils.data.images import Dataset, from_uint8, take, to_uint8
+from sega_utils.data.images import Dataset, from_uint8, resize, take, to_uint8
 from sega_utils.evaluation.shift import SHIFTS
 from sega_utils.filters import fidelity
 from sega_utils.studies.flare import parts
@@ -20,6 +21,7 @@ from sega_utils.studies.zoo.zoo import Place
 from sega_utils.training import classifiers
 
 STAGE = "flare"
+PLAIN = Making()  # of no outside knowledge
 BEST = "CutMix"  # of the zoo's arms on real images alone, by validation, where it has measured 60 a class
 SHIFTED = 2000  # test images that are shifted, at most
 
@@ -33,6 +35,8 @@ class Arm(NamedTuple):
         share: of every batch, drawn; 0 takes images as they come in the pool.
         gate: psnr, which drops images below the limit, or random, which drops as many.
         recipe: fixed (images as they are in the pool), anew (versions drawn at each step), or best (``BEST``).
+        enlarge: what doubles the side of test images, bicubic or restorer, and of a pool of ``raw`` images, which is
+            always bicubic; nothing: all images keep their side, restored ones are brought back to it.
     """
 
     to: str = ""
@@ -43,6 +47,7 @@ class Arm(NamedTuple):
     share: float = 0.0
     gate: str = ""
     recipe: str = "fixed"
+    enlarge: str = ""
 
 
 NOTHING = {"real": "", "drawn": ""}  # but the real images themselves
@@ -63,6 +68,9 @@ ARMS = {
     "FLARE share 0.3": Arm("FLARE", share=0.3),
     "FLARE gate": Arm("FLARE random gate", gate="psnr"),
     "FLARE random gate": Arm("FLARE", gate="random"),
+    "Raw_Aug_LR enlarged": Arm("Raw_Aug_LR", real="raw", alpha=1.0, drawn="", enlarge="bicubic"),
+    "Raw_Aug_HR enlarged": Arm("Raw_Aug_LR enlarged", alpha=1.0, drawn="", enlarge="bicubic"),
+    "Raw_Aug_HR enlarged, test too": Arm("Raw_Aug_LR enlarged", alpha=1.0, drawn="", enlarge="restorer"),
     BEST: Arm("Raw_Aug_LR drawn anew", **NOTHING, recipe="best"),
     f"FLARE onto {BEST}": Arm(BEST, recipe="best"),
 }
@@ -96,12 +104,7 @@ def train_once(
     own, real = ARMS[arm], zoo.real_of(place)
     group, names = grouping(groups, real.few.class_names)
     settings = settings_of(own, tuned, steps)
-    inputs = {"real": parts.digest_of(real.few)}
-    made = made_of(own)
-    if made:
-        inputs["drawn"] = records.load(records.path(*place[:2], parts.STAGE, parts.name_of(place, making)))[
-            "input_drawn"
-        ]
+    inputs = inputs_of(place, own, making)
 
     def measure() -> dict:
         data, extra, share = data_of(place, own, making)
@@ -110,23 +113,41 @@ def train_once(
             data = data._replace(labels=group[data.labels], class_names=names)
             extra = extra and (extra[0], group[extra[1]])
         predict = fit(data, extra, own, settings, seed=seed, device=device)
+        if own.enlarge:
+            enlarge, small = enlarger(place, own.enlarge, making), predict
+            predict = lambda images: small(enlarge(images))
         return measured(place, predict, real.rest, group, coarse) | counts
 
-    asked = settings | {name: value for name, value in own._asdict().items() if name != "to"}
+    unsaid = {"to"} if own.enlarge else {"to", "enlarge"}
+    asked = settings | {name: value for name, value in own._asdict().items() if name not in unsaid}
     asked |= {"subset": place.subset, "per_class": place.per_class, "arm": arm, "seed": seed}
-    asked |= {"coarse": coarse} | (making._asdict() if made else {})
-    name = name_of(place, arm, seed, coarse, steps)
+    asked |= {"coarse": coarse} | (making.told() if needs(own) else {})
+    name = name_of(place, arm, seed, coarse, steps, making)
     return records.once(*place[:2], STAGE, name, parameters=asked, inputs=inputs, measure=measure)
 
 
-def name_of(place: Place, arm: str, seed: int, coarse: bool, steps: int) -> str:
-    """Return the name of an arm's record."""
-    return zoo.name_of(place, arm, "macro" if coarse else "fine", f"{steps}-steps", f"seed{seed}")
+def name_of(place: Place, arm: str, seed: int, coarse: bool, steps: int, making: Making = PLAIN) -> str:
+    """Return the name of an arm's record, which tells apart what outside knowledge is in it."""
+    outside = [name for name in (making.restorer, making.pipeline) if name and needs(ARMS[arm])]
+    more = ["outside", artifacts.digest_json(outside)[:8]] if outside else []
+    return zoo.name_of(place, arm, "macro" if coarse else "fine", f"{steps}-steps", *more, f"seed{seed}")
 
 
-def made_of(arm: Arm) -> bool:
-    """Return whether an arm needs what ``parts.make_once`` makes."""
-    return arm.real == "restored" or bool(arm.drawn)
+def needs(arm: Arm) -> str:
+    """Return what an arm needs to be made first: ``drawn`` (all parts), the ``restorer`` alone, or nothing."""
+    restored = "restorer" if arm.real == "restored" or arm.enlarge == "restorer" else ""
+    return restored if arm.enlarge else "drawn" if restored or arm.drawn else ""
+
+
+def inputs_of(place: Place, arm: Arm, making: Making) -> dict[str, str]:
+    """Return the digests of what an arm is made of, by name."""
+    found = {"real": parts.digest_of(zoo.real_of(place).few)}
+    if needs(arm) == "drawn":
+        made = records.load(records.path(*place[:2], parts.STAGE, parts.name_of(place, making)))
+        found["drawn"] = made["input_drawn"]
+    if needs(arm) == "restorer":
+        found["restorer"] = artifacts.stated_digest(parts.restorer_file(place, making))
+    return found
 
 
 def settings_of(arm: Arm, tuned: dict, steps: int = 0) -> dict:
@@ -144,7 +165,11 @@ def data_of(place: Place, arm: Arm, making: Making) -> tuple[Dataset, tuple | No
     few = zoo.real_of(place).few
     if not (arm.real or arm.drawn):
         return few, None, 0.0
-    kept = parts.load(place, making) if made_of(arm) else {}
+    if arm.enlarge:
+        large = enlarger(place, "restorer" if arm.real == "restored" else "bicubic", making)(few.images)
+        pool = flare.augmented(few, large, seed=place.subset)
+        return few._replace(images=pool.images, labels=pool.labels), None, 0.0
+    kept = parts.load(place, making) if needs(arm) else {}
     pool = pool_of(few, kept, arm, seed=place.subset)
     if arm.gate:
         keep = gated(pool, kept, arm, making.limit)
@@ -167,6 +192,14 @@ def pool_of(few: Dataset, kept: dict[str, torch.Tensor], arm: Arm, *, seed: int)
     if real and drawn:
         return flare.mix(few, real, drawn, alpha=arm.alpha, beta=arm.beta)
     return flare.share_of(real, arm.alpha, "alpha") if real else flare.share_of(drawn, arm.beta, "beta")
+
+
+def enlarger(place: Place, how: str, making: Making) -> Callable[[torch.Tensor], torch.Tensor]:
+    """Return what doubles the side of images: ``bicubic``, or the ``restorer`` of a place."""
+    if how == "bicubic":
+        return lambda images: resize(images, TIMES * images.shape[-1]).clamp(0, 1)
+    restorer, _ = parts.restorer_once(place, making)
+    return partial(restore, restorer)
 
 
 def is_drawn(pool: flare.Pool) -> torch.Tensor:

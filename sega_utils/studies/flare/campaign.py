@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from sega_utils.core import paths, plans, records, runtime
+from sega_utils.core import parameters, paths, plans, records, runtime
 from sega_utils.core.parameters import Parameter
 from sega_utils.studies.flare import arms, parts
 from sega_utils.studies.flare.parts import Making
@@ -16,6 +16,8 @@ RULES = {
     "seconds": Parameter(0.0, "CPU seconds of the denoiser; 0 takes the data set's own", "0 .. 1000000"),
     "restoring": Parameter(60.0, "CPU seconds of the restoration", "0.1 .. 1000000"),
     "sampling": Parameter(25, "steps of DDIM", "1 .. 1000"),
+    "restorer": Parameter("", "outside knowledge: a file of published weights of restoration", "any text"),
+    "pipeline": Parameter("", "outside knowledge: a folder or tag of Stable Diffusion", "any text"),
     "strength": Parameter(0.5, "of variations", "0 .. 1"),
     "variations": Parameter(4, "of each drawn image", "0 .. 100"),
     "limit": Parameter(25.0, "of the gate, in dB", "0 .. 100"),
@@ -47,6 +49,16 @@ def read(file: Path = FILE, dataset: str = "") -> dict:
     return plan
 
 
+def others(file: Path = FILE) -> list[str]:
+    """Return the data sets that a plan names values for, beside those that it is of as it stands."""
+    return list(parameters.load_yaml(file).get("datasets", {}))
+
+
+def titled(dataset: str) -> str:
+    """Return a data set's name as tables show it: of a folder, its own."""
+    return Path(dataset.removeprefix(paths.OWN)).name
+
+
 def making_of(plan: dict) -> Making:
     """Return how a plan's parts are made."""
     return Making(**{name: plan[name] for name in Making._fields})
@@ -67,7 +79,8 @@ def places_of(run: str, dataset: str, plan: dict) -> list[Place]:
 def is_done(place: Place, job: Job, plan: dict) -> bool:
     """Return whether a job is on record."""
     arm, seed, coarse = job
-    return records.path(*place[:2], arms.STAGE, arms.name_of(place, arm, seed, coarse, plan["steps"])).exists()
+    name = arms.name_of(place, arm, seed, coarse, plan["steps"], making_of(plan))
+    return records.path(*place[:2], arms.STAGE, name).exists()
 
 
 def asked(place: Place, plan: dict) -> list[Job]:

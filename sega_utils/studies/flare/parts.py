@@ -1,27 +1,32 @@
 """What FLARE's arms are made of: images restored, drawn and redrawn from training images alone, made once and kept."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
 
-from sega_utils.augmenters import base, diffusion
+from sega_utils.augmenters import base, diffusion, published_restorer, stable_diffusion
 from sega_utils.augmenters.restoration import Restorer, restore, train_restorer
-from sega_utils.core import artifacts, paths, records
+from sega_utils.core import artifacts, learning, paths, records
 from sega_utils.data import catalogue
-from sega_utils.data.images import Dataset, from_uint8, resize, to_uint8
+from sega_utils.data.images import Dataset, batched, from_uint8, resize, to_uint8
 from sega_utils.evaluation import quality
 from sega_utils.filters import fidelity
 from sega_utils.studies.zoo import zoo
 from sega_utils.studies.zoo.zoo import Place
 
-STAGE = "flare-parts"
+STAGE, RESTORER = "flare-parts", "flare-restorer"
+AT_ONCE = 8  # images that Stable Diffusion draws
 HELD_OUT = 50  # validation images of each class that restoration is measured on
 
 
 class Making(NamedTuple):
     """How the parts are made: CPU seconds of the denoiser, of which 0 takes the data set's own checkpoint, and of the
-    restoration; steps of DDIM; strength and number of variations; dB, a limit below which the gate drops an image."""
+    restoration; steps of DDIM; strength and number of variations; dB, a limit below which the gate drops an image.
+
+    Outside knowledge, and neither is trained then: a file of published weights of restoration, see
+    ``published_restorer.adopt``, and a folder or tag of Stable Diffusion, which draws and varies."""
 
     seconds: float = 0.0
     restoring: float = 60.0
@@ -29,6 +34,12 @@ class Making(NamedTuple):
     strength: float = 0.5
     variations: int = 4
     limit: float = 25.0
+    restorer: str = ""
+    pipeline: str = ""
+
+    def told(self) -> dict:
+        """Return what records say: all but outside knowledge that is not asked for."""
+        return {name: value for name, value in self._asdict().items() if value != ""}
 
 
 def file_of(place: Place, making: Making) -> Path:
@@ -38,7 +49,7 @@ def file_of(place: Place, making: Making) -> Path:
 
 def name_of(place: Place, making: Making) -> str:
     """Return the name of the parts' file and record."""
-    return zoo.name_of(place, "flare", artifacts.digest_json(making._asdict())[:8])
+    return zoo.name_of(place, "flare", artifacts.digest_json(making.told())[:8])
 
 
 def digest_of(data: Dataset) -> str:
@@ -54,12 +65,11 @@ def make_once(place: Place, making: Making, device: torch.device | str = "cpu") 
         FileNotFoundError, ArtifactError, FloatingPointError: as its parts do.
     """
     real, file = zoo.real_of(place), file_of(place, making)
+    restorer, steps = restorer_once(place, making, device)
 
     def measure() -> dict:
-        model = denoiser(place, making, real.few, device)
-        tensors = draw(model, real.few, making, place.subset)
-        restorer, curve = train_restorer(real.few, seed=place.subset, seconds=making.restoring, device=device)
-        found = {"restoring_steps": curve[-1]["step"]} | held_out(restorer, real.rest)
+        tensors = draw(*painters(place, making, real.few, device), real.few, making, place.subset)
+        found = {"restoring_steps": steps} | held_out(restorer, real.rest)
         for name, images in list(tensors.items()) + [("real", real.few.images[None])]:
             parts, told = restored(restorer, images.flatten(0, 1), making.limit)
             tensors |= {f"{name} {what}": part.unflatten(0, images.shape[:2]) for what, part in parts.items()}
@@ -71,7 +81,7 @@ def make_once(place: Place, making: Making, device: torch.device | str = "cpu") 
         return found | {"drawn": artifacts.save_tensors(file, kept)}
 
     whole = lambda found: file.exists() and artifacts.stated_digest(file) == found["input_drawn"]
-    asked, made = {"subset": place.subset, "per_class": place.per_class} | making._asdict(), ("drawn",)
+    asked, made = {"subset": place.subset, "per_class": place.per_class} | making.told(), ("drawn",)
     inputs = {"real": digest_of(real.few)}
     return records.once(
         *place[:2],
@@ -98,6 +108,71 @@ def load(place: Place, making: Making) -> dict[str, torch.Tensor]:
     return {name: from_uint8(part) if part.dtype == torch.uint8 else part for name, part in tensors.items()}
 
 
+def restorer_file(place: Place, making: Making) -> Path:
+    """Return where the restoration of a place is kept, or the published one."""
+    if making.restorer:
+        return paths.located(making.restorer)
+    stem = zoo.name_of(place, "restorer", f"{making.restoring:g}s")
+    return paths.artifact(place.run, place.dataset, "augmenters") / f"{stem}.safetensors"
+
+
+def restorer_once(place: Place, making: Making, device: torch.device | str = "cpu") -> tuple[torch.nn.Module, int]:
+    """Return the restoration of a place, trained now or on disk, and its steps; or the published one, with 0.
+
+    Raises:
+        ValueError, FileNotFoundError, ArtifactError, FloatingPointError: as its parts do.
+    """
+    few, file = zoo.real_of(place).few, restorer_file(place, making)
+    if making.restorer:
+        return published_restorer.load(file, few.shape()["channels"], device), 0
+
+    def measure() -> dict:
+        trained, curve = train_restorer(few, seed=place.subset, seconds=making.restoring, device=device)
+        kept = artifacts.save_tensors(file, trained.state_dict(), {"settings": trained.settings})
+        return {"restoring_steps": curve[-1]["step"], "restorer": kept}
+
+    whole = lambda found: file.exists() and artifacts.stated_digest(file) == found["input_restorer"]
+    asked = {"subset": place.subset, "per_class": place.per_class, "restoring": making.restoring}
+    how = {"inputs": {"real": digest_of(few)}, "measure": measure, "made": ("restorer",), "is_whole": whole}
+    found = records.once(*place[:2], RESTORER, file.stem, parameters=asked, **how)
+    tensors, meta = artifacts.load_tensors(file)
+    return learning.freeze(Restorer(**meta["settings"]), tensors, device), found["restoring_steps"]
+
+
+def painters(place: Place, making: Making, few: Dataset, device: torch.device | str) -> tuple[Callable, Callable]:
+    """Return what draws float32 (N, C, S, S) for labels and seeds, and what varies images for theirs.
+
+    Raises:
+        ValueError, FileNotFoundError, ArtifactError, FloatingPointError: as ``denoiser``, or Stable Diffusion's.
+    """
+    how = {"strength": making.strength, "steps": making.sampling}
+    if not making.pipeline:
+        model = denoiser(place, making, few, device)
+        fresh = lambda labels, seeds: diffusion.sample_ddim(model, labels, seeds=seeds, steps=making.sampling)
+        return fresh, lambda images, labels, seeds: diffusion.redraw(model, images, labels, seeds=seeds, **how)
+    dtype = torch.float32 if torch.device(device).type == "cpu" else torch.bfloat16
+    pipeline, shape = stable_diffusion.load_pipeline(making.pipeline, device, dtype=dtype), few.shape()
+    texts = captions(place.dataset, few.class_names)
+    named = lambda labels: [texts[label] for label in labels.tolist()]
+    size = {"steps": making.sampling, "channels": shape["channels"], "side": shape["side"]}
+
+    def fresh(labels: torch.Tensor, seeds: torch.Tensor) -> torch.Tensor:
+        paint = lambda part, own: stable_diffusion.paint(pipeline, named(part), own, **size)
+        return from_uint8(batched(paint, labels, seeds, size=AT_ONCE))
+
+    def vary(images: torch.Tensor, labels: torch.Tensor, seeds: torch.Tensor) -> torch.Tensor:
+        paint = lambda images, part, own: stable_diffusion.repaint(pipeline, named(part), images, own, **how)
+        return from_uint8(batched(paint, images, labels, seeds, size=AT_ONCE))
+
+    return fresh, vary
+
+
+def captions(dataset: str, class_names: tuple[str, ...]) -> list[str]:
+    """Return the one text of each class that FLARE draws for: the class and what the images are of."""
+    domain = catalogue.about(dataset)[0]["domain"]
+    return [f"{name}, {domain}" for name in class_names]
+
+
 def denoiser(place: Place, making: Making, few: Dataset, device: torch.device | str) -> torch.nn.Module:
     """Return the denoiser of a place: trained now on its images, or the data set's own, which saw the same.
 
@@ -120,22 +195,17 @@ def denoiser(place: Place, making: Making, few: Dataset, device: torch.device | 
     return model
 
 
-def draw(model: torch.nn.Module, few: Dataset, making: Making, seed: int) -> dict[str, torch.Tensor]:
-    """Return ``drawn`` and ``redrawn`` as ``load`` does, each image of a seed of its own."""
+def draw(fresh: Callable, vary: Callable, few: Dataset, making: Making, seed: int) -> dict[str, torch.Tensor]:
+    """Return ``drawn`` and ``redrawn`` as ``load`` does, each image of a seed of its own; see ``painters``."""
     labels, n = few.labels, len(few.labels)
     seeds = lambda k: base.seeds_of(seed, n, start=k * n)
-    fresh = diffusion.sample_ddim(model, labels, seeds=seeds(0), steps=making.sampling)
-    how = {"strength": making.strength, "steps": making.sampling}
-
-    def vary(images: torch.Tensor, turns: range) -> list[torch.Tensor]:
-        return [diffusion.redraw(model, images, labels, seeds=seeds(k), **how).cpu() for k in turns]
-
-    count = 1 + making.variations
-    drawn = [fresh.cpu(), *vary(fresh, range(1, count))]
-    return {"drawn": torch.stack(drawn), "redrawn": torch.stack(vary(few.images, range(count, 2 * count)))}
+    varied = lambda images, turns: [vary(images, labels, seeds(k)).cpu() for k in turns]
+    first, count = fresh(labels, seeds(0)), 1 + making.variations
+    drawn = [first.cpu(), *varied(first, range(1, count))]
+    return {"drawn": torch.stack(drawn), "redrawn": torch.stack(varied(few.images, range(count, 2 * count)))}
 
 
-def restored(restorer: Restorer, images: torch.Tensor, gate: float) -> tuple[dict, dict]:
+def restored(restorer: torch.nn.Module, images: torch.Tensor, gate: float) -> tuple[dict, dict]:
     """Return images restored and brought back to their side, with their PSNRs, and means of the measures.
 
     What is compared is the restored image with the bicubic enlargement of the one that it is made of, as no other of
@@ -149,7 +219,7 @@ def restored(restorer: Restorer, images: torch.Tensor, gate: float) -> tuple[dic
     return {"restored": resize(large, images.shape[-1]), "psnr": psnr}, told
 
 
-def held_out(restorer: Restorer, rest: Dataset) -> dict[str, float]:
+def held_out(restorer: torch.nn.Module, rest: Dataset) -> dict[str, float]:
     """Return how near validation images, halved and restored, come to themselves, and how near bicubic comes."""
     each = max(1, min(HELD_OUT, int(rest.labels.bincount().min())))
     whole = catalogue.subset(rest, each)[0].images

@@ -23,6 +23,8 @@ class Key(NamedTuple):
     coarse: bool
     per_class: int
     steps: int
+    restorer: str = ""
+    pipeline: str = ""
 
 
 def grouped(found: list[dict]) -> dict[Key, list[dict]]:
@@ -31,7 +33,7 @@ def grouped(found: list[dict]) -> dict[Key, list[dict]]:
     Raises:
         ArtifactError: rows have other batches, classifiers or images to test, or one row has other settings.
     """
-    groups = zoo_rows.grouped_by(found, lambda r: Key(*(r[f"param_{name}"] for name in Key._fields)))
+    groups = zoo_rows.grouped_by(found, lambda r: Key(*(r.get(f"param_{name}", "") for name in Key._fields)))
     order = list(arms.ARMS)
     return {key: groups[key] for key in sorted(groups, key=lambda key: (key[1:], order.index(key.arm)))}
 
@@ -50,17 +52,26 @@ def arm_rows(found: list[dict]) -> list[dict]:
     groups, rows = grouped(found), []
     for key, mine in groups.items():
         to = arms.ARMS[key.arm].to
-        row = key._asdict() | {"classes": "macro" if key.coarse else "fine", "drawn": mine[0]["drawn_share"]}
+        row = key._asdict() | {
+            "arm": titled(key),
+            "classes": "macro" if key.coarse else "fine",
+            "drawn": mine[0]["drawn_share"],
+        }
         row |= numbers.summary(100 * r["accuracy"] for r in mine) | {"validation": zoo_rows.validated(mine)}
         row |= {"n_pool": mine[0]["n_pool"], "to": to}
         if moved := by(mine, "accuracy_shifted"):
             row["shifted"] = 100 * mean(r["accuracy"] for r in moved)
-        if theirs := groups.get(key._replace(arm=to)):
+        if theirs := groups.get(key._replace(arm=to)) or groups.get(key._replace(arm=to, restorer="", pipeline="")):
             row |= zoo_rows.difference(mine, theirs)
             if moved and (apart := zoo_rows.difference(moved, by(theirs, "accuracy_shifted"))):
                 row |= {f"shifted_{end}": apart[name] for end, name in SHIFTED_ENDS}
         rows.append({column: row.get(column, "") for column in ROWS})
     return rows
+
+
+def titled(key: Key) -> str:
+    """Return an arm's name, which says so if outside knowledge is in it."""
+    return f"{key.arm} (outside)" if key.restorer or key.pipeline else key.arm
 
 
 def macro_rows(found: list[dict]) -> list[dict]:
@@ -70,7 +81,7 @@ def macro_rows(found: list[dict]) -> list[dict]:
         fine = groups.get(key._replace(coarse=False), [])
         if key.coarse and fine:
             collapsed = by(fine, "accuracy_macro")
-            row = {"arm": key.arm} | numbers.summary(100 * r["accuracy"] for r in mine)
+            row = {"arm": titled(key)} | numbers.summary(100 * r["accuracy"] for r in mine)
             row |= {"collapsed": 100 * mean(r["accuracy"] for r in collapsed)}
             row |= zoo_rows.difference(mine, collapsed)
             rows.append({column: row.get(column, "") for column in MACRO})
@@ -88,13 +99,39 @@ def primary_rows(found: list[dict], plan: dict) -> list[dict]:
     return [names | zoo_rows.difference(ours, theirs)]
 
 
+CHOICES = {  # what the paper sets by its tests: the share of drawn images in a batch, and the shares of kinds
+    "share of drawn images": ("FLARE", "FLARE share 0.1", "FLARE share 0.3"),
+    "alpha and beta": ("FLARE", "FLARE alpha 0.5 beta 0.5", "FLARE alpha 0.5 beta 0.75", "FLARE alpha 1 beta 1"),
+}
+CHOSEN = ("what", "among", "chosen", "validation", "mean", "to", "diff", "ci_low", "ci_high", "over")
+
+
+def chosen_rows(found: list[dict], plan: dict) -> list[dict]:
+    """Return for each of ``CHOICES`` the arm that validation images prefer, and its test accuracy.
+
+    It stands beside versions of the real images alone, the same fixed pool without a drawn image; there is no row
+    before all arms of a choice are on record.
+    """
+    rows, to = [], "Raw_Aug_LR"
+    for what, names in CHOICES.items():
+        tried = {arm: planned(found, arm, plan) for arm in names}
+        if not all(tried.values()):
+            continue
+        best = max(tried, key=lambda arm: zoo_rows.validated(tried[arm]))
+        row = {"what": what, "among": len(names), "chosen": best, "validation": zoo_rows.validated(tried[best])}
+        row |= {"mean": 100 * mean(r["accuracy"] for r in tried[best]), "to": to}
+        row |= zoo_rows.difference(tried[best], planned(found, to, plan)) or {}
+        rows.append({column: row.get(column, "") for column in CHOSEN})
+    return rows
+
+
 def in_plan(record: dict, subsets: list[int], seeds: list[int]) -> bool:
     """Return whether a record is of one of some subsets and seeds."""
     return record["param_subset"] in subsets and record["param_seed"] in seeds
 
 
 def planned(found: list[dict], arm: str, plan: dict, coarse: bool = False) -> list[dict]:
-    """Return the records of an arm that have a plan's size and steps."""
+    """Return the records of an arm that have a plan's size and steps, and no outside knowledge."""
     return grouped(found).get(Key(arm, coarse, plan["per_class"], plan["steps"]), [])
 
 
@@ -202,6 +239,7 @@ def write_tables(run: str, dataset: str, plan: dict) -> dict[str, list[dict]]:
     """
     found = records.read(run, dataset, arms.STAGE)
     tables = {"flare": arm_rows(found), "flare-macro": macro_rows(found), "flare-primary": primary_rows(found, plan)}
+    tables["flare-chosen"] = chosen_rows(found, plan)
     tables["flare-restoration"] = quality_rows(records.read(run, dataset, parts.STAGE))
     tables["flare-claims"] = claim_rows(found, plan)
     artifacts.save_tables(paths.artifact(run, dataset, "tables"), tables)

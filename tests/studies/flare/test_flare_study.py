@@ -1,9 +1,10 @@
 """FLARE as a study: what is made once, what each arm trains on, what is compared and concluded."""
 
 import pytest
+import tiny_pipeline
 import torch
 
-from sega_utils.augmenters import diffusion
+from sega_utils.augmenters import diffusion, restoration
 from sega_utils.core import artifacts, parameters, paths, records
 from sega_utils.data import catalogue
 from sega_utils.data.images import resize, to_uint8
@@ -28,8 +29,10 @@ def run(tiny, monkeypatch):
     monkeypatch.setattr(catalogue, "counts", lambda dataset, fraction, labels: torch.full((3,), 4))
     model = diffusion.build_denoiser(n_classes=3, width=8).eval().requires_grad_(False)
     monkeypatch.setattr(parts, "denoiser", lambda *_: model)
-    monkeypatch.setattr(parts, "train_restorer", lambda *_, **__: (None, [{"step": 1}]))
-    monkeypatch.setattr(parts, "restore", lambda _, images: resize(images**1.1, 2 * images.shape[-1]))
+    restorer = restoration.Restorer(side=16, width=6, stages=1)
+    monkeypatch.setattr(parts, "train_restorer", lambda *_, **__: (restorer, [{"step": 1}]))
+    for module in (parts, arms):
+        monkeypatch.setattr(module, "restore", lambda _, images: resize(images**1.1, 2 * images.shape[-1]))
     monkeypatch.setattr(arms, "SHIFTED", 6)
     zoo.real_of.cache_clear()
     arms.shifted.cache_clear()
@@ -114,6 +117,46 @@ def test_a_classifier_is_on_record_with_its_accuracies_and_not_trained_again(mon
     assert {arm: arms.train_once(PLACE, arm, 0, **HOW) for arm in names} == first
 
 
+def test_enlarged_images_are_trained_on_and_tested_with_at_twice_the_side(monkeypatch):
+    parts.make_once(PLACE, MAKING)
+    seen, few = [], zoo.real_of(PLACE).few
+
+    def fit(data, *_, **__):
+        seen.append(data.images)
+        return lambda images: seen.append(images) or torch.zeros(len(images), dtype=torch.int64)
+
+    monkeypatch.setattr(arms, "fit", fit)
+    bicubic = lambda images: resize(images, 64).clamp(0, 1)
+    for arm, trained, tested in (
+        ("Raw_Aug_LR enlarged", few.images, bicubic),
+        ("Raw_Aug_HR enlarged", few.images**1.1, bicubic),
+        ("Raw_Aug_HR enlarged, test too", few.images**1.1, lambda images: bicubic(images**1.1)),
+    ):
+        seen.clear()
+        record = arms.train_once(PLACE, arm, 0, **HOW)
+        torch.testing.assert_close(seen[0][:12].clamp(0, 1), bicubic(trained))  # the originals come first
+        torch.testing.assert_close(seen[1], tested(catalogue.load(DATASET, "test").images).clamp(0, 1))
+        assert ("input_restorer" in record) == ("HR" in arm) and record["n_pool"] == 6 * 12
+
+
+def test_outside_knowledge_draws_restores_and_stands_in_rows_of_its_own(monkeypatch, tmp_path):
+    pipeline = str(tiny_pipeline.write(tmp_path))
+    monkeypatch.setattr(parts.published_restorer, "load", lambda *_: restoration.Restorer(side=16, width=6, stages=1))
+    file = tmp_path / "x.safetensors"
+    artifacts.save_tensors(file, {"x": torch.zeros(1)})
+    outside = MAKING._replace(restorer=str(file), pipeline=pipeline, variations=1)
+    parts.make_once(PLACE, MAKING)
+    made = parts.make_once(PLACE, outside)
+    assert made["restoring_steps"] == 0 and made["param_pipeline"] == pipeline
+    kept = parts.load(PLACE, outside)
+    assert kept["drawn"].shape == kept["redrawn restored"].shape == (2, 12, 1, 32, 32)
+    assert not torch.equal(kept["drawn"][0], kept["drawn"][1])
+    found = [arms.train_once(PLACE, "FLARE", 0, **HOW | {"making": making}) for making in (MAKING, outside)]
+    assert {row["arm"] for row in tables.arm_rows(found)} == {"FLARE", "FLARE (outside)"}
+    assert tables.planned(found, "FLARE", {"per_class": 4, "steps": 2}) == found[:1]
+    assert parts.captions("fashion-mnist", ("coat",))[0].startswith("coat, ")
+
+
 def test_macro_classes_are_trained_on_as_such():
     record = arms.train_once(PLACE, "Raw_LR", 0, coarse=True, **HOW)
     assert record["accuracy"] == record["accuracy_macro"] and record["param_coarse"]
@@ -162,13 +205,15 @@ def test_the_committed_plan_names_classes_that_there_are_and_measures_the_primar
     assert len(arms.grouping(committed["groups"], FASHION_MNIST_CLASSES)[1]) == 4
     first = campaign.jobs(committed)[:10]
     assert {arm for arm, *_ in first} == {"CutMix", "FLARE onto CutMix"} and {s for _, s, _ in first} == set(range(5))
-    assert len(set(campaign.jobs(committed))) == len(campaign.jobs(committed)) == 10 + 3 * (16 + 5)
+    assert len(set(campaign.jobs(committed))) == len(campaign.jobs(committed)) == 10 + 3 * (19 + 5)
 
 
 def test_another_data_set_has_values_of_its_own_and_the_same_comparison():
     usual, digits = campaign.read(), campaign.read(dataset="mnist-5000")
     assert {name for name in usual if usual[name] != digits[name]} == {"seconds", "groups"}
-    assert len(arms.grouping(digits["groups"], tuple("0123456789"))[1]) == 3
+    assert (
+        len(arms.grouping(digits["groups"], tuple("zero one two three four five six seven eight nine".split()))[1]) == 3
+    )
     (textures,) = set(parameters.load_yaml(campaign.FILE)["datasets"]) - {"mnist-5000"}
     own = campaign.read(dataset=textures)
     assert len(arms.grouping(own["groups"], tuple(folders.photographs()))[1]) == 3
@@ -245,6 +290,16 @@ def test_claims_are_judged_by_intervals_and_those_that_nothing_decides_say_why()
     assert late["verdict"] == "cannot be compared" and "not measured yet" in late["why"]
     assert all(row["verdict"] and row["why"] for row in rows.values())
     assert [row["verdict"] for row in tables.claim_rows([], plan)] == ["cannot be compared"] * len(rows)
+
+
+def test_what_validation_prefers_is_chosen_whatever_the_tests_say_once_all_rivals_are_there():
+    plan, (_, small, large) = campaign.read(), tables.CHOICES["share of drawn images"]
+    told = {"FLARE": (0.7, 0.6), small: (0.5, 0.9), large: (0.9, 0.8), "Raw_Aug_LR": (0.55, 0.1)}
+    found = [record(arm, s, a + s / 100, accuracy_validation=v) for arm, (a, v) in told.items() for s in range(3)]
+    (row,) = tables.chosen_rows(found, plan)
+    assert (row["chosen"], row["among"], row["validation"]) == (small, 3, pytest.approx(90))
+    assert row["mean"] == pytest.approx(51) and row["diff"] == pytest.approx(-5)
+    assert not tables.chosen_rows([r for r in found if r["param_arm"] != large], plan)
 
 
 def test_records_of_other_budgets_do_not_stand_in_one_table():
