@@ -67,6 +67,8 @@ def load(path: Path, channels: int, device: torch.device | str = "cpu") -> Publi
         ValueError: spandrel is not installed. FileNotFoundError: there is no such file.
         ArtifactError: the file is damaged, or none of ``adopt``; or its network takes other channels.
     """
+    if not path.exists():
+        raise FileNotFoundError(f"{paths.shown(path)} is missing; make it with: python -m sega_utils restorer FILE.pth")
     weights, _ = artifacts.load_tensors(path)
     descriptor = described(weights, path)
     if descriptor.input_channels not in {channels, 3}:

@@ -46,6 +46,10 @@ def test_what_does_not_enlarge_images_is_refused(tmp_path):
     with pytest.raises(ArtifactError, match="holds more than weights and plain values"):
         published_restorer.adopt(tmp_path / "code.pth", tmp_path / "x.safetensors")
     assert not (tmp_path / "x.safetensors").exists()
+    with pytest.raises(
+        FileNotFoundError, match="x.safetensors is missing; make it with: python -m sega_utils restorer"
+    ):
+        published_restorer.load(tmp_path / "x.safetensors", 3)
 
 
 def test_without_spandrel_the_message_says_how_to_get_it(tmp_path, monkeypatch):
