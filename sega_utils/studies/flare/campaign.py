@@ -50,7 +50,12 @@ def read(file: Path = FILE, dataset: str = "") -> dict:
 
 
 def others(file: Path = FILE) -> list[str]:
-    """Return the data sets that a plan names values for, beside those that it is of as it stands."""
+    """Return the data sets that a plan names values for, beside those that it is of as it stands.
+
+    Raises:
+        FileNotFoundError, ValueError: as ``read``.
+    """
+    read(file)
     return list(parameters.load_yaml(file).get("datasets", {}))
 
 

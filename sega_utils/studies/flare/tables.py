@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from sega_utils.core import artifacts, numbers, paths, records
 from sega_utils.studies.flare import arms, campaign, parts
+from sega_utils.studies.flare.parts import Making
 from sega_utils.studies.zoo import claims as zoo_claims, rows as zoo_rows
 from sega_utils.studies.zoo.claims import COLUMNS, INCOMPARABLE
 
@@ -14,6 +15,9 @@ ROWS += ("to", "diff", "ci_low", "ci_high", "over", "shifted_diff", "shifted_low
 SHIFTED_ENDS = (("diff", "diff"), ("low", "ci_low"), ("high", "ci_high"))
 MACRO = ("arm", "mean", "collapsed", "n", "diff", "ci_low", "ci_high", "over")
 QUALITY = ("images", "psnr", "ms_ssim", "passing", "duplicates", "n")
+
+
+OUTSIDE = ("restorer", "pipeline")
 
 
 class Key(NamedTuple):
@@ -31,11 +35,32 @@ def grouped(found: list[dict]) -> dict[Key, list[dict]]:
     """Return records of the stage flare by what their row is of, after checking that they can be compared.
 
     Raises:
-        ArtifactError: rows have other batches, classifiers or images to test, or one row has other settings.
+        ArtifactError: rows have other batches, classifiers or images to test, or are of images that were made
+            otherwise; or one row has other settings.
     """
+    check_made(found)
     groups = zoo_rows.grouped_by(found, lambda r: Key(*(r.get(f"param_{name}", "") for name in Key._fields)))
     order = list(arms.ARMS)
     return {key: groups[key] for key in sorted(groups, key=lambda key: (key[1:], order.index(key.arm)))}
+
+
+def check_made(found: list[dict]) -> None:
+    """Refuse records of drawn and restored images that were not made in one and the same way.
+
+    Raises:
+        ArtifactError: the message names what differs.
+    """
+    own = [f"param_{name}" for name in Making._fields if name not in OUTSIDE] + ["input_drawn", "input_restorer"]
+    of = lambda r: tuple(r.get(f"param_{name}", "") for name in (*OUTSIDE, "subset", "per_class"))
+    for name in own:
+        values: dict[tuple, set] = {}
+        for record in (r for r in found if name in r):
+            values.setdefault(of(record), set()).add(record[name])
+        if several := next((mine for mine in values.values() if len(mine) > 1), None):
+            shown = ", ".join(sorted(map(str, several)))
+            raise artifacts.ArtifactError(
+                f"records of FLARE do not belong together: {name} is {shown}; delete those of all but one"
+            )
 
 
 def by(found: Iterable[dict], name: str) -> list[dict]:
@@ -107,12 +132,12 @@ CHOSEN = ("what", "among", "chosen", "validation", "mean", "to", "diff", "ci_low
 
 
 def chosen_rows(found: list[dict], plan: dict) -> list[dict]:
-    """Return for each of ``CHOICES`` the arm that validation images prefer, and its test accuracy.
+    """Return for each of ``CHOICES`` the arm that validation images prefer, the first if level, and its test accuracy.
 
-    It stands beside versions of the real images alone, the same fixed pool without a drawn image; there is no row
-    before all arms of a choice are on record.
+    It stands beside versions of the restored real images alone, the same fixed pool without a drawn image; there is no
+    row before all arms of a choice are on record.
     """
-    rows, to = [], "Raw_Aug_LR"
+    rows, to = [], "Raw_Aug_HR"
     for what, names in CHOICES.items():
         tried = {arm: planned(found, arm, plan) for arm in names}
         if not all(tried.values()):

@@ -294,12 +294,21 @@ def test_claims_are_judged_by_intervals_and_those_that_nothing_decides_say_why()
 
 def test_what_validation_prefers_is_chosen_whatever_the_tests_say_once_all_rivals_are_there():
     plan, (_, small, large) = campaign.read(), tables.CHOICES["share of drawn images"]
-    told = {"FLARE": (0.7, 0.6), small: (0.5, 0.9), large: (0.9, 0.8), "Raw_Aug_LR": (0.55, 0.1)}
+    told = {"FLARE": (0.7, 0.6), small: (0.5, 0.9), large: (0.9, 0.8), "Raw_Aug_HR": (0.55, 0.1)}
     found = [record(arm, s, a + s / 100, accuracy_validation=v) for arm, (a, v) in told.items() for s in range(3)]
     (row,) = tables.chosen_rows(found, plan)
     assert (row["chosen"], row["among"], row["validation"]) == (small, 3, pytest.approx(90))
     assert row["mean"] == pytest.approx(51) and row["diff"] == pytest.approx(-5)
     assert not tables.chosen_rows([r for r in found if r["param_arm"] != large], plan)
+
+
+@pytest.mark.parametrize("name", ["param_strength", "param_limit", "input_drawn", "input_restorer"])
+def test_records_of_images_that_were_made_otherwise_do_not_stand_in_one_table(name):
+    found = [record("FLARE", 0, 0.5, **{name: 1}), record("FLARE gate", 0, 0.5, **{name: 1}), record("Raw_LR", 0, 0.5)]
+    assert len(tables.arm_rows(found)) == 3
+    found[1][name] = 2
+    with pytest.raises(artifacts.ArtifactError, match=f"do not belong together: {name} is 1, 2"):
+        tables.arm_rows(found)
 
 
 def test_records_of_other_budgets_do_not_stand_in_one_table():
