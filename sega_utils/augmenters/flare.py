@@ -128,12 +128,22 @@ def mix(real: Dataset, restored: Pool, drawn: Pool, *, alpha: float, beta: float
         alpha, beta: shares of the kinds, 0 .. 1, 0 excluded; the paper's are 0.5 and 1.
 
     Raises:
-        ValueError: a share that is not allowed, an empty part, or rows whose labels are not those of their sources.
+        ValueError: a share that is not allowed, an empty part, rows whose labels are not those of their sources, images
+            of two shapes, or one part in the place of the other.
 
     Source: Alam et al. 2024, equations 7 and 8.
     """
     for name, part in (("restored", restored), ("drawn", drawn)):
         check_pool(real, part, name)
+    shapes, both = [tuple(part.images.shape[1:]) for part in (restored, drawn)], set(restored.kinds) & set(drawn.kinds)
+    if shapes[0] != shapes[1]:
+        raise ValueError(
+            f"restored images are {shapes[0]}, drawn ones {shapes[1]}: channels, rows, columns; bring one back"
+        )
+    if both or "t2i" in restored.kinds:
+        raise ValueError(
+            f"restored has kinds {sorted(set(restored.kinds))}, drawn {sorted(set(drawn.kinds))}; swap them?"
+        )
     parts = share_of(restored, alpha, "alpha"), share_of(drawn, beta, "beta")
     return together(*parts)
 
@@ -168,6 +178,9 @@ def check_pool(real: Dataset, pool: Pool, name: str) -> None:
         ValueError: the message names the part.
     """
     n, sources = len(real.labels), pool.sources
+    rows = [len(part) for part in pool]
+    if len(set(rows)) > 1:
+        raise ValueError(f"{name} has images, labels, kinds and sources of {rows} rows; they must be as many")
     if not len(sources):
         raise ValueError(f"{name} has no rows; give at least one kind, or train on the other part alone")
     if not 0 <= int(sources.min()) <= int(sources.max()) < n:

@@ -6,7 +6,7 @@ import torch
 
 from sega_utils.augmenters import base
 from sega_utils.core import artifacts, runtime
-from sega_utils.data.images import resize, to_uint8
+from sega_utils.data.images import check_images, resize, to_uint8
 
 NETWORKS = ("unet", "vae", "text_encoder")
 
@@ -109,11 +109,12 @@ def repaint(
 
     Source: Meng et al. 2022 (SDEdit), algorithm 1, in the latents of Rombach et al. 2022.
     """
-    if not len(images) == len(texts) == len(seeds) or not 0 <= strength <= 1:
+    if not len(images) == len(texts) == len(seeds) or not 0 <= strength <= 1 or steps < 1:
         raise ValueError(
-            f"received {len(images)} images, {len(texts)} texts, {len(seeds)} seeds and strength {strength}; give one "
-            "text and one seed an image, and a strength of 0 .. 1"
+            f"received {len(images)} images, {len(texts)} texts, {len(seeds)} seeds, strength {strength} and {steps} "
+            "steps; give one text and one seed an image, a strength of 0 .. 1, and at least one step"
         )
+    check_images(images)
     if not strength:
         return to_uint8(images).cpu()
     from diffusers import StableDiffusionImg2ImgPipeline

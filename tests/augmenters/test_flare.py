@@ -126,6 +126,9 @@ def test_parts_that_are_not_of_these_images_are_refused():
         (empty, "drawn has no rows; give at least one kind"),
         (second._replace(labels=1 - second.labels), "drawn has labels other than those of its sources"),
         (second._replace(sources=second.sources + 1), "drawn has sources 1 .. 8; there are 8 real images"),
+        (second._replace(images=second.images[1:]), r"images, labels, kinds and sources of \[39, 40, 40, 40\] rows"),
+        (second._replace(images=second.images.expand(-1, 3, -1, -1)), r"restored images are \(1, 32, 32\), drawn ones"),
+        (first, "swap them"),
     ):
         with pytest.raises(ValueError, match=message):
             flare.mix(real, first, wrong, **shares)

@@ -96,9 +96,9 @@ def test_a_variation_is_what_diffusers_draws_and_strength_0_the_image_itself(pip
 def test_a_variation_of_grey_images_is_grey_and_their_numbers_must_agree(pipeline):
     grey = torch.rand(1, 1, 32, 32)
     assert stable_diffusion.repaint(pipeline, ["a coat"], grey, torch.tensor([3]), steps=2).shape == (1, 1, 32, 32)
-    with pytest.raises(ValueError, match="received 1 images, 2 texts, 1 seeds and strength 0.5; give one"):
+    with pytest.raises(ValueError, match="received 1 images, 2 texts, 1 seeds, strength 0.5 and 50 steps; give one"):
         stable_diffusion.repaint(pipeline, ["a", "b"], grey, torch.tensor([3]))
-    with pytest.raises(ValueError, match="strength 1.5; give one"):
+    with pytest.raises(ValueError, match="strength 1.5 and 50 steps; give one"):
         stable_diffusion.repaint(pipeline, ["a"], grey, torch.tensor([3]), strength=1.5)
 
 
