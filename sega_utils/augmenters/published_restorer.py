@@ -9,16 +9,18 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from sega_utils.augmenters.restoration import TIMES
 from sega_utils.core import artifacts, learning, paths, schema
 from sega_utils.core.artifacts import ArtifactError
 from sega_utils.data.images import resize
 
-TIMES = 2  # how many times the side grows, as that of ``restoration.Restorer``, whatever the network's own factor
 WEIGHTS = ("params_ema", "params", "state_dict")  # under which files hold them, the averaged ones first
 
 
 class Published(nn.Module):
-    """Twice the side by a published network; grey images go through it as colour images, and come back as their mean.
+    """Twice the side by a published network, whatever its own factor.
+
+    Grey images go through it as colour images, and come back as their mean.
 
     Args:
         descriptor: what spandrel makes of the weights. channels: of the images, 1 or 3.
@@ -87,7 +89,7 @@ def described(weights: object, path: Path):
     if find_spec("spandrel") is None:
         raise ValueError(
             "published weights of restoration need the package spandrel; install it with: "
-            "pip install 'sega-utils[restoration]', or give no RESTORER to train one on the run's images"
+            "pip install 'sega-utils[restoration]', or leave restorer empty in the plan"
         )
     from spandrel import ImageModelDescriptor, ModelLoader
 
