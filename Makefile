@@ -143,9 +143,9 @@ gpu-check: $(READY)
 	@$(BIN)/python -m sega_utils gpu-check
 
 # Two lanes share the cores, each mostly on one: the notebooks that a run executes, whose lines are marked; and the unit
-# tests, then the notebooks that need no more than the run's real images. Either may fail without hiding what the other
-# finds.
-ASIDE := $(foreach number,10 11 12 13 15 16,$(wildcard notebooks/$(number)_*.ipynb))
+# tests, then the notebooks that the Snakefile sets aside, which need no more than the run's real images. Either may fail
+# without hiding what the other finds.
+ASIDE := $(patsubst %,notebooks/%.ipynb,$(shell sed -n '/^ASIDE = /{s/.*= //;s/[^0-9a-z_ ]//g;p}' Snakefile))
 NBVAL := $(BIN)/pytest --nbval-lax --nbval-current-env --nbval-sanitize-with tests/nbval.cfg \
   --nbval-cell-timeout 3600 --nbval-kernel-startup-timeout 300 -x
 test: export CI := 1
@@ -153,9 +153,9 @@ test: export OMP_NUM_THREADS := 1
 test: $(READY)
 	@export SEGA_RESULTS=$$(mktemp -d); trap 'kill $$(jobs -p) 2>/dev/null || true; rm -rf "$$SEGA_RESULTS"' EXIT; \
 	$(BIN)/ruff check --quiet sega_utils tests; $(BIN)/ruff format --check --quiet sega_utils tests; \
-	$(NBVAL) $(filter-out $(ASIDE),$(NOTEBOOKS)) 2>&1 | sed -u 's/^/notebooks: /' & \
+	$(NBVAL) $(filter-out $(ASIDE),$(NOTEBOOKS)) > >(sed -u 's/^/notebooks: /') 2>&1 & lane=$$!; \
 	failed=0; $(BIN)/pytest -q --durations=20 tests || failed=1; $(NBVAL) $(ASIDE) || failed=1; \
-	wait %1 || failed=1; exit $$failed
+	wait $$lane || failed=1; exit $$failed
 
 lab: $(READY)
 	@$(BIN)/jupyter lab $$([ "$$(id -u)" != 0 ] || echo --allow-root) notebooks/README.md
