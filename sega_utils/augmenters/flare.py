@@ -101,23 +101,49 @@ def stacked(real: Dataset, parts: list[tuple[str, torch.Tensor]]) -> Pool:
     return Pool(images, real.labels.repeat(times), kinds, torch.arange(n).repeat(times))
 
 
+def count_of(share: float, kinds: int, name: str = "share") -> int:
+    """Return how many of so many kinds a share is, rounded half up.
+
+    Raises:
+        ValueError: as ``share_of``.
+    """
+    if not 0 < share <= 1:
+        raise ValueError(f"{name} is {share}; allowed are 0 .. 1, 0 excluded: leave the part away instead")
+    if not (count := int(share * kinds + 0.5)):
+        raise ValueError(f"{name} {share} of {kinds} kinds is less than one; allowed are {0.5 / kinds:g} .. 1")
+    return count
+
+
 def share_of(pool: Pool, share: float, name: str = "share") -> Pool:
     """Return the first kinds of a pool, a share of all that it has, rounded half up.
 
     Raises:
         ValueError: a share outside 0 .. 1, 0 excluded, or of less than one kind.
 
-    Source: Alam et al. 2024, equation 7, of which a share of types is all that can be meant: no score orders them.
+    Source: Alam et al. 2024, equation 7, which names no score that orders images; ``highest`` is the control.
     """
     kinds = list(dict.fromkeys(pool.kinds))
-    if not 0 < share <= 1:
-        raise ValueError(f"{name} is {share}; allowed are 0 .. 1, 0 excluded: leave the part away instead")
-    if not (count := int(share * len(kinds) + 0.5)):
-        raise ValueError(
-            f"{name} {share} of {len(kinds)} kinds is less than one; allowed are {0.5 / len(kinds):g} .. 1"
-        )
-    chosen = set(kinds[:count])
+    chosen = set(kinds[: count_of(share, len(kinds), name)])
     return take(pool, torch.tensor([kind in chosen for kind in pool.kinds]))
+
+
+def highest(pool: Pool, share: float, score: torch.Tensor, name: str = "share") -> Pool:
+    """Return the rows of a pool with the highest score in their class, as many of each class as ``share_of`` keeps.
+
+    Args:
+        score: float (M,), finite; of equal ones the first rows are kept.
+
+    Raises:
+        ValueError: a share that ``share_of`` refuses, or scores that are not finite or of another length.
+    """
+    if score.shape != pool.labels.shape or not score.isfinite().all():
+        raise ValueError(f"score must be finite and ({len(pool.labels)},); received {tuple(score.shape)}")
+    counts = share_of(pool, share, name).labels.bincount(minlength=int(pool.labels.max()) + 1)
+    mask = torch.zeros_like(pool.labels, dtype=torch.bool)
+    for label, count in enumerate(counts.tolist()):
+        mine = torch.nonzero(pool.labels == label)[:, 0]
+        mask[mine[score[mine].argsort(descending=True, stable=True)[:count]]] = True
+    return take(pool, mask)
 
 
 def mix(real: Dataset, restored: Pool, drawn: Pool, *, alpha: float, beta: float) -> Pool:

@@ -73,8 +73,7 @@ def load_inputs(
             inputs[name] = NETWORK_LOADERS[name](paths.require(run, dataset, name), device)
             digests[name] = inputs[name].meta["sha256"]
         elif name == "pipeline":
-            dtype = torch.float32 if torch.device(device).type == "cpu" else torch.bfloat16
-            inputs[name] = stable_diffusion.load_pipeline(pipeline, device, dtype=dtype)
+            inputs[name] = stable_diffusion.load_pipeline(pipeline, device)
             inputs["folder"] = paths.artifact(run, dataset, "variants") / "stable-diffusion"
             digests[name] = inputs[name].sha256
         else:

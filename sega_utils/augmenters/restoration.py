@@ -124,8 +124,3 @@ def restore(model: nn.Module, images: torch.Tensor, *, batch: int = 100) -> torc
         raise ValueError(f"received images {tuple(images.shape)}; the network restores (N, {channels}, S, S)")
     sized = model.sized(images.shape[-1])
     return batched(lambda part: sized(part.to(device)).clamp(0, 1).cpu(), images, size=batch)
-
-
-def restored(model: nn.Module, images: torch.Tensor) -> torch.Tensor:
-    """Return images restored and brought back to their side, as FLARE's classifiers see them smaller than restored."""
-    return resize(restore(model, images), images.shape[-1])

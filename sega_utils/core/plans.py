@@ -20,7 +20,8 @@ def read(file: Path, rules: Rules, parts: dict[str, Rules], *, others: Iterable[
 
     Args:
         rules: of each value. parts: of each mapping of values, by its name. others: what is returned as it stands.
-        dataset: whose values, if the file has a mapping ``datasets`` that names it, stand in for the others.
+        dataset: whose values, if the file has a mapping ``datasets`` that names it, stand in for the others; a slash at
+            its end changes nothing.
 
     Raises:
         FileNotFoundError: no such file.
@@ -35,7 +36,7 @@ def read(file: Path, rules: Rules, parts: dict[str, Rules], *, others: Iterable[
         raise ValueError(f"{shown} has datasets {apart!r}; they must be values of the plan by data set")
     for name, own in apart.items():
         known(own, wanted, f"{shown}: {name}")
-    plan |= apart.get(dataset, {})
+    plan |= apart.get(dataset.rstrip("/"), {})
     found = {name: checked(plan[name], own, f"{shown}: {name}") for name, own in parts.items()}
     found |= checked({name: plan[name] for name in rules}, rules, shown)
     return found | {name: plan[name] for name in others}

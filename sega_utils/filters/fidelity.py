@@ -1,11 +1,9 @@
-"""Fidelity: how far images are from others of the same size, image by image, and the gate that drops the farthest."""
+"""Fidelity: how far images are from others of the same size, image by image."""
 
 import math
 
 import torch
 from torch.nn import functional as F
-
-from sega_utils.core import runtime
 
 BEST = 100.0  # dB, of equal images: a record holds no infinity
 WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)  # of the scales, the finest first
@@ -87,11 +85,6 @@ def similarity(a: torch.Tensor, b: torch.Tensor) -> tuple[torch.Tensor, torch.Te
     light = (2 * mean_a * mean_b + c1) / (mean_a**2 + mean_b**2 + c1)
     inside = contrast[..., edge:-edge, edge:-edge]
     return (light * contrast).mean((1, 2, 3)), inside.mean((1, 2, 3))
-
-
-def at_random(keep: torch.Tensor, seed: int) -> torch.Tensor:
-    """Return a mask bool (N,) that keeps as many as ``keep`` does, drawn at random: what a gate is compared with."""
-    return keep[torch.randperm(len(keep), generator=runtime.generator(seed))]
 
 
 def check(a: torch.Tensor, b: torch.Tensor) -> None:

@@ -151,6 +151,22 @@ def _real_copy(images: torch.Tensor, real_images: torch.Tensor, limits: dict) ->
     return none.scatter_reduce_(0, *pairs.T, "amin", include_self=False)
 
 
+def at_random(kept: torch.Tensor, groups: torch.Tensor, *, seed: int) -> torch.Tensor:
+    """Return a mask that keeps as many of each group as ``kept`` does, drawn at random: a filter's control.
+
+    Args:
+        kept: bool (N,). groups: int64 (N,), e.g. classes.
+
+    Returns:
+        bool (N,).
+    """
+    rng, mask = torch.Generator().manual_seed(seed), kept.clone()
+    for group in groups.unique():
+        mine = torch.nonzero(groups == group)[:, 0]
+        mask[mine] = kept[mine[torch.randperm(len(mine), generator=rng)]]
+    return mask
+
+
 def _check_inputs(
     images: torch.Tensor, class_ids: torch.Tensor, class_scores: torch.Tensor, thresholds: dict, use: set[str]
 ) -> None:

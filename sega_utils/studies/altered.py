@@ -14,6 +14,7 @@ from sega_utils.augmenters.pools import recipe_of
 from sega_utils.augmenters.sega import load_projector, save_projector, train_projector
 from sega_utils.core import artifacts, paths
 from sega_utils.data.images import from_uint8, to_uint8
+from sega_utils.filters import rules
 from sega_utils.studies import sift
 
 MAX_GROWTH = 32  # how many times as many candidates of a class as the run's may be drawn
@@ -133,24 +134,15 @@ def keep(pool: dict, inputs: dict, recipe: dict) -> torch.Tensor:
     """Return which candidates of a drawn pool a recipe keeps, bool (N,)."""
     kept, _ = pools.judge(pool, inputs, recipe)
     if recipe["choice"] == "random":
-        kept = at_random(kept, pool["class_ids"], seed=recipe["draw_seed"])
+        kept = rules.at_random(kept, pool["class_ids"], seed=recipe["draw_seed"])
     if "sift" not in recipe:
         return kept
     rows = kept.nonzero()[:, 0]
     images, class_ids = pool["images"][rows], pool["class_ids"][rows]
     stay = sift.SIFTS[recipe["sift"]](inputs, images, class_ids)
     if recipe.get("sift_choice") == "random":
-        stay = at_random(stay, class_ids, seed=recipe["draw_seed"])
+        stay = rules.at_random(stay, class_ids, seed=recipe["draw_seed"])
     return torch.zeros_like(kept).index_fill_(0, rows[stay], True)
-
-
-def at_random(kept: torch.Tensor, class_ids: torch.Tensor, *, seed: int) -> torch.Tensor:
-    """Return a mask, bool (N,), that keeps as many of each class as ``kept`` does, but any of them."""
-    rng, mask = torch.Generator().manual_seed(seed), kept.clone()
-    for c in class_ids.unique():
-        mine = torch.nonzero(class_ids == c)[:, 0]
-        mask[mine] = kept[mine[torch.randperm(len(mine), generator=rng)]]
-    return mask
 
 
 def first_prompts(bank: dict, n: int) -> dict[str, torch.Tensor]:

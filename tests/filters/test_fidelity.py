@@ -55,12 +55,6 @@ def test_a_side_has_as_many_scales_as_its_window_allows(side, scales):
     assert fidelity.scales_of(side) == scales
 
 
-def test_a_random_gate_keeps_as_many():
-    keep = torch.arange(50) < 30
-    found = fidelity.at_random(keep, 0)
-    assert found.sum() == 30 and not torch.equal(found, keep) and torch.equal(found, fidelity.at_random(keep, 0))
-
-
 @pytest.mark.parametrize(
     ("a", "b", "message"),
     [

@@ -11,7 +11,7 @@ from skimage.metrics import structural_similarity
 from sega_utils import filters
 from sega_utils.data import catalogue
 from sega_utils.data.images import to_uint8
-from sega_utils.filters import hashes
+from sega_utils.filters import hashes, rules
 
 FLAT = torch.linspace(0, 255, 256)[:, None, None, None].expand(-1, 1, 32, 32) / 255
 
@@ -396,3 +396,12 @@ def test_a_gpu_finds_what_the_cpu_does(images):
     torch.testing.assert_close(filters.blur_score(on_gpu).cpu(), filters.blur_score(images))
     found = filters.near_duplicates(on_gpu, max_distance=6, min_ssim=0.7)
     assert found.is_cuda and torch.equal(found.cpu(), filters.near_duplicates(images, max_distance=6, min_ssim=0.7))
+
+
+def test_a_random_control_keeps_as_many_of_each_group_but_others():
+    groups = torch.arange(300) % 3
+    kept = torch.arange(300) < 90
+    kept[groups == 2] = False
+    control = rules.at_random(kept, groups, seed=0)
+    assert [int(control[groups == g].sum()) for g in range(3)] == [30, 30, 0]
+    assert not torch.equal(control, kept) and torch.equal(control, rules.at_random(kept, groups, seed=0))

@@ -225,15 +225,6 @@ def test_shuffled_prompts_are_those_of_every_other_class_each_once():
     assert all(len(class_ids[index][class_ids == c].unique()) == 4 for c in range(5))
 
 
-def test_the_random_control_keeps_as_many_of_each_class_but_others():
-    class_ids = torch.arange(300) % 3
-    kept = torch.arange(300) < 90
-    kept[class_ids == 2] = False
-    control = altered.at_random(kept, class_ids, seed=0)
-    assert [int(control[class_ids == c].sum()) for c in range(3)] == [30, 30, 0]
-    assert not torch.equal(control, kept) and torch.equal(control, altered.at_random(kept, class_ids, seed=0))
-
-
 def test_a_pool_that_is_too_small_grows_and_its_first_images_stay(run):
     recipe = pools.recipe_of(*RUN) | {"latents": "plain", "use": ""}
     small, large = (altered.make_pool(*RUN, inputs(), recipe, n=n) for n in (60, 63))

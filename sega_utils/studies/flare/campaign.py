@@ -7,6 +7,7 @@ from sega_utils.core import parameters, paths, plans, records, runtime
 from sega_utils.core.parameters import Parameter
 from sega_utils.studies.flare import arms, parts
 from sega_utils.studies.flare.parts import Making
+from sega_utils.studies.zoo import zoo
 from sega_utils.studies.zoo.zoo import Place
 
 FILE = paths.PARAMS / "flare.yaml"
@@ -42,7 +43,11 @@ def read(file: Path = FILE, dataset: str = "") -> dict:
     """
     plan, shown = plans.read(file, RULES, {"primary": PRIMARY}, others=["groups"], dataset=dataset), paths.shown(file)
     groups = plan["groups"]
-    if not isinstance(groups, dict) or not all(isinstance(names, list) and names for names in groups.values()):
+    if (
+        not isinstance(groups, dict)
+        or not groups
+        or not all(isinstance(names, list) and names for names in groups.values())
+    ):
         raise ValueError(f"{shown} has groups {groups!r}; they must be lists of class names by macro class")
     compared = map(plan["primary"].get, PARTIES)
     plans.known([*plan["arms"], *plan["macro"], *compared], arms.ARMS, f"{shown}: arms")
@@ -82,10 +87,10 @@ def places_of(run: str, dataset: str, plan: dict) -> list[Place]:
 
 
 def is_done(place: Place, job: Job, plan: dict) -> bool:
-    """Return whether a job is on record."""
-    arm, seed, coarse = job
-    name = arms.name_of(place, arm, seed, coarse, plan["steps"], making_of(plan))
-    return records.path(*place[:2], arms.STAGE, name).exists()
+    """Return whether a job is on record, of images that are made as the plan says."""
+    (arm, seed, coarse), making = job, making_of(plan)
+    file = records.path(*place[:2], arms.STAGE, arms.name_of(place, arm, seed, coarse, plan["steps"], making))
+    return file.exists() and arms.is_of(records.load(file), arm, making)
 
 
 def asked(place: Place, plan: dict) -> list[Job]:
@@ -119,6 +124,7 @@ def measure(run: str, dataset: str, plan: dict, tuned: dict, workers: int) -> It
         ValueError, FileNotFoundError, ArtifactError, FloatingPointError: as its parts do.
     """
     for place in places_of(run, dataset, plan):
+        arms.grouping(plan["groups"], zoo.real_of(place).few.class_names)  # before hours of work, not after
         yield f"subset {place.subset}: restored and drawn images"
         runtime.map_workers(parts.make_once, [(place, making_of(plan))], workers=1, label="parts")
         mine = asked(place, plan)

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import torch
 
-from sega_utils.augmenters import base, diffusion, published_restorer, stable_diffusion
+from sega_utils.augmenters import base, diffusion, published_restorer, registry, stable_diffusion
 from sega_utils.augmenters.restoration import Restorer, restore, train_restorer
 from sega_utils.core import artifacts, learning, paths, records
 from sega_utils.data import catalogue
@@ -84,6 +84,7 @@ def make_once(place: Place, making: Making, device: torch.device | str = "cpu") 
     asked, made = {"subset": place.subset, "per_class": place.per_class} | making.told(), ("drawn",)
     inputs = {"real": digest_of(real.few)}
     inputs |= {"restorer": artifacts.stated_digest(restorer_file(place, making))} if making.restorer else {}
+    inputs |= {"pipeline": registry.pipeline_of(making.pipeline, device).sha256} if making.pipeline else {}
     return records.once(
         *place[:2],
         STAGE,
@@ -151,8 +152,7 @@ def painters(place: Place, making: Making, few: Dataset, device: torch.device | 
         model = denoiser(place, making, few, device)
         fresh = lambda labels, seeds: diffusion.sample_ddim(model, labels, seeds=seeds, steps=making.sampling)
         return fresh, lambda images, labels, seeds: diffusion.redraw(model, images, labels, seeds=seeds, **how)
-    dtype = torch.float32 if torch.device(device).type == "cpu" else torch.bfloat16
-    pipeline, shape = stable_diffusion.load_pipeline(making.pipeline, device, dtype=dtype), few.shape()
+    pipeline, shape = registry.pipeline_of(making.pipeline, device), few.shape()
     texts = captions(place.dataset, few.class_names)
     named = lambda labels: [texts[label] for label in labels.tolist()]
     size = {"steps": making.sampling, "channels": shape["channels"], "side": shape["side"]}

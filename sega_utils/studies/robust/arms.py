@@ -10,6 +10,7 @@ from sega_utils.core import artifacts, learning, paths, records
 from sega_utils.data import catalogue
 from sega_utils.data.images import to_uint8
 from sega_utils.evaluation import masking, robustness
+from sega_utils.filters import rules
 from sega_utils.studies.robust.plan import REAL, SYNTHETIC
 from sega_utils.studies.zoo import zoo
 from sega_utils.studies.zoo.zoo import Fitting, Place
@@ -74,18 +75,8 @@ def synthetic(task: Task) -> Images | None:
             return images, torch.cat([teacher(part.to(task.device)).softmax(1).cpu() for part in images.split(500)])
     kept = classifiers.predict(teacher, images) == labels
     if settings["labels"] == "random":
-        kept = at_random(labels, kept, task.seed)
+        kept = rules.at_random(kept, labels, seed=task.seed)
     return images[kept], targets[kept]
-
-
-def at_random(labels: torch.Tensor, kept: torch.Tensor, seed: int) -> torch.Tensor:
-    """Return a mask (N,) that keeps as many of each class as ``kept`` does, drawn at random."""
-    order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(seed))
-    found = torch.zeros_like(kept)
-    for c in labels.unique():
-        mine = order[labels[order] == c]
-        found[mine[: int(kept[labels == c].sum())]] = True
-    return found
 
 
 def train(task: Task, drawn: Images | None) -> nn.Module:

@@ -119,8 +119,7 @@ def painting(data: tuple[Dataset, Dataset], seconds: float, sizes: dict, device:
     if not sizes["pipeline"]:
         raise FileNotFoundError("no weights are named; give --pipeline FOLDER")
     ends = time.perf_counter() + seconds
-    half = torch.float32 if device.type == "cpu" else torch.bfloat16
-    pipeline = stable_diffusion.load_pipeline(sizes["pipeline"], device, dtype=half)
+    pipeline = stable_diffusion.load_pipeline(sizes["pipeline"], device)
     texts = [f"a photo of a {name}" for name in data[0].class_names[:8]]
     paint = partial(stable_diffusion.paint, pipeline, texts, torch.arange(len(texts)), steps=sizes["trial"] * 5 // 2)
     spent = []

@@ -1,5 +1,8 @@
 """FLARE as a study: what is made once, what each arm trains on, what is compared and concluded."""
 
+from collections import Counter
+from types import SimpleNamespace
+
 import pytest
 import tiny_pipeline
 import torch
@@ -86,10 +89,35 @@ COUNTS = {  # rows for each real image, and the share of a batch that is drawn
 def test_an_arm_trains_on_as_much_of_each_kind_as_it_says():
     parts.make_once(PLACE, MAKING)
     for arm, expected in COUNTS.items():
-        data, extra, share = arms.data_of(PLACE, arms.ARMS[arm], MAKING)
+        data, extra, share = arms.data_of(PLACE, arms.arm_of(PLACE, arm, MAKING), MAKING, TUNED)
         rows = len(data.labels) + (len(extra[1]) if extra else 0)
         assert (rows / 12, share) == pytest.approx(expected), arm
         assert data.labels.unique().tolist() == [0, 1, 2]
+
+
+def test_without_variations_as_large_a_share_is_drawn_as_of_flare_on_digits_too(monkeypatch):
+    real = zoo.real_of(PLACE)
+    digits = SimpleNamespace(real_of=lambda _: real._replace(few=real.few._replace(mirrors=False)))
+    monkeypatch.setattr(arms, "zoo", digits)
+    plain, full = (arms.arm_of(PLACE, arm, MAKING) for arm in ("FLARE without I2I", "FLARE"))
+    assert (plain.share, plain.beta, full.share) == (pytest.approx(5 / 7), pytest.approx(1 / 5), 0)  # 2 of 4 kinds real
+    more = arms.arm_of(PLACE, "FLARE without I2I", MAKING._replace(variations=9))
+    assert (more.share, more.beta) == (pytest.approx(10 / 12), pytest.approx(1 / 10))
+
+
+def test_rows_are_chosen_by_what_a_classifier_of_the_real_images_says_of_their_class(monkeypatch):
+    parts.make_once(PLACE, MAKING)
+    kept, few = parts.load(PLACE, MAKING), zoo.real_of(PLACE).few
+    bright = lambda images: torch.stack([images.mean((1, 2, 3)) * 9] + [torch.zeros(len(images))] * 2, 1)
+    arm = arms.ARMS["FLARE alpha 0.5 beta 0.5 by score"]
+    pool = arms.pool_of(few, kept, arm, seed=0, judge=bright)
+    assert [int((pool.labels == c).sum()) for c in range(3)] == [6 * 4] * 3  # 3 kinds of each, as without a choice
+    whole = arms.pool_of(few, kept, arms.ARMS["FLARE alpha 1 beta 1"], seed=0)
+    of = lambda rows, c: rows.images[arms.is_drawn(rows) & (rows.labels == c)].mean((1, 2, 3)).sort().values
+    torch.testing.assert_close(of(pool, 0), of(whole, 0)[-3 * 4 :])
+    torch.testing.assert_close(of(pool, 1), of(whole, 1)[: 3 * 4])  # the brighter, the less of another class
+    chance = arms.pool_of(few, kept, arms.ARMS["FLARE alpha 0.5 beta 0.5 at random"], seed=0)
+    assert torch.equal(chance.labels.bincount(), pool.labels.bincount()) and not torch.equal(chance.images, pool.images)
 
 
 def test_gates_drop_what_restoration_changed_most_and_as_many_at_random(monkeypatch):
@@ -97,12 +125,17 @@ def test_gates_drop_what_restoration_changed_most_and_as_many_at_random(monkeypa
     kept = parts.load(PLACE, MAKING)
     limit = MAKING._replace(limit=float(kept["drawn psnr"].median()))
     monkeypatch.setattr(parts, "load", lambda *_: kept)
-    gate, chance = (arms.data_of(PLACE, arms.ARMS[name], limit)[0] for name in ("FLARE gate", "FLARE random gate"))
+    gate, chance = (
+        arms.data_of(PLACE, arms.ARMS[name], limit, TUNED)[0] for name in ("FLARE gate", "FLARE random gate")
+    )
     assert len(gate.labels) == len(chance.labels) < 8 * 12
     pool = arms.pool_of(zoo.real_of(PLACE).few, kept, arms.ARMS["FLARE"], seed=0)
-    dropped = ~arms.gated(pool, kept, arms.ARMS["FLARE gate"], limit.limit)
-    at = next(i for i, kind in enumerate(pool.kinds) if kind == "v2" and dropped[i])
-    assert kept["drawn psnr"][2, pool.sources[at]] < limit.limit
+    gates = [arms.ARMS[name] for name in ("FLARE gate", "FLARE random gate")]
+    passed, chance = (arms.gated(pool, kept, arm, limit.limit, seed=0) for arm in gates)
+    varied = passed.sources[torch.tensor([kind == "v2" for kind in passed.kinds])]
+    assert (kept["drawn psnr"][2, varied] >= limit.limit).all() and len(varied) < 12
+    counted = lambda rows: Counter(zip(rows.kinds, rows.labels.tolist(), strict=True))
+    assert counted(chance) == counted(passed) and not torch.equal(chance.sources, passed.sources)
 
 
 def test_a_classifier_is_on_record_with_its_accuracies_and_not_trained_again(monkeypatch):
@@ -205,7 +238,7 @@ def test_the_committed_plan_names_classes_that_there_are_and_measures_the_primar
     assert len(arms.grouping(committed["groups"], FASHION_MNIST_CLASSES)[1]) == 4
     first = campaign.jobs(committed)[:10]
     assert {arm for arm, *_ in first} == {"CutMix", "FLARE onto CutMix"} and {s for _, s, _ in first} == set(range(5))
-    assert len(set(campaign.jobs(committed))) == len(campaign.jobs(committed)) == 10 + 3 * (19 + 5)
+    assert len(set(campaign.jobs(committed))) == len(campaign.jobs(committed)) == 10 + 3 * (21 + 5)
 
 
 def test_another_data_set_has_values_of_its_own_and_the_same_comparison():
@@ -216,6 +249,7 @@ def test_another_data_set_has_values_of_its_own_and_the_same_comparison():
     )
     (textures,) = set(parameters.load_yaml(campaign.FILE)["datasets"]) - {"mnist-5000"}
     own = campaign.read(dataset=textures)
+    assert campaign.read(dataset=textures + "/") == own
     assert len(arms.grouping(own["groups"], tuple(folders.photographs()))[1]) == 3
     assert own["primary"] == usual["primary"] | {"seeds": [0, 1, 2]} and own["arms"][:5] == usual["arms"][:5]
 
@@ -238,6 +272,13 @@ def test_a_plan_that_is_none_is_refused(tmp_path, old, new, message):
         campaign.read(tmp_path / "plan.yaml")
 
 
+def test_groups_without_any_class_are_refused(tmp_path):
+    text = campaign.FILE.read_text()
+    (tmp_path / "plan.yaml").write_text(text[: text.index("groups:")] + "groups: {}\n")
+    with pytest.raises(ValueError, match="has groups {}; they must be lists of class names by macro class"):
+        campaign.read(tmp_path / "plan.yaml")
+
+
 def measured_here(monkeypatch, plan):
     """Measure a plan in this process; return the lines."""
     here = lambda function, jobs, **_: [function(*job) for job in jobs]
@@ -253,6 +294,10 @@ def test_a_plan_is_measured_once_and_its_tables_have_every_arm(plan, monkeypatch
     assert lines[1].startswith("the gate at 0 dB drops no image")
     lines = measured_here(monkeypatch, plan | {"limit": 0.0})
     assert "0 of 14 classifiers to train" in lines[-1]
+    # what is made of other images is not on record, though a record has its name
+    assert campaign.coverage(RUN, DATASET, plan | {"limit": 0.0, "strength": 0.25})[0] == 4 + 2
+    with pytest.raises(ValueError, match="groups lack 'bag'.* under datasets of the plan"):
+        measured_here(monkeypatch, plan | {"groups": {"a": ["trouser"]}})
     assert campaign.coverage(RUN, DATASET, plan | {"limit": 0.0}) == (14, 14)
     found = tables.write_tables(RUN, DATASET, plan | {"limit": 0.0})
     rows = {row["arm"]: row for row in found["flare"] if row["classes"] == "fine"}
@@ -279,16 +324,21 @@ def record(arm, seed, accuracy, **more):
 def test_claims_are_judged_by_intervals_and_those_that_nothing_decides_say_why():
     plan = campaign.read()
     levels = {"Raw_LR": 0.70, "Raw_Aug_LR": 0.78, "Raw_Aug_HR": 0.7801, "T2I_Aug_HR": 0.6, "FLARE": 0.74}
-    found = [record(arm, s, a + s / 1000 + 1e-4 * (s == 1)) for arm, a in levels.items() for s in range(3)]
+    found = [record(arm, s, a * (1 + s / 1000) + 1e-4 * (s == 1)) for arm, a in levels.items() for s in range(3)]
     rows = {row["claim"]: row for row in tables.claim_rows(found, plan)}
     assert rows["augmenting LR images adds"]["verdict"] == "reproduced"
     assert rows["above simply augmented data"]["verdict"] == "contradicted"
+    both = rows["FLARE over Raw_Aug_HR and T2I_Aug_HR"]  # met against one of the two, not against the other
+    assert both["verdict"] == "contradicted" and "FLARE less T2I_Aug_HR: the whole interval reaches" in both["why"]
     assert rows["FLARE over Raw_LR in-domain"]["verdict"] == "not reproduced"
     assert rows["models trained on synthetic images alone fail to generalise to raw images"]["verdict"] == "reproduced"
     assert "named shifts of 06" in rows["FLARE over Raw_LR out-of-domain, on average"]["why"]
     late = rows["alpha = 0.5, beta = 1 is best: over alpha = beta = 1"]
     assert late["verdict"] == "cannot be compared" and "not measured yet" in late["why"]
     assert all(row["verdict"] and row["why"] for row in rows.values())
+    level = [record(arm, s, a) for arm, a in levels.items() for s in range(3)]
+    row = next(row for row in tables.claim_rows(level, plan) if row["claim"] == "above simply augmented data")
+    assert (row["verdict"], row["interval"]) == ("cannot be compared", "-4 to -4") and "too few" in row["why"]
     assert [row["verdict"] for row in tables.claim_rows([], plan)] == ["cannot be compared"] * len(rows)
 
 
