@@ -71,7 +71,7 @@ def measure_groups(args: argparse.Namespace) -> None:
     ("--features", {"choices": FEATURES, "help": "what arms work with; the primary's if absent"}),
     ("--splits", {"type": int, "nargs": "+", "help": "which of the plan's, from 0 on; all if absent"}),
     ("--draws", {"type": int, "help": "of the few images for each split, instead of the plan's"}),
-    ("--groups", {"nargs": "+", "help": "baseline, method, control, ours, other, adapted; all if absent"}),
+    ("--groups", {"nargs": "+", "help": "baseline, method, control, ours, other, adapted, fine-tuned; all if absent"}),
     ("--quality", {"action": "store_true", "help": "measure the images that arms draw, too"}),
     ("--brief", {"action": "store_true", "help": "print no tables"}),
 )

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import torch
 
 from sega_utils.core import runtime
-from sega_utils.studies.few_shot import adapted, draws, halves, heads
+from sega_utils.studies.few_shot import adapted, draws, finetuned, halves, heads
 from sega_utils.studies.few_shot.worlds import Task, World
 
 TRIALS = 8  # settings tried for each arm
@@ -23,12 +23,14 @@ class Arm(NamedTuple):
     """What an arm does.
 
     Attributes:
-        group: baseline, method, control, ours, or other.
+        group: one of ``campaign.GROUPS``.
         draw: what joins the real images, of a world, a task and random numbers; None for nothing.
         drawn: the settings that ``draw`` takes; all others are the head's.
         grid: the values of each setting, of which ``TRIALS`` together are tried.
         like: the arm whose settings it takes untried, so that nothing else differs.
-        head: how features become a classifier; that of ``soft`` is what ever more draws lead to.
+        beside: another arm that tables hold it against, with settings of its own.
+        head: how features become a classifier; that of ``soft`` is what ever more draws lead to, and with ``network``
+            they do not stay: the network is tuned, too, and reads images.
         band: of the query's images, if not all of their frequencies.
         least: images of each class that it takes; with fewer it is not measured.
     """
@@ -38,6 +40,7 @@ class Arm(NamedTuple):
     drawn: dict[str, list] = {}
     grid: dict[str, list] = {}
     like: str = ""
+    beside: str = ""
     head: str = "logistic"
     band: str = ""
     least: int = 1
@@ -46,6 +49,8 @@ class Arm(NamedTuple):
 ALONE = {"strength": STRENGTHS}
 WITH = {"strength": STRENGTHS, "ratio": RATIOS}
 EDIT = {"alpha": ALPHAS}
+TUNED = {"lr": [0.0003, 0.001], "steps": [20, 100], "trained": list(finetuned.TRAINED)}
+MIXED = TUNED | {"ratio": [0.5, 0.9]}
 SOFT = {"pseudo": ["classes", "turned"], "share": [0.01, 0.1, 0.3, 0.6], "white": [0.03]}
 CONTROL = {
     "direction at random": {"control": "direction"},
@@ -56,6 +61,12 @@ CONTROL = {
     "lambda_1 = 0": {"atoms": "lambda 0"},
     "farthest classes": {"farthest": True},
     "labels permuted": {"control": "labels"},
+}
+MORE = {  # what joins the few images where the network is tuned
+    "shift and flip": draws.moved,
+    "TrivialAugment": partial(draws.policy, name="trivial"),
+    "MixUp": partial(draws.mixed, name="mixup"),
+    "CutMix": partial(draws.mixed, name="cutmix"),
 }
 OTHER = ("mango", "smoothed", "fluctuated", "thresholded", "time and frequency", "separately")  # policies of papers
 ARMS: dict[str, Arm] = {
@@ -69,6 +80,11 @@ ARMS: dict[str, Arm] = {
     "calibration": Arm("baseline", draws.calibrated, {"k": [1, 2], "spread": [0.03, 0.21, 1.0]}, WITH),
     "raw offsets": Arm("baseline", draws.raw, EDIT, WITH),
     "offsets in features": Arm("baseline", draws.feature_offsets, EDIT, WITH),
+    "fine-tuning": Arm("fine-tuned", grid=TUNED, head="network"),
+    **{
+        f"fine-tuning + {name}": Arm("fine-tuned", draw, grid=MIXED, beside="fine-tuning", head="network")
+        for name, draw in MORE.items()
+    },
     "AGE": Arm("method", partial(draws.edited, mapped=False, adaptive=False), EDIT, WITH),
     "SAGE-Q": Arm("method", partial(draws.edited, adaptive=False), EDIT, WITH),
     "SAGE-I": Arm("method", partial(draws.edited, mapped=False), EDIT, WITH),
@@ -110,15 +126,19 @@ def measure(world: World, task: Task, name: str, settings: list[dict], seed: int
     if name not in ARMS:
         raise ValueError(f"unknown arm {name!r}; known are {', '.join(ARMS)}")
     arm, kept, found = ARMS[name], {}, []
+    tuned = arm.head == "network"
     query = world.features[f"query {arm.band}".strip()][task.counts], world.query.labels[task.counts]
     for each in settings:
         drawing = {key: value for key, value in each.items() if key in arm.drawn}
         key = tuple(drawing.items())
         if arm.draw and key not in kept:
             drawn, labels, weights = arm.draw(world, task, runtime.generator(seed), **drawing)
-            kept[key] = world.encode(drawn) if drawn.ndim == 4 else drawn, labels, weights
+            kept[key] = world.encode(drawn) if drawn.ndim == 4 and not tuned else drawn, labels, weights
         rest = {key: value for key, value in each.items() if key not in arm.drawn}
-        found.append(heads.accuracy(head_of(world, task, arm, kept.get(key), rest), *query))
+        if tuned:
+            found.append(finetuned.accuracy(world, task, kept.get(key), seed, **rest))
+        else:
+            found.append(heads.accuracy(head_of(world, task, arm, kept.get(key), rest), *query))
     return found
 
 

@@ -5,11 +5,11 @@ from collections.abc import Iterable
 from statistics import mean
 
 from sega_utils.core import artifacts, records
-from sega_utils.studies.few_shot import adapted, arms, worlds
+from sega_utils.studies.few_shot import adapted, arms, finetuned, worlds
 from sega_utils.studies.few_shot.worlds import Place, Split
 
 STAGE = "few-shot"
-GROUPS = ("baseline", "method", "control", "ours", "other", "adapted")
+GROUPS = ("baseline", "method", "control", "ours", "other", "adapted", "fine-tuned")
 
 
 def named(group: str) -> list[str]:
@@ -28,16 +28,17 @@ def able(names: Iterable[str], shots: int) -> list[str]:
     return [name for name in names if arms.ARMS[name].least <= shots]
 
 
-def possible(groups: Iterable[str], shots: Iterable[int]) -> list[str]:
-    """Return those groups of which some arm can do with some of these numbers of images."""
-    return [group for group in groups if any(able(named(group), k) for k in shots)]
+def possible(groups: Iterable[str], shots: Iterable[int], features: str) -> list[str]:
+    """Return those groups of which some arm can do with some of these numbers of images, and with these features."""
+    kept = [group for group in groups if group != "fine-tuned" or features != "latents"]  # which have no network
+    return [group for group in kept if any(able(named(group), k) for k in shots)]
 
 
 def asked(place: Place, split: Split, group: str) -> dict:
     """Return the parameters that all records of a group have."""
     about = {"unseen": split.name(), "group": group, "arms": ", ".join(named(group))}
     about |= {"style_steps": worlds.STYLE} if place.features == "style" else {}
-    about |= adapted.settings() if group == "adapted" else {}
+    about |= {"adapted": adapted.settings, "fine-tuned": finetuned.settings}.get(group, dict)()
     return about | {name: value for name, value in place._asdict().items() if name not in {"run", "dataset"}}
 
 
@@ -117,6 +118,6 @@ def measure_draw(place: Place, split: Split, draw: int, group: str, tuned: dict,
 
 def measure_split(place: Place, split: Split, chosen: list[int], groups: list[str], plan: dict) -> list[dict]:
     """Return the records of a split: all groups on some draws, with the settings tuned on its seen classes."""
-    groups = possible(groups, plan["shots"])
+    groups = possible(groups, plan["shots"], place.features)
     tuned = settings_of(place, split, groups, plan["shots"], plan["tuning"])
     return [measure_draw(place, split, draw, group, tuned, plan["shots"]) for group in groups for draw in chosen]

@@ -13,7 +13,8 @@ COLUMNS = ("claim", "what", "published", "shots", "ours", "splits_low", "splits_
 
 
 class Claim(NamedTuple):
-    """A claim: its number and words; an arm less another one, ``strongest`` being the baseline that seen classes say.
+    """A claim: its number and words; an arm less another one, ``strongest`` being the baseline that seen classes say,
+    of those that tune the network, too.
 
     Attributes:
         at_least: points that the difference must reach; few: at so many shots instead of ``SHOTS``; less_at: the
@@ -69,7 +70,7 @@ def row_of(claim: Claim, found: list[dict], table: dict[tuple[int, str], Episode
     """Return the row (``COLUMNS``) of a claim; without the records that decide it, it cannot be compared."""
     row = dict.fromkeys(COLUMNS, "") | {"claim": claim.number, "what": claim.what, "published": published(claim)}
     row["shots"] = f"{claim.few} less {claim.less_at}" if claim.less_at else claim.few
-    theirs = rows.strongest(found, claim.few) if claim.theirs == "strongest" else claim.theirs
+    theirs = rows.strongest(found, claim.few, rows.BASELINES) if claim.theirs == "strongest" else claim.theirs
     gains = {
         k: less(mine, table[k, theirs])
         for (k, arm), mine in table.items()

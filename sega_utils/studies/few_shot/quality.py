@@ -159,7 +159,7 @@ def measure_split(place: Place, split: Split, chosen: list[int], groups: list[st
         ValueError: as ``check``, before anything is measured.
     """
     check(place)
-    groups = campaign.possible(groups, plan["shots"])
+    groups = campaign.possible(groups, plan["shots"], place.features)
     found = campaign.measure_split(place, split, chosen, groups, plan)
     tuned = campaign.settings_of(place, split, groups, plan["shots"], plan["tuning"])
     shots = [k for k in plan["shots"] if k in SHOTS]

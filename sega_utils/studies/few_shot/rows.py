@@ -1,5 +1,6 @@
 """What the records of few shots say: each arm beside real images alone, over episodes and over splits."""
 
+from collections.abc import Iterable
 from statistics import mean
 
 from sega_utils.augmenters import composition
@@ -7,6 +8,8 @@ from sega_utils.core import numbers
 from sega_utils.studies.few_shot import arms, campaign
 
 PLAIN = "real only"
+PLANNED = ("baseline",)  # of which comparisons that were named beforehand choose: those that there were by then
+BASELINES = (*PLANNED, "fine-tuned")  # of which all others choose
 COLUMNS = (
     "features",
     "shots",
@@ -66,7 +69,7 @@ def difference(ours: Episodes, theirs: Episodes) -> dict:
 
 def arm_rows(found: list[dict]) -> list[dict]:
     """Return a row (``COLUMNS``) for each arm, number of shots and kind of features, beside real images alone; a
-    control has one beside its arm, too."""
+    control has one beside its arm, too, and a tuned network with more images one beside that of the few alone."""
     return [
         {"features": features} | row
         for features in sorted({r["param_features"] for r in found})
@@ -77,7 +80,7 @@ def arm_rows(found: list[dict]) -> list[dict]:
 def _arm_rows(table: dict[tuple[int, str], Episodes]) -> list[dict]:
     order, out = list(arms.ARMS), []
     for k, name in sorted((key for key in table if key[1] in order), key=lambda key: (key[0], order.index(key[1]))):
-        for rival in dict.fromkeys((PLAIN, arms.ARMS[name].like)):
+        for rival in dict.fromkeys((PLAIN, arms.ARMS[name].like, arms.ARMS[name].beside)):
             row = {"shots": k, "group": arms.ARMS[name].group, "arm": name, "mean": mean(table[k, name].values())}
             if rival and (k, rival) in table and rival != name:
                 row |= {"to": rival} | difference(table[k, name], table[k, rival])
@@ -87,28 +90,42 @@ def _arm_rows(table: dict[tuple[int, str], Episodes]) -> list[dict]:
     return out
 
 
-def strongest(found: list[dict], shots: int) -> str:
-    """Return the baseline that is best on seen classes, where arms are tuned, over all splits; empty of none."""
-    tuned = [r["tuned"] for r in found if "tuned" in r and r["param_group"] == "baseline"]
-    scores = [{row["arm"]: row["score"] for row in part if row["shots"] == shots} for part in tuned]
-    names = [name for name in campaign.named("baseline") if tuned and all(name in part for part in scores)]
-    return max(names, key=lambda name: mean(part[name] for part in scores), default="")
+def seen_scores(found: list[dict], shots: int, groups: Iterable[str]) -> dict[str, float]:
+    """Return the accuracy 0 .. 1 on seen classes, where arms are tuned, of the arms of some groups, over all splits.
+
+    Arms that are not tuned on every split are left out: their mean would be one of other splits.
+    """
+    scores: dict[str, dict[str, float]] = {}
+    for r in (r for r in found if "tuned" in r and r["param_group"] in groups):
+        mine = {row["arm"]: row["score"] for row in r["tuned"] if row["shots"] == shots}
+        scores.setdefault(r["param_unseen"], {}).update(mine)
+    names = [name for group in groups for name in campaign.named(group)]
+    shared = [name for name in names if scores and all(name in part for part in scores.values())]
+    return {name: mean(part[name] for part in scores.values()) for name in shared}
+
+
+def strongest(found: list[dict], shots: int, groups: Iterable[str] = PLANNED) -> str:
+    """Return the baseline of some groups that is best on seen classes, see ``seen_scores``; empty of none."""
+    scores = seen_scores(found, shots, groups)
+    return max(scores, key=scores.__getitem__, default="")
 
 
 def primary_rows(found: list[dict], plan: dict) -> list[dict]:
     """Return the primary comparison: ours beside the strongest baseline as chosen on seen classes, then beside each.
 
-    The first row is the comparison that was named beforehand; it is won if the interval over splits lies above zero,
-    and a gain above ``rules_out_above`` is not compatible with that interval.
+    The first row is the comparison that was named beforehand, when no baseline tuned the network; it is won if the
+    interval over splits lies above zero, and a gain above ``rules_out_above`` is not compatible with that interval.
+    Where a baseline that tunes it is stronger on seen classes, its row says so.
     """
     k, ours = plan["primary"]["shots"], plan["primary"]["ours"]
     found = of(found, plan["primary"]["features"])
     table, first = scores(found), strongest(found, k)
-    rivals = sorted(campaign.named("baseline"), key=lambda name: name != first)
+    rivals = sorted((name for group in BASELINES for name in campaign.named(group)), key=lambda name: name != first)
+    chosen = {strongest(found, k, BASELINES): "with fine-tuning", first: "yes"}
     out = []
     for rival in rivals:
         if rival != ours and (k, ours) in table and (k, rival) in table:
-            row = {"shots": k, "ours": ours, "to": rival, "chosen on seen classes": "yes" if rival == first else ""}
+            row = {"shots": k, "ours": ours, "to": rival, "chosen on seen classes": chosen.get(rival, "")}
             row |= difference(table[k, ours], table[k, rival])
             if "splits_high" in row:  # what is ruled out is a gain above it
                 row |= {
@@ -123,19 +140,28 @@ def composed_rows(found: list[dict], plan: dict) -> list[dict]:
     """Return how much better other features are, each with its strongest baseline, for each number of shots.
 
     Each is the strongest on seen classes, in its own features: of networks that learn from composed images, too, the
-    plan's first. ``planned`` marks the comparison that was named beforehand; all others are exploratory.
+    plan's first. ``planned`` marks the comparison that was named beforehand, when no baseline tuned the network; all
+    others are exploratory, and count such baselines where both sides have them on record.
     """
     named, sides = plan["composed"], {r["param_features"]: of(found, r["param_features"]) for r in found}
     order = sorted(sides.keys() & {*composition.LESSONS}, key=lambda kind: (kind != named["ours"], kind))
     out = []
     for kind, k in ((kind, k) for kind in order for k in sorted(plan["shots"], key=lambda k: k != named["shots"])):
-        arm, rival = strongest(sides[kind], k), strongest(sides.get(named["to"], []), k)
+        planned = (kind, k) == (named["ours"], named["shots"])
+        arm, rival = _strongest_of(sides[kind], sides.get(named["to"], []), k, PLANNED if planned else BASELINES)
         if not arm or not rival:
             continue
         row = {"shots": k, "features": kind, "arm": arm, "to": f"{named['to']}: {rival}"}
         mine, theirs = scores(sides[kind]), scores(sides[named["to"]])
         row |= difference(mine.get((k, arm), {}), theirs.get((k, rival), {}))
-        row |= {"planned": "yes" if (kind, k) == (named["ours"], named["shots"]) else ""}
+        row |= {"planned": "yes" if planned else ""}
         row["won"] = {True: "yes", False: "no"}[row["splits_low"] > 0] if "splits_low" in row else ""
         out.append({column: row.get(column, "") for column in (*BESIDE, "won", "planned")})
     return out
+
+
+def _strongest_of(ours: list[dict], theirs: list[dict], shots: int, groups: Iterable[str]) -> list[str]:
+    """Return the strongest baseline of each side, among those that both have; empty of none."""
+    both = [seen_scores(side, shots, groups) for side in (ours, theirs)]
+    shared = [name for name in both[0] if name in both[1]]
+    return [max(shared, key=scores.__getitem__, default="") for scores in both]

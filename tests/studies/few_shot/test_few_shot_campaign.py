@@ -88,6 +88,7 @@ def test_the_strongest_baseline_is_that_of_the_seen_classes():
     tuning = {
         "param_features": "network",
         "param_group": "baseline",
+        "param_unseen": "s0",
         "tuned": [
             {"arm": name, "shots": 1, "score": 0.6 if name == "CutMix" else 0.5} for name in campaign.named("baseline")
         ],
@@ -158,7 +159,8 @@ def test_features_are_compared_by_the_arm_that_is_strongest_on_seen_classes_in_e
     for features, best, gain in (("network", "CutMix", 0.0), ("composed", "real only", 0.1)):
         about = {"param_features": features, "param_group": "baseline"}
         names = campaign.named("baseline")
-        found.append(about | {"tuned": [{"arm": n, "shots": 1, "score": float(n == best)} for n in names]})
+        scores = [{"arm": n, "shots": 1, "score": float(n == best)} for n in names]
+        found.append(about | {"param_unseen": "0", "tuned": scores})
         for split, draw in ((s, d) for s in range(3) for d in range(2)):
             accuracies = [{"arm": n, "shots": 1, "accuracy": 0.5 + gain + 0.2 * (n != best)} for n in names]
             found.append(about | {"param_unseen": str(split), "param_draw": draw, "accuracies": accuracies})
