@@ -10,11 +10,13 @@ import itertools
 
 import torch
 
+from sega_utils.augmenters import shapes
 from sega_utils.core import runtime
 from sega_utils.data.images import Dataset
 
-LESSONS = ("composed", "blended")
+LESSONS = ("composed", "blended", "longer", "shapes")
 EACH = 200  # images composed for each pair and way
+SHAPES = {"classes": 200, "each": 60}  # drawn by a formula
 
 
 def pairs(classes: int) -> list[tuple[int, int]]:
@@ -66,8 +68,15 @@ def lessons(data: Dataset, kind: str) -> tuple[Dataset, dict]:
 
     Args:
         kind: ``composed``, with composed classes; ``blended``, its control: the same images in the same share of what
-            is seen, each as half of either class, so that no class is new; any other: the classes of ``data`` alone.
+            is seen, each as half of either class, so that no class is new; ``shapes``, with classes of ``shapes``,
+            which are not turned; ``longer``, its control, with a policy and no new class; any other: the classes of
+            ``data`` alone.
     """
+    if kind == "shapes":
+        size = {"side": data.images.shape[-1], "channels": data.images.shape[1]}
+        return joined(turned(data), shapes.drawn(**SHAPES, **size)), {}
+    if kind == "longer":
+        return turned(data), {"policy": "trivial"}
     if kind not in LESSONS:
         return turned(data), {}
     both = turned(joined(data, composed(data)))

@@ -124,20 +124,23 @@ def of_flare(run: str, dataset: str) -> list[dict[str, str]]:
     return rows
 
 
+CLASSES = {"composed": "halves of seen classes", "shapes": "drawn shapes"}
+
+
 def of_few_shots(run: str) -> list[dict[str, str]]:
-    """Return the rows of the few shots, two for each data set: more images of the few, and composed classes."""
+    """Return the rows of the few shots, three for each data set: more images of the few, and two kinds of classes."""
     plan, rows = few_plan.read(), []
-    named = plan["composed"]
     for name, splits in plan["splits"].items():
         records_of, tasks = records.read(run, name, few_campaign.STAGE), len(splits) * plan["draws"]
         found = over_splits(next(iter(few_rows.primary_rows(records_of, plan)), {}), tasks, len(splits))
         question = f"images of other classes, {plan['primary']['shots']} image a class, {name}"
         rows.append(row_of(question, "12_few_shot", plan["primary"]["ours"], found.get("to", ""), found))
-        composed = [row for row in few_rows.composed_rows(records_of, plan) if row["planned"]]
-        found = over_splits(next(iter(composed), {}), tasks, len(splits))
-        question = f"synthetic images as new classes to learn from, {named['shots']} image a class, {name}"
-        ours = f"{named['ours']} classes: {found.get('arm', '')}".removesuffix(": ")
-        rows.append(row_of(question, "12_few_shot", ours, found.get("to", ""), found))
+        composed = {row["features"]: row for row in few_rows.composed_rows(records_of, plan) if row["planned"]}
+        for part, images in CLASSES.items():
+            found, named = over_splits(composed.get(plan[part]["ours"], {}), tasks, len(splits)), plan[part]
+            question = f"{images} as new classes to learn from, {named['shots']} image a class, {name}"
+            ours = f"{named['ours']}: {found.get('arm', '')}".removesuffix(": ")
+            rows.append(row_of(question, "12_few_shot", ours, found.get("to", ""), found))
     return rows
 
 

@@ -16,7 +16,7 @@ def planned(file: str) -> list[tuple]:
 
 
 TUNED = ("--tuned", {"type": Path, "default": paths.PARAMS / "tuned.yaml", "help": "settings of arms"})
-FEATURES = ("network", "composed", "blended", "latents", "style")
+FEATURES = ("network", "composed", "blended", "longer", "shapes", "latents", "style")
 
 
 def show(found: dict[str, list[dict]]) -> None:
@@ -70,6 +70,7 @@ def measure_groups(args: argparse.Namespace) -> None:
     *planned("few_shot.yaml"),
     ("--features", {"choices": FEATURES, "help": "what arms work with; the primary's if absent"}),
     ("--splits", {"type": int, "nargs": "+", "help": "which of the plan's, from 0 on; all if absent"}),
+    ("--shots", {"type": int, "nargs": "+", "help": "real images of each unseen class; the plan's if absent"}),
     ("--draws", {"type": int, "help": "of the few images for each split, instead of the plan's"}),
     ("--groups", {"nargs": "+", "help": "baseline, method, control, ours, other, adapted, fine-tuned; all if absent"}),
     ("--quality", {"action": "store_true", "help": "measure the images that arms draw, too"}),
@@ -81,12 +82,15 @@ def measure_few_shots(args: argparse.Namespace) -> None:
     from sega_utils.studies.few_shot import campaign, plan as few_plan, quality, tables
 
     plan = few_plan.read(args.file)
+    planned_shots, plan["shots"] = plan["shots"], args.shots or plan["shots"]
     features = args.features or plan["primary"]["features"]
     place, splits = few_plan.place_of(plan, args.run, args.dataset, features), few_plan.splits_of(plan, args.dataset)
     draws, groups = plan["draws"] if args.draws is None else args.draws, args.groups or list(campaign.GROUPS)
     chosen = range(len(splits)) if args.splits is None else args.splits
     if wrong := [i for i in chosen if not 0 <= i < len(splits)]:
         raise ValueError(f"splits are {wrong}; allowed are 0 .. {len(splits) - 1}, those of the plan")
+    if unplanned := [k for k in plan["shots"] if k not in planned_shots]:
+        raise ValueError(f"shots are {unplanned}; allowed are those of the plan, {planned_shots}")
     if draws < 1:
         raise ValueError(f"draws is {draws}; allowed is 1 or more")
     for group in groups:
@@ -96,5 +100,5 @@ def measure_few_shots(args: argparse.Namespace) -> None:
     jobs = [(place, splits[i], list(range(draws)), groups, plan) for i in chosen]
     measure = quality.measure_split if args.quality else campaign.measure_split
     runtime.map_workers(measure, jobs, workers=args.workers, label="splits")
-    found = tables.write(args.run, args.dataset, plan)
+    found = tables.write(args.run, args.dataset, plan | {"shots": planned_shots})
     show({} if args.brief else found)

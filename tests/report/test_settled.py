@@ -32,16 +32,17 @@ def test_gains_and_losses_are_counted():
 def test_what_is_not_measured_has_no_points_and_says_so(results):
     write_run()
     rows = settled.settled_rows(RUN, DATASET)
-    assert len(rows) == 12 and {row["says"] for row in rows} == {"not measured yet"}
+    assert len(rows) == 14 and {row["says"] for row in rows} == {"not measured yet"}
     assert all(row["points"] == "" and tuple(row) == settled.COLUMNS for row in rows)
 
 
 def test_a_part_of_a_plan_is_no_answer(results, monkeypatch):
     part = {"diff": 3.0, "ci_low": 1.0, "ci_high": 5.0, "splits_low": 1.0, "splits_high": 5.0, "to": "LDA"}
-    composed = part | {"planned": "yes", "arm": "centroid"}
-    monkeypatch.setattr(few_rows, "composed_rows", lambda *_: [composed | {"episodes": 30}])
+    composed = part | {"planned": "yes", "arm": "centroid", "episodes": 30}
+    kinds = [composed | {"features": kind} for kind in ("composed", "shapes")]
+    monkeypatch.setattr(few_rows, "composed_rows", lambda *_: kinds)
     monkeypatch.setattr(few_rows, "primary_rows", lambda *_: [part | {"episodes": 4}])
-    assert [row["says"] for row in settled.of_few_shots(RUN)] == 2 * ["not measured yet", "a gain"]
+    assert [row["says"] for row in settled.of_few_shots(RUN)] == 2 * ["not measured yet", "a gain", "a gain"]
     monkeypatch.setattr(few_rows, "primary_rows", lambda *_: [part | {"episodes": 30}])
     assert {row["says"] for row in settled.of_few_shots(RUN)} == {"a gain"}
 

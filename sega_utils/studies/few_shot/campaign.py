@@ -4,6 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from statistics import mean
 
+from sega_utils.augmenters import composition
 from sega_utils.core import artifacts, records
 from sega_utils.studies.few_shot import adapted, arms, finetuned, worlds
 from sega_utils.studies.few_shot.worlds import Place, Split
@@ -38,6 +39,7 @@ def asked(place: Place, split: Split, group: str) -> dict:
     """Return the parameters that all records of a group have."""
     about = {"unseen": split.name(), "group": group, "arms": ", ".join(named(group))}
     about |= {"style_steps": worlds.STYLE} if place.features == "style" else {}
+    about |= {f"shapes_{k}": v for k, v in composition.SHAPES.items()} if place.features == "shapes" else {}
     about |= {"adapted": adapted.settings, "fine-tuned": finetuned.settings}.get(group, dict)()
     return about | {name: value for name, value in place._asdict().items() if name not in {"run", "dataset"}}
 

@@ -29,23 +29,34 @@ COMPOSED = {
     "to": Parameter("network", "features to compare with", KINDS),
     "shots": Parameter(1, "real images of each unseen class", COUNT),
 }
+SHAPES = {
+    "ours": Parameter("shapes", "features that should win", KINDS),
+    "to": Parameter(["network"], "features to compare with, the strongest of them", "list of: any text"),
+    "shots": Parameter(1, "real images of each unseen class", COUNT),
+    "steps": Parameter(1500, "of the networks of shapes and longer", COUNT),
+}
+LONGER = ("longer", "shapes")  # kinds of features whose networks take the steps of the third comparison
 
 
 def read(file: Path = FILE) -> dict:
-    """Return the plan of a YAML file: ``primary``, the comparison that was fixed beforehand, ``composed``, a second
-    one between kinds of features, ``splits``, the unseen classes of each split by data set, and the sizes of ``RULES``.
+    """Return the plan of a YAML file: ``primary``, the comparison that was fixed beforehand, ``composed`` and
+    ``shapes``, between kinds of features, ``splits``, the unseen classes of each split by data set, and the sizes of
+    ``RULES``.
 
     Raises:
         FileNotFoundError: no such file. ValueError: not such a file, or an arm that there is not.
     """
-    plan = plans.read(file, RULES, {"primary": PRIMARY, "composed": COMPOSED}, others=["splits"])
+    plan = plans.read(file, RULES, {"primary": PRIMARY, "composed": COMPOSED, "shapes": SHAPES}, others=["splits"])
     plans.known([plan["primary"]["ours"]], arms.ARMS, f"{paths.shown(file)}: ours")
+    plans.known(plan["shapes"]["to"], worlds.FEATURES, f"{paths.shown(file)}: shapes: to")
     return plan
 
 
 def place_of(plan: dict, run: str, dataset: str, features: str) -> worlds.Place:
     """Return where a run's few shots of a data set are kept, with the plan's sizes."""
     sizes = {name: plan[name] for name in ("base", "steps", "components", "atoms", "clusters")}
+    if features in LONGER:
+        sizes["steps"] = plan["shapes"]["steps"]
     return worlds.Place(run, dataset, features=features, **sizes)
 
 

@@ -25,6 +25,7 @@ COLUMNS = (
     "episodes",
 )
 BESIDE = ("shots", "features", "arm", "to", "diff", "ci_low", "ci_high", "splits_low", "splits_high", "episodes")
+KEYS = ("ours", "shots", "to")  # of a comparison between features
 Episodes = dict[tuple[str, int], float]  # (split, draw) to accuracy in percent
 
 
@@ -139,29 +140,36 @@ def primary_rows(found: list[dict], plan: dict) -> list[dict]:
 def composed_rows(found: list[dict], plan: dict) -> list[dict]:
     """Return how much better other features are, each with its strongest baseline, for each number of shots.
 
-    Each is the strongest on seen classes, in its own features: of networks that learn from composed images, too, the
-    plan's first. ``planned`` marks the comparison that was named beforehand, when no baseline tuned the network; all
-    others are exploratory, and count such baselines where both sides have them on record.
+    Each is the strongest on seen classes, in its own features, and of several kinds of features to compare with, in
+    that which has it. ``planned`` marks the comparisons that were named beforehand, of which the first knew no baseline
+    that tunes the network; all others are exploratory.
     """
-    named, sides = plan["composed"], {r["param_features"]: of(found, r["param_features"]) for r in found}
-    order = sorted(sides.keys() & {*composition.LESSONS}, key=lambda kind: (kind != named["ours"], kind))
+    sides = {kind: of(found, kind) for kind in {r["param_features"] for r in found}}
+    first, second = plan["composed"], plan["shapes"]
+    planned = [(first["ours"], first["shots"], [first["to"]], PLANNED), (*map(second.get, KEYS), BASELINES)]
+    named = [part[:2] for part in planned]
+    rivals = lambda kind: second["to"] if kind == second["ours"] else [first["to"]]
+    others = [(kind, k, rivals(kind), BASELINES) for kind in composition.LESSONS for k in plan["shots"]]
     out = []
-    for kind, k in ((kind, k) for kind in order for k in sorted(plan["shots"], key=lambda k: k != named["shots"])):
-        planned = (kind, k) == (named["ours"], named["shots"])
-        arm, rival = _strongest_of(sides[kind], sides.get(named["to"], []), k, PLANNED if planned else BASELINES)
-        if not arm or not rival:
+    for kind, k, to, groups in planned + [other for other in others if other[:2] not in named]:
+        arm, rival, theirs = _strongest_of(sides.get(kind, []), {name: sides.get(name, []) for name in to}, k, groups)
+        if not arm:
             continue
-        row = {"shots": k, "features": kind, "arm": arm, "to": f"{named['to']}: {rival}"}
-        mine, theirs = scores(sides[kind]), scores(sides[named["to"]])
-        row |= difference(mine.get((k, arm), {}), theirs.get((k, rival), {}))
-        row |= {"planned": "yes" if planned else ""}
+        row = {"shots": k, "features": kind, "arm": arm, "to": f"{theirs}: {rival}"}
+        row |= difference(scores(sides[kind]).get((k, arm), {}), scores(sides[theirs]).get((k, rival), {}))
+        row |= {"planned": "yes" if (kind, k) in named else ""}
         row["won"] = {True: "yes", False: "no"}[row["splits_low"] > 0] if "splits_low" in row else ""
         out.append({column: row.get(column, "") for column in (*BESIDE, "won", "planned")})
     return out
 
 
-def _strongest_of(ours: list[dict], theirs: list[dict], shots: int, groups: Iterable[str]) -> list[str]:
-    """Return the strongest baseline of each side, among those that both have; empty of none."""
-    both = [seen_scores(side, shots, groups) for side in (ours, theirs)]
-    shared = [name for name in both[0] if name in both[1]]
-    return [max(shared, key=scores.__getitem__, default="") for scores in both]
+def _strongest_of(
+    ours: list[dict], rivals: dict[str, list[dict]], shots: int, groups: Iterable[str]
+) -> tuple[str, str, str]:
+    """Return the strongest baseline of ours, of the rivals, and which rival it is of, among those that all have."""
+    mine, theirs = (seen_scores(ours, shots, groups), {k: seen_scores(r, shots, groups) for k, r in rivals.items()})
+    shared = [name for name in mine if all(name in scores for scores in theirs.values())]
+    if not shared:
+        return "", "", ""
+    kind, rival = max(((k, name) for k in theirs for name in shared), key=lambda at: theirs[at[0]][at[1]])
+    return max(shared, key=mine.__getitem__), rival, kind

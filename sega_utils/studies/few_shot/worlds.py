@@ -16,8 +16,8 @@ from sega_utils.studies.zoo import zoo
 from sega_utils.training import classifiers
 
 # what arms work with: features of a network, of one that learns composed classes beside the seen ones, or the same
-# images as mixtures of these, or the linear generator's latents, which cost no training; with style, the network's
-# features, but the style autoencoder draws
+# images as mixtures of these, of one that learns longer, or learns drawn shapes in as many steps, or the linear
+# generator's latents, which cost no training; with style, the network's features, but the style autoencoder draws
 FEATURES = ("network", *composition.LESSONS, "latents", "style")
 GENERATORS = {"linear": linear, "style": style}
 LAMBDA = 0.0005  # of orthogonality, as printed
@@ -184,12 +184,14 @@ def file_of(place: Place, name: str) -> Path:
 def network_of(place: Place, split: Split, seen: Dataset, digest: str) -> nn.Module:
     """Return a classifier of the seen classes in four orientations, trained once, whose features all arms use.
 
-    With ``composed`` and ``blended`` it learns from composed images, too, in as many steps.
+    What it learns of a kind of features beside them is what ``composition.lessons`` says, in as many steps.
 
     Raises:
         ArtifactError: the file is damaged, or of other seen images.
     """
     kind = f"{place.features}-" if place.features in composition.LESSONS else ""
+    if place.features == "shapes":
+        kind += "-".join(map(str, composition.SHAPES.values())) + "-"
     file = file_of(place, f"network-{kind}{split.name()}-{place.steps}")
     data, more = composition.lessons(seen, place.features)
     model = kept_classifier(file, data, steps=place.steps, meta={"seen": digest}, **more)

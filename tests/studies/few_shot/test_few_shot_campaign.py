@@ -10,6 +10,7 @@ from sega_utils.studies.zoo import claims as zoo_claims
 SPLIT = worlds.split_of(6, (1, 4))
 PLAN = {"shots": [1], "tuning": 1, "primary": {"shots": 1, "ours": "offsets in features", "features": "network"}}
 PLAN["composed"] = {"ours": "composed", "to": "network", "shots": 1}
+PLAN["shapes"] = {"ours": "shapes", "to": ["network", "longer"], "shots": 1}
 
 
 @pytest.fixture
@@ -154,8 +155,7 @@ def test_tables_are_written_of_what_is_on_record(few, results):
 
 
 def test_features_are_compared_by_the_arm_that_is_strongest_on_seen_classes_in_each():
-    named = {"ours": "composed", "to": "network", "shots": 1}
-    found = []
+    plan, found = PLAN | {"shots": [1, 3]}, []
     for features, best, gain in (("network", "CutMix", 0.0), ("composed", "real only", 0.1)):
         about = {"param_features": features, "param_group": "baseline"}
         names = campaign.named("baseline")
@@ -164,8 +164,30 @@ def test_features_are_compared_by_the_arm_that_is_strongest_on_seen_classes_in_e
         for split, draw in ((s, d) for s in range(3) for d in range(2)):
             accuracies = [{"arm": n, "shots": 1, "accuracy": 0.5 + gain + 0.2 * (n != best)} for n in names]
             found.append(about | {"param_unseen": str(split), "param_draw": draw, "accuracies": accuracies})
-    row, *more = rows.composed_rows(found, {"composed": named, "shots": [1, 3]})
+    row, *more = rows.composed_rows(found, plan)
     assert (row["arm"], row["to"], row["won"], row["planned"]) == ("real only", "network: CutMix", "yes", "yes")
     assert row["diff"] == pytest.approx(10) and row["episodes"] == 6 and not more
     alone = [r for r in found if r["param_features"] == "network"]
-    assert rows.composed_rows(alone, {"composed": named, "shots": [1]}) == []
+    assert rows.composed_rows(alone, plan) == []
+
+
+def test_drawn_shapes_stand_beside_the_best_of_all_features_without_them_and_tuned_networks_count():
+    found = []
+    for features, arm, seen, accuracy in (
+        ("network", "real only", 0.7, 0.6),
+        ("longer", "fine-tuning", 0.8, 0.5),
+        ("shapes", "fine-tuning", 0.9, 0.7),
+        ("shapes", "real only", 0.1, 0.9),
+    ):
+        about = {"param_features": features, "param_group": arms.ARMS[arm].group, "param_unseen": "0"}
+        found.append(about | {"tuned": [{"arm": arm, "shots": 1, "score": seen}]})
+        for draw in range(2):
+            parts = [{"arm": arm, "shots": 1, "accuracy": accuracy + draw / 100}]
+            found.append(about | {"param_draw": draw, "accuracies": parts})
+    assert rows.composed_rows(found, PLAN) == []  # no arm is on record in all features
+    for features, arm, seen in (("network", "fine-tuning", 0.6), ("longer", "real only", 0.5)):
+        about = {"param_features": features, "param_group": arms.ARMS[arm].group, "param_unseen": "0"}
+        found.append(about | {"tuned": [{"arm": arm, "shots": 1, "score": seen}]})
+    shapes, *_ = rows.composed_rows(found, PLAN)
+    assert (shapes["features"], shapes["arm"], shapes["to"]) == ("shapes", "fine-tuning", "longer: fine-tuning")
+    assert shapes["planned"] == "yes" and shapes["diff"] == pytest.approx(20)

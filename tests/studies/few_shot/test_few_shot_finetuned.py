@@ -206,7 +206,8 @@ def test_other_features_are_held_against_it_only_where_both_sides_have_it_and_no
         found.append(tuning("baseline", all_but(CutMix=0.6), features=features))
         if features != "blended":
             found.append(tuning("fine-tuned", {"fine-tuning": 0.7}, features=features))
-    plan = {"composed": {"ours": "composed", "to": "network", "shots": 1}, "shots": [1]}
+    shapes = {"ours": "shapes", "to": ["network"], "shots": 1}
+    plan = {"composed": {"ours": "composed", "to": "network", "shots": 1}, "shapes": shapes, "shots": [1]}
     told = lambda plan: {row["features"]: (row["arm"], row["to"]) for row in rows.composed_rows(found, plan)}
     assert told(plan) == {kind: ("CutMix", "network: CutMix") for kind in ("composed", "blended")}
     plan["composed"]["ours"] = "blended"

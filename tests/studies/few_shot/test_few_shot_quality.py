@@ -12,6 +12,7 @@ from sega_utils.training import classifiers
 SPLIT = worlds.split_of(6, (1, 4))
 PLAN = {"shots": [1, 3], "tuning": 1, "primary": {"shots": 1, "ours": "offsets in features", "features": "network"}}
 PLAN["composed"] = {"ours": "composed", "to": "network", "shots": 1}
+PLAN["shapes"] = {"ours": "shapes", "to": ["network", "longer"], "shots": 1}
 
 
 @pytest.fixture(autouse=True)
@@ -122,7 +123,9 @@ def test_what_is_on_record_is_not_measured_again_and_other_settings_are(monkeypa
 
 def test_latents_are_refused_before_anything_is_measured(monkeypatch):
     monkeypatch.setattr(campaign, "measure_split", lambda *_: pytest.fail("it is too late"))
-    with pytest.raises(ValueError, match="received latents, allowed are network, composed, blended, style"):
+    with pytest.raises(
+        ValueError, match="received latents, allowed are network, composed, blended, longer, shapes, style"
+    ):
         quality.measure_split(PLACE._replace(features="latents"), SPLIT, [0], ["method"], PLAN)
 
 
