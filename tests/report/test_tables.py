@@ -207,7 +207,7 @@ def test_the_readme_gets_answer_and_tables_between_their_markers(run, tmp_path):
     assert text.startswith(f"# Title\n\n{begin}\n**Do synthetic images help")
     assert f"\n{first}\nBeside Std Aug, SEGA-Net has +2.75 [+2.13, +3.37] points (3 seeds, " in text
     assert "yet.** Of 0 primary comparisons, " in text
-    assert f"; 12 are not measured yet. {tables.PRIMARIES}\n\n| question |" in text
+    assert f"; 14 are not measured yet. {tables.PRIMARIES}\n\n| question |" in text
     assert f" |\n{end}\n\nBetween.\n" in text
     assert (
         "Beside GAN-only, it has +2.42 [" in text
