@@ -5,7 +5,7 @@ from pathlib import Path
 
 from sega_utils.core import parameters, paths, plans, records, runtime
 from sega_utils.core.parameters import Parameter
-from sega_utils.studies.flare import arms, parts
+from sega_utils.studies.flare import arms, listed, parts
 from sega_utils.studies.flare.parts import Making
 from sega_utils.studies.zoo import zoo
 from sega_utils.studies.zoo.zoo import Place
@@ -90,7 +90,7 @@ def is_done(place: Place, job: Job, plan: dict) -> bool:
     """Return whether a job is on record, of images that are made as the plan says."""
     (arm, seed, coarse), making = job, making_of(plan)
     file = records.path(*place[:2], arms.STAGE, arms.name_of(place, arm, seed, coarse, plan["steps"], making))
-    return file.exists() and arms.is_of(records.load(file), arm, making)
+    return file.exists() and listed.is_of(records.load(file), arm, making)
 
 
 def asked(place: Place, plan: dict) -> list[Job]:

@@ -18,6 +18,7 @@ QUALITY = ("images", "psnr", "ms_ssim", "passing", "duplicates", "n")
 
 
 OUTSIDE = ("restorer", "pipeline")
+ROUNDING = 1e-6  # in points, of equal differences
 VERDICTS = (CONTRADICTED, NOT_REPRODUCED, INCOMPARABLE, REPRODUCED)  # the one that is farthest from a claim first
 
 
@@ -135,15 +136,16 @@ CHOSEN = ("what", "among", "chosen", "validation", "mean", "to", "diff", "ci_low
 def chosen_rows(found: list[dict], plan: dict) -> list[dict]:
     """Return for each of ``CHOICES`` the arm that validation images prefer, the first if level, and its test accuracy.
 
-    It stands beside versions of the restored real images alone, the same fixed pool without a drawn image; there is no
-    row before all arms of a choice are on record.
+    It stands beside the same fixed pool of restored real images, of as many kinds, without a drawn one; there is no row
+    before all arms of a choice are on record.
     """
-    rows, to = [], "Raw_Aug_HR"
+    rows = []
     for what, names in CHOICES.items():
         tried = {arm: planned(found, arm, plan) for arm in names}
         if not all(tried.values()):
             continue
         best = max(tried, key=lambda arm: zoo_rows.validated(tried[arm]))
+        to = "Raw_Aug_HR" if arms.ARMS[best].alpha == 1 else "Raw_Aug_HR alpha 0.5"
         row = {"what": what, "among": len(names), "chosen": best, "validation": zoo_rows.validated(tried[best])}
         row |= {"mean": 100 * mean(r["accuracy"] for r in tried[best]), "to": to}
         row |= zoo_rows.difference(tried[best], planned(found, to, plan)) or {}
@@ -259,7 +261,7 @@ def judged_by(rule: Rule, published: dict[str, str], found: list[dict], plan: di
         return {"verdict": INCOMPARABLE, "why": f"not measured yet: {rule.ours} and {rule.theirs}"}
     ends = sorted(rule.direction * diff[end] for end in ("ci_low", "ci_high"))
     at_least = float(published["claimed"]) if rule.at_least is None else rule.at_least
-    verdict, says = zoo_claims.judge(*ends, at_least) if ends[0] < ends[1] else (INCOMPARABLE, LEVEL)
+    verdict, says = zoo_claims.judge(*ends, at_least) if ends[1] - ends[0] > ROUNDING else (INCOMPARABLE, LEVEL)
     note = f" ({rule.note})" if rule.note else ""
     row = {"ours": diff["diff"], "interval": f"{diff['ci_low']:+.3g} to {diff['ci_high']:+.3g}", "n": diff["over"]}
     return row | {"verdict": verdict, "why": f"{rule.ours} less {rule.theirs}{note}: {says}"}

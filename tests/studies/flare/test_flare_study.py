@@ -11,7 +11,7 @@ from sega_utils.augmenters import diffusion, restoration
 from sega_utils.core import artifacts, parameters, paths, records
 from sega_utils.data import catalogue
 from sega_utils.data.images import resize, to_uint8
-from sega_utils.studies.flare import arms, campaign, parts, tables
+from sega_utils.studies.flare import arms, campaign, parts, pooled, tables
 from sega_utils.studies.flare.parts import Making
 from sega_utils.studies.prove import folders
 from sega_utils.studies.zoo import zoo
@@ -34,7 +34,7 @@ def run(tiny, monkeypatch):
     monkeypatch.setattr(parts, "denoiser", lambda *_: model)
     restorer = restoration.Restorer(side=16, width=6, stages=1)
     monkeypatch.setattr(parts, "train_restorer", lambda *_, **__: (restorer, [{"step": 1}]))
-    for module in (parts, arms):
+    for module in (parts, pooled):
         monkeypatch.setattr(module, "restore", lambda _, images: resize(images**1.1, 2 * images.shape[-1]))
     monkeypatch.setattr(arms, "SHIFTED", 6)
     zoo.real_of.cache_clear()
@@ -81,6 +81,8 @@ COUNTS = {  # rows for each real image, and the share of a batch that is drawn
     "FLARE alpha 1 beta 1": (11, 5 / 11),
     "FLARE without I2I": (4, 5 / 8),
     "FLARE share 0.3": (8, 0.3),
+    "Raw_Aug_HR alpha 0.5": (3, 0),
+    "Raw_Aug_HR alpha 0.5 onto CutMix": (3, 0),
     "Raw_Aug_LR drawn anew": (1, 0),
     "FLARE onto CutMix": (8, 5 / 8),
 }
@@ -89,7 +91,7 @@ COUNTS = {  # rows for each real image, and the share of a batch that is drawn
 def test_an_arm_trains_on_as_much_of_each_kind_as_it_says():
     parts.make_once(PLACE, MAKING)
     for arm, expected in COUNTS.items():
-        data, extra, share = arms.data_of(PLACE, arms.arm_of(PLACE, arm, MAKING), MAKING, TUNED)
+        data, extra, share = pooled.data_of(PLACE, pooled.arm_of(PLACE, arm, MAKING), MAKING, TUNED, 0)
         rows = len(data.labels) + (len(extra[1]) if extra else 0)
         assert (rows / 12, share) == pytest.approx(expected), arm
         assert data.labels.unique().tolist() == [0, 1, 2]
@@ -98,10 +100,10 @@ def test_an_arm_trains_on_as_much_of_each_kind_as_it_says():
 def test_without_variations_as_large_a_share_is_drawn_as_of_flare_on_digits_too(monkeypatch):
     real = zoo.real_of(PLACE)
     digits = SimpleNamespace(real_of=lambda _: real._replace(few=real.few._replace(mirrors=False)))
-    monkeypatch.setattr(arms, "zoo", digits)
-    plain, full = (arms.arm_of(PLACE, arm, MAKING) for arm in ("FLARE without I2I", "FLARE"))
+    monkeypatch.setattr(pooled, "zoo", digits)
+    plain, full = (pooled.arm_of(PLACE, arm, MAKING) for arm in ("FLARE without I2I", "FLARE"))
     assert (plain.share, plain.beta, full.share) == (pytest.approx(5 / 7), pytest.approx(1 / 5), 0)  # 2 of 4 kinds real
-    more = arms.arm_of(PLACE, "FLARE without I2I", MAKING._replace(variations=9))
+    more = pooled.arm_of(PLACE, "FLARE without I2I", MAKING._replace(variations=9))
     assert (more.share, more.beta) == (pytest.approx(10 / 12), pytest.approx(1 / 10))
 
 
@@ -110,30 +112,35 @@ def test_rows_are_chosen_by_what_a_classifier_of_the_real_images_says_of_their_c
     kept, few = parts.load(PLACE, MAKING), zoo.real_of(PLACE).few
     bright = lambda images: torch.stack([images.mean((1, 2, 3)) * 9] + [torch.zeros(len(images))] * 2, 1)
     arm = arms.ARMS["FLARE alpha 0.5 beta 0.5 by score"]
-    pool = arms.pool_of(few, kept, arm, seed=0, judge=bright)
+    pool = pooled.pool_of(few, kept, arm, seed=0, judge=bright)
     assert [int((pool.labels == c).sum()) for c in range(3)] == [6 * 4] * 3  # 3 kinds of each, as without a choice
-    whole = arms.pool_of(few, kept, arms.ARMS["FLARE alpha 1 beta 1"], seed=0)
-    of = lambda rows, c: rows.images[arms.is_drawn(rows) & (rows.labels == c)].mean((1, 2, 3)).sort().values
+    whole = pooled.pool_of(few, kept, arms.ARMS["FLARE alpha 1 beta 1"], seed=0)
+    of = lambda rows, c: rows.images[pooled.is_drawn(rows) & (rows.labels == c)].mean((1, 2, 3)).sort().values
     torch.testing.assert_close(of(pool, 0), of(whole, 0)[-3 * 4 :])
     torch.testing.assert_close(of(pool, 1), of(whole, 1)[: 3 * 4])  # the brighter, the less of another class
-    chance = arms.pool_of(few, kept, arms.ARMS["FLARE alpha 0.5 beta 0.5 at random"], seed=0)
+    chance = pooled.pool_of(few, kept, arms.ARMS["FLARE alpha 0.5 beta 0.5 at random"], seed=0)
     assert torch.equal(chance.labels.bincount(), pool.labels.bincount()) and not torch.equal(chance.images, pool.images)
 
 
 def test_gates_drop_what_restoration_changed_most_and_as_many_at_random(monkeypatch):
     parts.make_once(PLACE, MAKING)
     kept = parts.load(PLACE, MAKING)
-    limit = MAKING._replace(limit=float(kept["drawn psnr"].median()))
+    kept["real psnr"] = kept["real psnr"] - torch.arange(12) / 100  # no two alike
+    limit = MAKING._replace(limit=float(torch.cat((kept["drawn psnr"], kept["real psnr"])).median()))
     monkeypatch.setattr(parts, "load", lambda *_: kept)
     gate, chance = (
-        arms.data_of(PLACE, arms.ARMS[name], limit, TUNED)[0] for name in ("FLARE gate", "FLARE random gate")
+        pooled.data_of(PLACE, arms.ARMS[name], limit, TUNED, 0)[0] for name in ("FLARE gate", "FLARE random gate")
     )
     assert len(gate.labels) == len(chance.labels) < 8 * 12
-    pool = arms.pool_of(zoo.real_of(PLACE).few, kept, arms.ARMS["FLARE"], seed=0)
+    few = zoo.real_of(PLACE).few
+    pool = pooled.pool_of(few, kept, arms.ARMS["FLARE"], seed=0)
     gates = [arms.ARMS[name] for name in ("FLARE gate", "FLARE random gate")]
-    passed, chance = (arms.gated(pool, kept, arm, limit.limit, seed=0) for arm in gates)
+    passed, chance = (pooled.gated(few, pool, kept, arm, limit.limit, seed=0) for arm in gates)
     varied = passed.sources[torch.tensor([kind == "v2" for kind in passed.kinds])]
     assert (kept["drawn psnr"][2, varied] >= limit.limit).all() and len(varied) < 12
+    sources = lambda rows: {s for s, kind in zip(rows.sources.tolist(), rows.kinds, strict=True) if kind == "original"}
+    flips = lambda rows: {s for s, kind in zip(rows.sources.tolist(), rows.kinds, strict=True) if kind == "flip"}
+    assert sources(chance) == flips(chance) and len(sources(chance)) == len(sources(passed))
     counted = lambda rows: Counter(zip(rows.kinds, rows.labels.tolist(), strict=True))
     assert counted(chance) == counted(passed) and not torch.equal(chance.sources, passed.sources)
 
@@ -238,7 +245,7 @@ def test_the_committed_plan_names_classes_that_there_are_and_measures_the_primar
     assert len(arms.grouping(committed["groups"], FASHION_MNIST_CLASSES)[1]) == 4
     first = campaign.jobs(committed)[:10]
     assert {arm for arm, *_ in first} == {"CutMix", "FLARE onto CutMix"} and {s for _, s, _ in first} == set(range(5))
-    assert len(set(campaign.jobs(committed))) == len(campaign.jobs(committed)) == 10 + 3 * (21 + 5)
+    assert len(set(campaign.jobs(committed))) == len(campaign.jobs(committed)) == 10 + 3 * (24 + 5)
 
 
 def test_another_data_set_has_values_of_its_own_and_the_same_comparison():
@@ -287,7 +294,8 @@ def measured_here(monkeypatch, plan):
 
 
 def test_a_plan_is_measured_once_and_its_tables_have_every_arm(plan, monkeypatch):
-    plan |= {"seeds": [0, 1], "arms": ["Raw_LR", "Raw_Aug_LR", "Raw_Aug_HR", "FLARE", "FLARE gate"], "macro": ["FLARE"]}
+    names = ["Raw_LR", "Raw_Aug_LR", "Raw_Aug_HR alpha 0.5", "FLARE", "FLARE gate"]
+    plan |= {"seeds": [0, 1], "arms": names, "macro": ["FLARE"]}
     plan["primary"] |= {"seeds": [0, 1]}
     assert campaign.coverage(RUN, DATASET, plan) == (0, 16)
     lines = measured_here(monkeypatch, plan | {"limit": 0.0})
@@ -301,7 +309,7 @@ def test_a_plan_is_measured_once_and_its_tables_have_every_arm(plan, monkeypatch
     assert campaign.coverage(RUN, DATASET, plan | {"limit": 0.0}) == (14, 14)
     found = tables.write_tables(RUN, DATASET, plan | {"limit": 0.0})
     rows = {row["arm"]: row for row in found["flare"] if row["classes"] == "fine"}
-    assert rows["FLARE"]["to"] == "Raw_Aug_HR" and rows["FLARE"]["n"] == 2 and rows["FLARE"]["diff"] != ""
+    assert rows["FLARE"]["to"] == "Raw_Aug_HR alpha 0.5" and rows["FLARE"]["n"] == 2 and rows["FLARE"]["diff"] != ""
     assert rows["FLARE"]["drawn"] == pytest.approx(5 / 8) and rows["Raw_LR"]["diff"] == ""
     assert [row["arm"] for row in found["flare-macro"]] == ["FLARE"] and found["flare-macro"][0]["over"] == "2 seeds"
     assert found["flare-primary"][0]["arm"] == "FLARE onto CutMix" and found["flare-coverage"][0]["measured"] == 14
@@ -336,7 +344,7 @@ def test_claims_are_judged_by_intervals_and_those_that_nothing_decides_say_why()
     late = rows["alpha = 0.5, beta = 1 is best: over alpha = beta = 1"]
     assert late["verdict"] == "cannot be compared" and "not measured yet" in late["why"]
     assert all(row["verdict"] and row["why"] for row in rows.values())
-    level = [record(arm, s, a) for arm, a in levels.items() for s in range(3)]
+    level = [record(arm, s, round(a * 300 + s) / 300) for arm, a in levels.items() for s in range(3)]
     row = next(row for row in tables.claim_rows(level, plan) if row["claim"] == "above simply augmented data")
     assert (row["verdict"], row["interval"]) == ("cannot be compared", "-4 to -4") and "too few" in row["why"]
     assert [row["verdict"] for row in tables.claim_rows([], plan)] == ["cannot be compared"] * len(rows)
@@ -344,7 +352,7 @@ def test_claims_are_judged_by_intervals_and_those_that_nothing_decides_say_why()
 
 def test_what_validation_prefers_is_chosen_whatever_the_tests_say_once_all_rivals_are_there():
     plan, (_, small, large) = campaign.read(), tables.CHOICES["share of drawn images"]
-    told = {"FLARE": (0.7, 0.6), small: (0.5, 0.9), large: (0.9, 0.8), "Raw_Aug_HR": (0.55, 0.1)}
+    told = {"FLARE": (0.7, 0.6), small: (0.5, 0.9), large: (0.9, 0.8), "Raw_Aug_HR alpha 0.5": (0.55, 0.1)}
     found = [record(arm, s, a + s / 100, accuracy_validation=v) for arm, (a, v) in told.items() for s in range(3)]
     (row,) = tables.chosen_rows(found, plan)
     assert (row["chosen"], row["among"], row["validation"]) == (small, 3, pytest.approx(90))
