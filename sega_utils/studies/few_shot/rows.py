@@ -142,7 +142,7 @@ def composed_rows(found: list[dict], plan: dict) -> list[dict]:
 
     Each is the strongest on seen classes, in its own features, and of several kinds of features to compare with, in
     that which has it. ``planned`` marks the comparisons that were named beforehand, of which the first knew no baseline
-    that tunes the network; all others are exploratory.
+    that tunes the network; they have no row before all of it is on record. All others are exploratory.
     """
     sides = {kind: of(found, kind) for kind in {r["param_features"] for r in found}}
     first, second = plan["composed"], plan["shapes"]
@@ -152,6 +152,9 @@ def composed_rows(found: list[dict], plan: dict) -> list[dict]:
     others = [(kind, k, rivals(kind), BASELINES) for kind in composition.LESSONS for k in plan["shots"]]
     out = []
     for kind, k, to, groups in planned + [other for other in others if other[:2] not in named]:
+        compared = [sides.get(name, []) for name in (kind, *to)]
+        if (kind, k) in named and not all(is_whole(side, k, groups, plan) for side in compared):
+            continue
         arm, rival, theirs = _strongest_of(sides.get(kind, []), {name: sides.get(name, []) for name in to}, k, groups)
         if not arm:
             continue
@@ -161,6 +164,25 @@ def composed_rows(found: list[dict], plan: dict) -> list[dict]:
         row["won"] = {True: "yes", False: "no"}[row["splits_low"] > 0] if "splits_low" in row else ""
         out.append({column: row.get(column, "") for column in (*BESIDE, "won", "planned")})
     return out
+
+
+def is_whole(side: list[dict], shots: int, groups: Iterable[str], plan: dict) -> bool:
+    """Return whether records of one kind of features have every arm of some groups, tuned and on all the plan's tasks.
+
+    Args:
+        plan: with ``splits`` by data set, and ``draws``.
+    """
+    if not side:
+        return False
+    splits = ["-".join(map(str, unseen)) for unseen in plan["splits"][side[0]["dataset"]]]
+    tasks, table = {(split, draw) for split in splits for draw in range(plan["draws"])}, scores(side)
+    names = campaign.able((name for group in groups for name in campaign.named(group)), shots)
+    tuned = {(r["param_unseen"], row["arm"]) for r in side for row in r.get("tuned", ()) if row["shots"] == shots}
+    untuned = {arm for arm in names if arms.ARMS[arm].like}
+    return all(
+        table.get((shots, arm), {}).keys() >= tasks and (arm in untuned or all((s, arm) in tuned for s in splits))
+        for arm in names
+    )
 
 
 def _strongest_of(

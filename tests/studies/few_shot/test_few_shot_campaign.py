@@ -154,40 +154,50 @@ def test_tables_are_written_of_what_is_on_record(few, results):
     assert len(records.read(*PLACE[:2], campaign.STAGE)) == 3
 
 
+WHOLE = PLAN | {"splits": {"made": [[0], [1], [2]]}, "draws": 2}  # three splits, whose unseen class names them
+
+
+def kind_of(features: str, told: dict[str, tuple[float, float]]) -> list[dict]:
+    """Return records of all tasks of ``WHOLE`` on which arms have a score on seen classes, and an accuracy."""
+    found, about = [], {"param_features": features, "dataset": "made"}
+    for group, split in ((g, str(s)) for g in ("baseline", "fine-tuned") for s in range(3)):
+        mine = {name: told[name] for name in campaign.named(group) if name in told}
+        tuned = [{"arm": name, "shots": 1, "score": seen} for name, (seen, _) in mine.items()]
+        found.append(about | {"param_group": group, "param_unseen": split, "tuned": tuned})
+        for draw in range(2):
+            parts = [{"arm": name, "shots": 1, "accuracy": value + draw / 100} for name, (_, value) in mine.items()]
+            found.append(about | {"param_group": group, "param_unseen": split, "param_draw": draw, "accuracies": parts})
+    return found
+
+
+def arms_of(*groups: str, **others: tuple[float, float]) -> dict[str, tuple[float, float]]:
+    """Return a score and an accuracy of every arm of some groups."""
+    return dict.fromkeys((name for group in groups for name in campaign.named(group)), (0.1, 0.9)) | others
+
+
 def test_features_are_compared_by_the_arm_that_is_strongest_on_seen_classes_in_each():
-    plan, found = PLAN | {"shots": [1, 3]}, []
-    for features, best, gain in (("network", "CutMix", 0.0), ("composed", "real only", 0.1)):
-        about = {"param_features": features, "param_group": "baseline"}
-        names = campaign.named("baseline")
-        scores = [{"arm": n, "shots": 1, "score": float(n == best)} for n in names]
-        found.append(about | {"param_unseen": "0", "tuned": scores})
-        for split, draw in ((s, d) for s in range(3) for d in range(2)):
-            accuracies = [{"arm": n, "shots": 1, "accuracy": 0.5 + gain + 0.2 * (n != best)} for n in names]
-            found.append(about | {"param_unseen": str(split), "param_draw": draw, "accuracies": accuracies})
-    row, *more = rows.composed_rows(found, plan)
+    network = kind_of("network", arms_of("baseline", CutMix=(0.9, 0.5)))
+    composed = kind_of("composed", arms_of("baseline", **{"real only": (0.9, 0.6)}))
+    row, *more = rows.composed_rows(network + composed, WHOLE)
     assert (row["arm"], row["to"], row["won"], row["planned"]) == ("real only", "network: CutMix", "yes", "yes")
     assert row["diff"] == pytest.approx(10) and row["episodes"] == 6 and not more
-    alone = [r for r in found if r["param_features"] == "network"]
-    assert rows.composed_rows(alone, plan) == []
+    assert rows.composed_rows(network, WHOLE) == []
 
 
 def test_drawn_shapes_stand_beside_the_best_of_all_features_without_them_and_tuned_networks_count():
-    found = []
-    for features, arm, seen, accuracy in (
-        ("network", "real only", 0.7, 0.6),
-        ("longer", "fine-tuning", 0.8, 0.5),
-        ("shapes", "fine-tuning", 0.9, 0.7),
-        ("shapes", "real only", 0.1, 0.9),
-    ):
-        about = {"param_features": features, "param_group": arms.ARMS[arm].group, "param_unseen": "0"}
-        found.append(about | {"tuned": [{"arm": arm, "shots": 1, "score": seen}]})
-        for draw in range(2):
-            parts = [{"arm": arm, "shots": 1, "accuracy": accuracy + draw / 100}]
-            found.append(about | {"param_draw": draw, "accuracies": parts})
-    assert rows.composed_rows(found, PLAN) == []  # no arm is on record in all features
-    for features, arm, seen in (("network", "fine-tuning", 0.6), ("longer", "real only", 0.5)):
-        about = {"param_features": features, "param_group": arms.ARMS[arm].group, "param_unseen": "0"}
-        found.append(about | {"tuned": [{"arm": arm, "shots": 1, "score": seen}]})
-    shapes, *_ = rows.composed_rows(found, PLAN)
-    assert (shapes["features"], shapes["arm"], shapes["to"]) == ("shapes", "fine-tuning", "longer: fine-tuning")
-    assert shapes["planned"] == "yes" and shapes["diff"] == pytest.approx(20)
+    groups, tuned = ("baseline", "fine-tuned"), "fine-tuning"
+    sides = {
+        "network": kind_of("network", arms_of(*groups, **{"real only": (0.7, 0.6)})),
+        "longer": kind_of("longer", arms_of(*groups, **{tuned: (0.8, 0.5)})),
+        "shapes": kind_of("shapes", arms_of(*groups, **{tuned: (0.9, 0.7)})),
+    }
+    planned = lambda found: [row for row in rows.composed_rows(found, WHOLE) if row["planned"]]
+    (row,) = planned(sum(sides.values(), []))
+    assert (row["features"], row["arm"], row["to"]) == ("shapes", tuned, "longer: fine-tuning")
+    assert row["diff"] == pytest.approx(20) and row["won"] == "yes"
+    for name, side in sides.items():  # nothing is concluded while a task, a split's tuning or a group is missing
+        others = sum((part for kind, part in sides.items() if kind != name), [])
+        a_task = [r for r in side if (r["param_unseen"], r.get("param_draw")) != ("2", 1)]
+        a_split = [r for r in side if r["param_unseen"] != "2" or "tuned" not in r]
+        for part in (a_task, a_split, [r for r in side if r["param_group"] == "baseline"], []):
+            assert planned(others + part) == []
