@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from sega_utils.augmenters.base import check_labels
 from sega_utils.core import artifacts, runtime
 from sega_utils.core.learning import State, Steps, chance, follow, load_network, one_cycle, save_network, update
-from sega_utils.data.images import Dataset
+from sega_utils.data.images import Dataset, check_images
 
 # at the first of few sampling steps the image is all noise: a predicted velocity says more there than predicted noise
 NOISE = {"num_train_timesteps": 1000, "beta_schedule": "squaredcos_cap_v2", "prediction_type": "v_prediction"}
@@ -206,6 +206,7 @@ def redraw(
             f"received images {tuple(images.shape)}, {len(labels)} labels and {len(seeds)} seeds; the model takes "
             f"(N, {channels}, {side}, {side}), and one label and one seed an image"
         )
+    check_images(images)
     if not 0 <= strength <= 1:
         raise ValueError(f"strength is {strength}; allowed are 0 .. 1")
     from diffusers import DDIMScheduler

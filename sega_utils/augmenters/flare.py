@@ -107,8 +107,10 @@ def count_of(share: float, kinds: int, name: str = "share") -> int:
     Raises:
         ValueError: as ``share_of``.
     """
-    if not 0 < share <= 1:
-        raise ValueError(f"{name} is {share}; allowed are 0 .. 1, 0 excluded: leave the part away instead")
+    if not isinstance(share, int | float) or not 0 < share <= 1:
+        raise ValueError(f"{name} is {share!r}; allowed are 0 .. 1, 0 excluded: leave the part away instead")
+    if not kinds:
+        raise ValueError(f"{name} is of a pool without a row; give it at least one kind")
     if not (count := int(share * kinds + 0.5)):
         raise ValueError(f"{name} {share} of {kinds} kinds is less than one; allowed are {0.5 / kinds:g} .. 1")
     return count
@@ -209,6 +211,7 @@ def check_pool(real: Dataset, pool: Pool, name: str) -> None:
         raise ValueError(f"{name} has images, labels, kinds and sources of {rows} rows; they must be as many")
     if not len(sources):
         raise ValueError(f"{name} has no rows; give at least one kind, or train on the other part alone")
+    check_images(pool.images, f"images of {name}")
     if not 0 <= int(sources.min()) <= int(sources.max()) < n:
         raise ValueError(f"{name} has sources {int(sources.min())} .. {int(sources.max())}; there are {n} real images")
     if not torch.equal(real.labels[sources], pool.labels):

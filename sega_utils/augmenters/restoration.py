@@ -83,11 +83,13 @@ def train_restorer(
 
     Raises:
         FloatingPointError: a loss is not finite. ArtifactError: the checkpoint is damaged or of other settings.
-        ValueError: images that are none, or a width that is not allowed.
+        ValueError: images that are none, or a width, batch size or ema that is not allowed.
 
     Source: mean absolute error, Liang et al. 2021 (SwinIR), equation 8.
     """
     base.check_data(data.images, data.labels, len(data.class_names))
+    if batch_size < 1 or not 0 <= ema < 1:
+        raise ValueError(f"batch_size is {batch_size} and ema {ema}; allowed are 1 or more, and 0 .. 1, 1 excluded")
     torch.manual_seed(seed)
     shape = data.shape()
     model = Restorer(channels=shape["channels"], side=shape["side"] // TIMES, width=width).to(device)
@@ -117,10 +119,15 @@ def restore(model: nn.Module, images: torch.Tensor, *, batch: int = 100) -> torc
     The network takes any side that its windows fill, whichever it was trained at.
 
     Raises:
-        ValueError: images of other channels than the network's, or of a side that its windows do not fill.
+        ValueError: none, or images of other channels than the network's, not square, not finite float32, or of a side
+            that its windows do not fill.
     """
     channels, device = model.settings["channels"], next(model.parameters()).device
-    if images.ndim != 4 or images.shape[1] != channels:
-        raise ValueError(f"received images {tuple(images.shape)}; the network restores (N, {channels}, S, S)")
+    if images.ndim != 4 or images.shape[1] != channels or images.shape[2] != images.shape[3] or not len(images):
+        raise ValueError(
+            f"received images {tuple(images.shape)}; the network restores (N, {channels}, S, S), N of 1 or more"
+        )
+    if images.dtype != torch.float32 or not images.isfinite().all():
+        raise ValueError(f"images must be finite float32; received {images.dtype}: convert them, look for NaN")
     sized = model.sized(images.shape[-1])
     return batched(lambda part: sized(part.to(device)).clamp(0, 1).cpu(), images, size=batch)

@@ -138,3 +138,28 @@ def test_parts_that_are_not_of_these_images_are_refused():
         flare.synthetic(real, torch.zeros(0, 8, 1, 32, 32))
     with pytest.raises(ValueError, match="images must be a float32 tensor"):
         flare.augmented(real, real.images * 2, seed=0)
+
+
+def test_the_rows_of_the_highest_score_are_taken_in_each_class_and_the_first_of_equal_ones():
+    real = real_of()
+    pool, _ = parts_of(real)
+    score = torch.zeros(len(pool.labels))
+    score[pool.sources == 7] = 1.0
+    found = flare.highest(pool, 0.5, score)
+    assert found.labels.bincount().tolist() == [12, 12]  # of six kinds three, of four images a class
+    assert (found.sources == 7).sum() == 6 and found.sources[found.labels == 0].tolist() == [0, 2, 4, 6] * 3
+    for wrong in (score[1:], torch.full_like(score, float("nan"))):
+        with pytest.raises(ValueError, match="score must be finite and .48,.; received"):
+            flare.highest(pool, 0.5, wrong)
+
+
+def test_pools_of_what_is_no_image_and_empty_ones_are_refused():
+    real = real_of()
+    restored, drawn = parts_of(real)
+    broken = drawn._replace(images=drawn.images * float("nan"))
+    with pytest.raises(ValueError, match="images of drawn must be a float32 tensor .* look for NaN"):
+        flare.mix(real, restored, broken, alpha=0.5, beta=1.0)
+    with pytest.raises(ValueError, match="of a pool without a row"):
+        flare.share_of(flare.take(restored, torch.zeros(48, dtype=torch.bool)), 0.5)
+    with pytest.raises(ValueError, match="share is 'half'; allowed are 0 .. 1"):
+        flare.share_of(restored, "half")

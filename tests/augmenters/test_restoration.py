@@ -73,3 +73,23 @@ def test_a_side_or_width_that_cannot_be_built_is_refused(settings):
 def test_images_of_other_channels_are_refused():
     with pytest.raises(ValueError, match=r"received images \(2, 3, 32, 32\); the network restores \(N, 1, S, S\)"):
         restore(Restorer(side=16, width=6, stages=1), torch.zeros(2, 3, 32, 32))
+
+
+@pytest.mark.parametrize(
+    ("images", "message"),
+    [
+        (torch.full((1, 1, 32, 32), float("nan")), "finite float32"),
+        (torch.zeros(1, 1, 32, 32, dtype=torch.uint8), "received torch.uint8"),
+        (torch.zeros(1, 1, 32, 16), "restores .N, 1, S, S."),
+        (torch.zeros(0, 1, 32, 32), "N of 1 or more"),
+    ],
+)
+def test_what_is_no_image_is_not_restored(images, message):
+    with pytest.raises(ValueError, match=message):
+        restore(Restorer(side=16, width=6, stages=1).eval(), images)
+
+
+@pytest.mark.parametrize("wrong", [{"batch_size": 0}, {"ema": 1.0}])
+def test_a_training_that_cannot_be_is_refused(wrong):
+    with pytest.raises(ValueError, match="allowed are 1 or more, and 0 .. 1, 1 excluded"):
+        train_restorer(squares(4), steps=1, **TINY | wrong)

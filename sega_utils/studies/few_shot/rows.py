@@ -25,6 +25,7 @@ COLUMNS = (
     "episodes",
 )
 BESIDE = ("shots", "features", "arm", "to", "diff", "ci_low", "ci_high", "splits_low", "splits_high", "episodes")
+FIRST = ("shots", "features", "arm", "to", "diff", "ci_low", "ci_high", "episodes")
 KEYS = ("ours", "shots", "to")  # of a comparison between features
 Episodes = dict[tuple[str, int], float]  # (split, draw) to accuracy in percent
 
@@ -164,6 +165,19 @@ def composed_rows(found: list[dict], plan: dict) -> list[dict]:
         row["won"] = {True: "yes", False: "no"}[row["splits_low"] > 0] if "splits_low" in row else ""
         out.append({column: row.get(column, "") for column in (*BESIDE, "won", "planned")})
     return out
+
+
+def first_rows(found: list[dict], plan: dict) -> list[dict]:
+    """Return the planned rows of ``composed_rows`` of the first split alone, over its draws.
+
+    The forms of synthetic classes were chosen on its seen classes, some of which are unseen ones of all other splits.
+    """
+    if not found:
+        return []
+    splits = {found[0]["dataset"]: plan["splits"][found[0]["dataset"]][:1]}
+    name = "-".join(map(str, splits[found[0]["dataset"]][0]))
+    mine = composed_rows([r for r in found if r["param_unseen"] == name], plan | {"splits": splits})
+    return [{column: row[column] for column in FIRST} for row in mine if row["planned"]]
 
 
 def is_whole(side: list[dict], shots: int, groups: Iterable[str], plan: dict) -> bool:

@@ -83,7 +83,7 @@ def inputs_of(place: Place, arm: Arm, making: Making, tuned: dict) -> dict[str, 
     found = {"real": parts.digest_of(zoo.real_of(place).few)}
     if needs(arm) == "drawn":
         made = records.load(records.path(*place[:2], parts.STAGE, parts.name_of(place, making)))
-        found["drawn"] = made["input_drawn"]
+        found |= {name: made[f"input_{name}"] for name in ("drawn", "restorer")}
     if needs(arm) == "restorer":
         found["restorer"] = artifacts.stated_digest(parts.restorer_file(place, making))
     if arm.choice == "score":

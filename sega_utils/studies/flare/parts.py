@@ -82,8 +82,7 @@ def make_once(place: Place, making: Making, device: torch.device | str = "cpu") 
 
     whole = lambda found: file.exists() and artifacts.stated_digest(file) == found["input_drawn"]
     asked, made = {"subset": place.subset, "per_class": place.per_class} | making.told(), ("drawn",)
-    inputs = {"real": digest_of(real.few)}
-    inputs |= {"restorer": artifacts.stated_digest(restorer_file(place, making))} if making.restorer else {}
+    inputs = {"real": digest_of(real.few), "restorer": artifacts.stated_digest(restorer_file(place, making))}
     inputs |= {"pipeline": registry.pipeline_of(making.pipeline, device).sha256} if making.pipeline else {}
     return records.once(
         *place[:2],

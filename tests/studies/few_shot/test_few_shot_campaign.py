@@ -195,6 +195,9 @@ def test_drawn_shapes_stand_beside_the_best_of_all_features_without_them_and_tun
     (row,) = planned(sum(sides.values(), []))
     assert (row["features"], row["arm"], row["to"]) == ("shapes", tuned, "longer: fine-tuning")
     assert row["diff"] == pytest.approx(20) and row["won"] == "yes"
+    (alone,) = rows.first_rows(sum(sides.values(), []), WHOLE)
+    assert (alone["features"], alone["episodes"]) == ("shapes", 2) and alone["diff"] == pytest.approx(20)
+    assert rows.first_rows([], WHOLE) == []
     for name, side in sides.items():  # nothing is concluded while a task, a split's tuning or a group is missing
         others = sum((part for kind, part in sides.items() if kind != name), [])
         a_task = [r for r in side if (r["param_unseen"], r.get("param_draw")) != ("2", 1)]
