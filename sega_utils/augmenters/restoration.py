@@ -88,8 +88,7 @@ def train_restorer(
     Source: mean absolute error, Liang et al. 2021 (SwinIR), equation 8.
     """
     base.check_data(data.images, data.labels, len(data.class_names))
-    if batch_size < 1 or not 0 <= ema < 1:
-        raise ValueError(f"batch_size is {batch_size} and ema {ema}; allowed are 1 or more, and 0 .. 1, 1 excluded")
+    check_settings(batch_size, ema)
     torch.manual_seed(seed)
     shape = data.shape()
     model = Restorer(channels=shape["channels"], side=shape["side"] // TIMES, width=width).to(device)
@@ -110,6 +109,16 @@ def train_restorer(
         learning.follow(average, model, step, ema)
         run.note(loss=loss)
     return average.eval().requires_grad_(False), run.curve
+
+
+def check_settings(batch_size: int, ema: float) -> None:
+    """Refuse settings that nothing can be trained with.
+
+    Raises:
+        ValueError: the message says what is allowed.
+    """
+    if batch_size < 1 or not 0 <= ema < 1:
+        raise ValueError(f"batch_size is {batch_size} and ema {ema}; allowed are 1 or more, and 0 .. 1, 1 excluded")
 
 
 @torch.no_grad()
