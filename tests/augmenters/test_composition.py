@@ -64,3 +64,12 @@ def test_other_lessons_are_the_classes_turned(flat):
     data, more = composition.lessons(flat, "network")
     assert len(data.class_names) == 12 and not more
     assert torch.equal(data.images[:9], flat.images) and torch.equal(data.labels[9:18], 4 * flat.labels + 1)
+
+
+def test_lessons_of_shapes_have_new_classes_and_longer_ones_a_policy(monkeypatch):
+    monkeypatch.setattr(composition, "SHAPES", {"classes": 3, "each": 4})
+    wide = Dataset(torch.rand(9, 1, 32, 32), torch.arange(9) % 3, ("a", "b", "c"), True)
+    data, more = composition.lessons(wide, "shapes")
+    assert len(data.class_names) == 12 + 3 and data.labels.bincount().tolist() == [3] * 12 + [4] * 3 and more == {}
+    same, policy = composition.lessons(wide, "longer")
+    assert len(same.class_names) == 12 and policy == {"policy": "trivial"}

@@ -62,7 +62,7 @@ def check(world: World, task: Task, *, lr: float, steps: int, trained: str) -> N
         ValueError: no network, a class without an image, or a setting outside its range.
     """
     if world.network is None:
-        raise ValueError("features are latents, which have no network to tune; choose network, composed or blended")
+        raise ValueError("features are latents, which have no network to tune; choose any other kind")
     found = task.few.labels.bincount(minlength=len(task.few.class_names)).tolist()
     if min(found, default=0) < 1:
         raise ValueError(f"the few images of the classes are {found}; allowed is 1 or more of each: draw more of them")

@@ -48,6 +48,11 @@ def read(file: Path = FILE) -> dict:
     """
     plan = plans.read(file, RULES, {"primary": PRIMARY, "composed": COMPOSED, "shapes": SHAPES}, others=["splits"])
     plans.known([plan["primary"]["ours"]], arms.ARMS, f"{paths.shown(file)}: ours")
+    for part, rivals in (("composed", [plan["composed"]["to"]]), ("shapes", plan["shapes"]["to"])):
+        if plan[part]["ours"] in rivals:
+            raise ValueError(
+                f"{paths.shown(file)}: {part} compares {plan[part]['ours']} with itself; give others in to"
+            )
     plans.known(plan["shapes"]["to"], worlds.FEATURES, f"{paths.shown(file)}: shapes: to")
     return plan
 

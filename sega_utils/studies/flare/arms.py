@@ -87,7 +87,7 @@ def inputs_of(place: Place, arm: Arm, making: Making, tuned: dict) -> dict[str, 
     if needs(arm) == "restorer":
         found["restorer"] = artifacts.stated_digest(parts.restorer_file(place, making))
     if arm.choice == "score":
-        found["judge"] = zoo.judge_of(place, tuned).meta["sha256"]
+        found["judge"] = pooled.judge_of(place, tuned).meta["sha256"]
     return found
 
 

@@ -49,7 +49,9 @@ def read(file: Path = FILE, dataset: str = "") -> dict:
         or not all(isinstance(names, list) and names for names in groups.values())
     ):
         raise ValueError(f"{shown} has groups {groups!r}; they must be lists of class names by macro class")
-    compared = map(plan["primary"].get, PARTIES)
+    compared = list(map(plan["primary"].get, PARTIES))
+    if compared[0] == compared[1]:
+        raise ValueError(f"{shown} compares {compared[0]!r} with itself; give another arm in theirs")
     plans.known([*plan["arms"], *plan["macro"], *compared], arms.ARMS, f"{shown}: arms")
     return plan
 

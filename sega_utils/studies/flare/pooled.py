@@ -43,7 +43,7 @@ def data_of(place: Place, arm: Arm, making: Making, tuned: dict, seed: int) -> t
         pool = flare.augmented(few, large, seed=place.subset)
         return few._replace(images=pool.images, labels=pool.labels), None, 0.0
     kept = parts.load(place, making) if needs(arm) else {}
-    judge = zoo.judge_of(place, tuned) if arm.choice == "score" else None
+    judge = judge_of(place, tuned) if arm.choice == "score" else None
     pool = pool_of(few, kept, arm, seed=place.subset, judge=judge, chance=seed)
     if arm.gate:
         pool = gated(few, pool, kept, arm, making.limit, seed=seed)
@@ -52,6 +52,21 @@ def data_of(place: Place, arm: Arm, making: Making, tuned: dict, seed: int) -> t
     if arm.share:
         return take(data, ~drawn), (pool.images[drawn], pool.labels[drawn]), arm.share
     return data, None, float(drawn.double().mean())
+
+
+def judge_of(place: Place, tuned: dict) -> nn.Module:
+    """Return a classifier of the place's real images.
+
+    Raises:
+        ValueError: the run has more of them than the place, which it would have seen.
+    """
+    real = zoo.real_of(place)
+    if len(real.whole.labels) != len(real.few.labels):
+        raise ValueError(
+            f"a choice by score asks a classifier that has seen {len(real.whole.labels)} real images, and the arm has "
+            f"{len(real.few.labels)}; ask for as many images a class as the run has"
+        )
+    return zoo.judge_of(place, tuned)
 
 
 def pool_of(

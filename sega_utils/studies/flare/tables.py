@@ -193,6 +193,7 @@ class Rule(NamedTuple):
 
 
 OWN, TABLES = "it counts the source's own images", "it is about the source's own tables"
+SHIFTS = "accuracy_shifted"
 LEVEL = "all seeds differ by the same number of test images, which are too few to give an interval"
 SHIFTED = "of the named shifts of 06 instead of other data sets"
 BLIND = "without a clean image the measure compares with bicubic, of which an image that is left as it is comes nearest"
@@ -257,6 +258,8 @@ def claim_row(published: dict[str, str], found: list[dict], plan: dict) -> dict[
 def judged_by(rule: Rule, published: dict[str, str], found: list[dict], plan: dict) -> dict[str, object]:
     """Return what one rule says of a claim: the difference, its interval, the verdict and why."""
     diff = zoo_rows.difference(*(by(planned(found, arm, plan), rule.of) for arm in (rule.ours, rule.theirs)))
+    if not diff and rule.of == SHIFTS and all(planned(found, arm, plan) for arm in (rule.ours, rule.theirs)):
+        return {"verdict": INCOMPARABLE, "why": "this data set has no shifts"}
     if not diff:
         return {"verdict": INCOMPARABLE, "why": f"not measured yet: {rule.ours} and {rule.theirs}"}
     ends = sorted(rule.direction * diff[end] for end in ("ci_low", "ci_high"))

@@ -131,7 +131,14 @@ def test_the_plan_names_splits_of_both_data_sets_and_an_arm_of_ours():
 
 
 @pytest.mark.parametrize(
-    "change", [{"draws": 0}, {"primary": {"ours": "GAN", "shots": 1, "features": "network"}}, {"more": 1}]
+    "change",
+    [
+        {"draws": 0},
+        {"primary": {"ours": "GAN", "shots": 1, "features": "network"}},
+        {"shapes": {"ours": "shapes", "to": ["network", "shapes"], "shots": 1, "steps": 9}},
+        {"shapes": {"ours": "shapes", "to": ["networks"], "shots": 1, "steps": 9}},
+        {"more": 1},
+    ],
 )
 def test_what_is_no_plan_is_refused(change, tmp_path):
     import yaml

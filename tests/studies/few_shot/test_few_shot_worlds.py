@@ -122,13 +122,14 @@ def test_a_number_of_shots_that_classes_do_not_have_is_refused(shots):
         worlds.task_of(worlds.world_of(PLACE, SPLIT), shots, 0)
 
 
-def test_composed_and_blended_networks_are_kept_apart_and_carry_the_seen_images():
+def test_networks_of_each_kind_are_kept_apart_and_carry_the_seen_images(monkeypatch):
+    monkeypatch.setattr(worlds.composition, "SHAPES", {"classes": 3, "each": 4})
     digests = set()
-    for kind in ("network", "composed", "blended"):
+    for kind in ("network", "composed", "blended", "longer", "shapes"):
         world = worlds.world_of(PLACE._replace(features=kind), SPLIT)
         assert world.network.meta["seen"] == world.digest
         digests.add(artifacts.digest(world.network.state_dict()))
-    assert len(digests) == 3
+    assert len(digests) == 5
 
 
 def test_the_command_offers_every_kind_of_features():

@@ -270,6 +270,7 @@ def test_another_data_set_has_values_of_its_own_and_the_same_comparison():
         ("limit: 25", "limits: 25", "must hold primary, groups"),
         ("strength: 0.5", "strength: 1.5", "strength is '?1.5'?; allowed is float: 0 .. 1"),
         ("groups:", "groups: 3\nother:", "must hold primary, groups"),
+        ("  theirs: CutMix", "  theirs: FLARE onto CutMix", "compares 'FLARE onto CutMix' with itself"),
         ("  ours:", "  mine:", "primary: unknown parameter 'mine'; known are"),
     ],
 )
