@@ -119,12 +119,12 @@ def of_flare(run: str, dataset: str) -> list[dict[str, str]]:
         plan = flare_campaign.read(dataset=name)
         found = next(iter(flare_tables.primary_rows(records.read(run, name, "flare"), plan)), {})
         where = "" if name == dataset else f", {flare_campaign.titled(name)}"
-        question = f"restored and drawn images, {plan['per_class']} a class{where}"
+        question = f"a fixed pool of restored and drawn images, {plan['per_class']} a class{where}"
         rows.append(row_of(question, "11_flare", plan["primary"]["ours"], plan["primary"]["theirs"], found))
     return rows
 
 
-CLASSES = {"composed": "halves of seen classes", "shapes": "drawn shapes"}
+CLASSES = {"composed": "halves of seen classes", "shapes": "shapes drawn by a formula that was written by hand"}
 
 
 def of_few_shots(run: str) -> list[dict[str, str]]:
