@@ -103,7 +103,7 @@ def test_what_cannot_be_learnt_from_is_refused(world):
     ):
         with pytest.raises(ValueError, match=told):
             finetuned.fit(world, task, **ONE | change)
-    with pytest.raises(ValueError, match="latents, which have no network to tune; choose network"):
+    with pytest.raises(ValueError, match="latents, which have no network to tune; choose any other kind"):
         finetuned.fit(world._replace(network=None), task, **ONE)
     with pytest.raises(ValueError, match="ratio 1.0 puts 48 synthetic images into a batch of 48"):
         finetuned.fit(world, task, drawn_of(task), ratio=1.0, **ONE)
