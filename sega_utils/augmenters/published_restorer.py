@@ -70,7 +70,9 @@ def load(path: Path, channels: int, device: torch.device | str = "cpu") -> Publi
         ArtifactError: the file is damaged, or none of ``adopt``; or its network takes other channels.
     """
     if not path.exists():
-        raise FileNotFoundError(f"{paths.shown(path)} is missing; make it with: python -m sega_utils restorer FILE.pth")
+        raise FileNotFoundError(
+            f"{paths.shown(path)} is missing; make it with: python -m sega_utils restorer FILE.pth TARGET"
+        )
     weights, _ = artifacts.load_tensors(path)
     descriptor = described(weights, path)
     if descriptor.input_channels not in {channels, 3}:

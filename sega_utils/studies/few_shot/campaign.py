@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from statistics import mean
 
 from sega_utils.augmenters import composition
-from sega_utils.core import artifacts, records
+from sega_utils.core import artifacts, paths, records
 from sega_utils.studies.few_shot import adapted, arms, finetuned, worlds
 from sega_utils.studies.few_shot.worlds import Place, Split
 
@@ -44,6 +44,21 @@ def asked(place: Place, split: Split, group: str) -> dict:
     return about | {name: value for name, value in place._asdict().items() if name not in {"run", "dataset"}}
 
 
+def check_kept(place: Place, name: str, shots: list[int]) -> None:
+    """Refuse to replace a record of more numbers of images by one of fewer, which would lose what was measured.
+
+    Raises:
+        ValueError: there is such a record.
+    """
+    file = records.path(place.run, place.dataset, STAGE, name)
+    kept = str(records.load(file)["param_shots"]).split(", ") if file.exists() else []
+    if {*map(str, shots)} < {*kept}:
+        raise ValueError(
+            f"{paths.shown(file)} holds {', '.join(kept)} images a class, and would be replaced by one of "
+            f"{', '.join(map(str, shots))}; leave --shots away"
+        )
+
+
 def tune(place: Place, split: Split, group: str, shots: list[int], times: int) -> dict:
     """Return the record of the settings that are best on seen classes, for each arm and number of shots.
 
@@ -72,6 +87,7 @@ def tune(place: Place, split: Split, group: str, shots: list[int], times: int) -
 
     parameters = asked(place, split, group) | {"draws": times, "shots": ", ".join(map(str, shots))}
     name = f"{place.features}-tuning-{split.name()}-{group}"
+    check_kept(place, name, shots)
     inputs = {"seen": world.digest, "trials": artifacts.digest_json(tried)}
     return records.once(place.run, place.dataset, STAGE, name, parameters=parameters, inputs=inputs, measure=measure)
 
@@ -115,6 +131,7 @@ def measure_draw(place: Place, split: Split, draw: int, group: str, tuned: dict,
 
     parameters = asked(place, split, group) | {"draw": draw, "shots": ", ".join(map(str, shots))}
     name = f"{place.features}-{split.name()}-draw{draw}-{group}"
+    check_kept(place, name, shots)
     return records.once(place.run, place.dataset, STAGE, name, parameters=parameters, inputs=parts, measure=measure)
 
 

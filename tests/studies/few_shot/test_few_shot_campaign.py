@@ -161,6 +161,12 @@ def test_tables_are_written_of_what_is_on_record(few, results):
     assert len(records.read(*PLACE[:2], campaign.STAGE)) == 3
 
 
+def test_a_record_of_more_numbers_of_images_is_not_replaced_by_one_of_fewer(few):
+    campaign.measure_split(PLACE, SPLIT, [0], ["baseline"], PLAN | {"shots": [1, 3]})
+    with pytest.raises(ValueError, match="holds 1, 3 images a class, and would be replaced by one of 1; leave --shots"):
+        campaign.measure_split(PLACE, SPLIT, [0], ["baseline"], PLAN)
+
+
 WHOLE = PLAN | {"splits": {"made": [[0], [1], [2]]}, "draws": 2}  # three splits, whose unseen class names them
 
 
